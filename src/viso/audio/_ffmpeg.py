@@ -1,0 +1,232 @@
+"""Decoding through PyAV: MP3, AAC, WMA, video and whatever else FFmpeg reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from viso.audio._blocks import Block
+from viso.audio._containers import Promise, truncated
+from viso.errors import AudioError
+
+__all__ = ["FfmpegDecoder"]
+
+# Formats that open other files, or addresses, that they name.
+_LISTS = {"applehttp", "concat", "dash", "hls", "imf", "rtsp", "sdp"}
+# Formats whose duration is written in the file; for the others FFmpeg guesses it from the bit rate.
+_STATES_DURATION = {"aiff", "asf", "avi", "caf", "flac", "flv", "matroska", "mov", "tta", "wav"}
+_STATES_DURATION |= {"w64", "wv"}
+# Bare frames: tags and junk may stand before the first and behind the last of them.
+_BARE = {"aac", "ac3", "eac3", "mp3"}
+_ENCRYPTED_TAGS = {"aavd", "drmi", "drms", "enca", "encv", "p608"}
+_LOSSLESS = {"alac", "ape", "flac", "mlp", "shorten", "tak", "truehd", "tta", "wavpack"}
+_DURATION_TOLERANCE_S = 1.0
+
+
+class FfmpegDecoder:
+    """One pass through the first audio track; see `viso.audio.AudioFile` for the attributes.
+
+    FFmpeg applies what the container states about encoder delay at the start (LAME's header, MP4
+    edit lists, Matroska's codec delay, Opus' pre-skip). It does not take off all of the padding at
+    the end; `_end` does.
+    """
+
+    def __init__(self, path: Path, promise: Promise) -> None:
+        import av
+
+        self._path = path
+        self._promise = promise
+        self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, ValueError)
+        try:
+            # The whitelist keeps a playlist in disguise from reaching into the network.
+            self._container = av.open(
+                str(path.absolute()),
+                options={"protocol_whitelist": "file"},
+                metadata_errors="ignore",
+            )
+        except self._errors as error:
+            raise AudioError(
+                f"{path}: not sound that libsndfile or FFmpeg can read ({_why(error)}); "
+                "convert it to WAV or FLAC with the program it comes from"
+            ) from error
+        try:
+            self._describe()
+        except BaseException:
+            self.close()
+            raise
+
+    def _describe(self) -> None:
+        path, container = self._path, self._container
+        self._format = container.format.name.split(",")[0]
+        if self._format in _LISTS:
+            raise AudioError(f"{path}: a playlist, not sound; pass the files that it names")
+        if not container.streams.audio:
+            raise AudioError(f"{path}: no audio track in this file; pass one that has sound")
+        self._stream = container.streams.audio[0]
+        codec = self._stream.codec_context
+        if codec is None:
+            raise AudioError(f"{path}: FFmpeg has no decoder for its audio track; convert it first")
+        if codec.codec_tag in _ENCRYPTED_TAGS:
+            raise AudioError(
+                f"{path}: encrypted (DRM, {codec.codec_tag}); pass a copy without protection"
+            )
+        self._frames = self._decode()
+        self._first: Block | None = next(self._frames, None)
+        if self._first is None:
+            raise AudioError(f"{path}: holds no sample; get a whole copy")
+        self.rate_hz: int = codec.sample_rate
+        self.n_channels: int = self._first.shape[0]
+        self.subtype: str = codec.codec.canonical_name
+        self.n_samples = self._promise.n_samples if self._promise.is_exact else None
+        duration_s = self.n_samples and self.n_samples / self.rate_hz
+        self.duration_s: float | None = duration_s or self._stated_duration()
+        self.bit_depth: int | None = None
+        if self.subtype.startswith("pcm_"):
+            digits = re.search(r"\d+", self.subtype)
+            self.bit_depth = int(digits[0]) if digits else None
+        elif self.subtype in _LOSSLESS and codec.format.bits < 32:  # 24 come as 32, too
+            self.bit_depth = codec.format.bits
+
+    def _stated_duration(self) -> float | None:
+        stream = self._stream
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        whole = self._container.duration
+        return whole / 1e6 if whole else None
+
+    def chunks(self, start: int) -> Iterator[Block]:
+        """Yield the samples from `start` to the end, decoded from the front as SndfileDecoder."""
+        position = 0
+        waiting = self._first  # the last chunk is known as such only when no other follows
+        self._first = None
+        while waiting is not None:
+            following = next(self._frames, None)
+            block = waiting
+            if following is None:
+                block = block[:, : max(0, self._end(position + block.shape[1]) - position)]
+            elif self._promise.is_exact:  # MP3 padding can be longer than the last frame
+                block = block[:, : max(0, (self._promise.n_samples or 0) - position)]
+            skip = min(block.shape[1], max(0, start - position))
+            position += waiting.shape[1]
+            if skip < block.shape[1]:
+                yield block[:, skip:]
+            waiting = following
+        if position < (self._promise.n_samples or 0) - self._promise.slack:
+            raise truncated(self._path, f"{self._promise.n_samples} samples", str(position))
+
+    def _end(self, decoded: int) -> int:
+        """Return where the sound ends of `decoded` samples, once all packets have been seen."""
+        end = decoded
+        if self._promise.is_exact:
+            end = min(end, self._promise.n_samples or end)
+        if self._format != "mov" or self._stream.time_base != Fraction(1, self.rate_hz):
+            return end
+        # The last packet of an MP4 track lasts as long as it has sound; its padding does not count.
+        end -= max(0, self._last_frame - self._last_duration) if self._last_duration else 0
+        itunes = self._container.metadata.get("iTunSMPB", "").split()
+        if len(itunes) > 3 and 0 < (stated := int(itunes[3], 16)) < end:
+            end = stated
+        edit = self._stream.duration or end
+        # An edit list often counts milliseconds: within one of them the packets know better.
+        return edit if edit < end - self.rate_hz / 1000 else end
+
+    def _decode(self) -> Iterator[Block]:
+        """Yield every decoded frame; set the last packet's numbers; check the duration."""
+        import av
+
+        resampler = av.AudioResampler(format="flt")
+        failure: Exception | None = None
+        self._reached_s = 0.0
+        self._last_frame = self._last_duration = n_decoded = 0
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except self._errors as error:
+                if not (self._format in _BARE or packet.size == 0):
+                    raise self._damaged(n_decoded, error) from error
+                # Junk around bare frames is harmless, between them it is damage.
+                failure = error if n_decoded else None
+                continue
+            if frames and failure is not None:
+                raise self._damaged(n_decoded, failure) from failure
+            n_packet = 0
+            for frame in frames:
+                block = self._to_block(frame, resampler, n_decoded)
+                n_packet += block.shape[1]
+                n_decoded += block.shape[1]
+                if block.shape[1]:
+                    yield block
+            if n_packet:
+                self._last_frame, self._last_duration = n_packet, packet.duration or 0
+        self._check_duration(n_decoded)
+
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets of our track; note how far the packets of all tracks reach."""
+        packets = self._container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except self._errors as error:
+                raise AudioError(
+                    f"{self._path}: cut short or damaged: {_why(error)}; get a whole copy"
+                ) from error
+            if packet.pts is not None and packet.time_base:
+                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self._reached_s = max(self._reached_s, end_s)
+            if packet.is_corrupt:
+                found = f"a part of it at {self._reached_s:.2f} s"
+                raise truncated(self._path, "a whole packet", found)
+            if packet.stream.index == self._stream.index:
+                yield packet
+
+    def _to_block(self, frame: Any, resampler: Any, n_decoded: int) -> Block:
+        # Interleaved float, because PyAV crashes on eight planes: it looks for a ninth.
+        n_channels = len(frame.layout.channels)
+        try:
+            packed = [part.to_ndarray() for part in resampler.resample(frame)]
+        except self._errors as error:
+            raise AudioError(
+                f"{self._path}: rate or channels change after {n_decoded} samples ({_why(error)}); "
+                "split the file there"
+            ) from error
+        if not packed:
+            return np.zeros((n_channels, 0), np.float32)
+        data = np.concatenate(packed, axis=1).reshape(-1, n_channels)
+        return np.ascontiguousarray(data.T, dtype=np.float32)
+
+    def _check_duration(self, n_decoded: int) -> None:
+        """Raise if all tracks end clearly before the duration that the container states."""
+        whole = self._container.duration
+        if self._format not in _STATES_DURATION or not whole:
+            return
+        stated_s = (whole + max(0, self._container.start_time or 0)) / 1e6
+        if self._reached_s < stated_s - _DURATION_TOLERANCE_S:
+            raise truncated(self._path, f"{stated_s:.2f} s", f"{self._reached_s:.2f} s")
+        stream = self._stream
+        if self._format == "mov" and stream.duration and n_decoded:
+            stated_s = self._stated_duration() or 0.0
+            found_s = n_decoded / stream.codec_context.sample_rate
+            if found_s < stated_s - 0.1:
+                raise truncated(self._path, f"{stated_s:.2f} s", f"{found_s:.2f} s")
+
+    def _damaged(self, n_decoded: int, error: Exception) -> AudioError:
+        second = n_decoded / (self._stream.codec_context.sample_rate or 1)
+        return AudioError(
+            f"{self._path}: damaged at {second:.2f} s ({_why(error)}); get a whole copy, "
+            "or convert it to WAV with another program"
+        )
+
+    def close(self) -> None:
+        """Close the file; twice is once."""
+        self._container.close()
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).strip()

@@ -1,0 +1,111 @@
+"""The file that C encoders write into."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from viso.errors import AudioError
+
+__all__ = ["Sink", "create_beside"]
+
+
+def create_beside(target: Path) -> tuple[Path, int]:
+    """Create an empty hidden file in the folder of `target`, with its suffix.
+
+    Returns
+    -------
+    path : Path
+        Its name does not hold the target's: that may use up the 255 bytes a name may have.
+    descriptor : int
+        Open for reading and writing.
+    """
+    try:
+        if target.is_dir():
+            raise AudioError(f"{target}: a folder has this name; choose another name")
+        path = target.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
+        # Not tempfile: its files are private, and a stem should have the usual permissions.
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        return path, os.open(path, flags, 0o666)
+    except FileNotFoundError as error:
+        raise AudioError(f"{target}: no folder {target.parent}; make it first") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise AudioError(
+            f"{target}: cannot be written ({why}); choose another folder or name"
+        ) from error
+
+
+class Sink:
+    """A binary file that keeps its first error instead of raising it.
+
+    An exception cannot cross the C code of an encoder, which would go on with a hole in the file;
+    the writer asks `check` after every call instead.
+
+    Parameters
+    ----------
+    descriptor : int
+        Owned by the sink from now on.
+    target : Path
+        The final name, for messages.
+    """
+
+    def __init__(self, descriptor: int, target: Path) -> None:
+        self._file = os.fdopen(descriptor, "w+b")
+        self._target = target
+        self._error: OSError | None = None
+        self.name = target.name
+
+    def write(self, data: Any) -> int:
+        """Write, or do as if."""
+        try:
+            if self._error is None:
+                self._file.write(data)
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        """Read; nothing comes if that fails."""
+        try:
+            return self._file.read(n_bytes)
+        except OSError as error:
+            self._error = self._error or error
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Seek; buffered bytes may hit the disk here."""
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:
+            self._error = self._error or error
+            return 0
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Flush the buffer."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._error = self._error or error
+
+    def check(self) -> None:
+        """Raise the first error as an AudioError."""
+        if self._error is not None:
+            raise AudioError(
+                f"{self._target}: cannot be written ({self._error.strerror}); "
+                "free some space or choose another folder"
+            ) from self._error
+
+    def close(self) -> None:
+        """Flush and close; twice is once."""
+        self.flush()
+        try:
+            self._file.close()
+        except OSError as error:
+            self._error = self._error or error

@@ -1,0 +1,283 @@
+"""Reading sound: one file, block by block, whatever its format."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from viso.audio._blocks import Block, reblock
+from viso.audio._containers import Promise, inspect
+from viso.audio._ffmpeg import FfmpegDecoder
+from viso.audio._sndfile import SndfileDecoder
+from viso.errors import AudioError
+
+__all__ = ["AudioFile", "open_audio", "read"]
+
+
+def open_audio(path: str | os.PathLike[str]) -> AudioFile:
+    """Open a sound or video file for reading.
+
+    libsndfile decodes PCM formats (WAV, RF64, AIFF, ...), FLAC and Ogg; FFmpeg, through PyAV, MP3
+    and everything else, of a video the first audio track.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    AudioFile
+
+    Raises
+    ------
+    AudioError
+        If there is no such file, it may not be read, is empty, cut short (as far as its header
+        tells), encrypted, or holds no sound.
+
+    See Also
+    --------
+    read : the whole of a file as one array.
+
+    Examples
+    --------
+    >>> with open_audio("song.flac") as song:                     # doctest: +SKIP
+    ...     peak = max(abs(block).max() for block in song.blocks())
+    """
+    return AudioFile(path)
+
+
+class AudioFile:
+    """A readable sound file. Nothing of the sound is held in memory.
+
+    What comes out lies in time where the encoder's input lay, wherever the container states its
+    encoder's delay: LAME's header in MP3, edit lists and iTunSMPB in MP4 (m4a), pre-skip in Opus,
+    codec delay in Matroska and WebM. Nothing is stated, and so nothing trimmed, in bare AAC (.aac,
+    ADTS; FFmpeg's encoder puts 1024 samples before the sound), in MP3 without LAME's header, MP2
+    and AC-3: the stems then start where a player starts. FFmpeg's WMA decoder drops the first
+    frame (2048 samples) of FFmpeg's WMA encoder.
+
+    Channels come in WAV order (front left, front right, centre, LFE, back, side).
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Attributes
+    ----------
+    path : Path
+    rate_hz : int
+        Samples per second and channel.
+    n_channels : int
+    n_samples : int or None
+        Samples per channel, exact; None if only reading the whole file would tell.
+    duration_s : float or None
+        In seconds; an estimate where `n_samples` is None.
+    subtype : str
+        Coding of the samples, such as "PCM_16", "FLAC 16", "VORBIS", "mp3" or "aac".
+    bit_depth : int or None
+        Bits per sample of a lossless format.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        _check_readable(self.path)
+        self._promise = inspect(self.path)
+        self._is_closed = False
+        decoder = _open_decoder(self.path, self._promise)
+        try:
+            self.rate_hz: int = decoder.rate_hz
+            self.n_channels: int = decoder.n_channels
+            self.n_samples: int | None = decoder.n_samples
+            self.duration_s: float | None = decoder.duration_s
+            self.subtype: str = decoder.subtype
+            self.bit_depth: int | None = decoder.bit_depth
+            self._through_ffmpeg = isinstance(decoder, FfmpegDecoder)
+        finally:
+            decoder.close()
+        if self.n_samples == 0:
+            raise AudioError(f"{self.path}: holds no sample; get a whole copy")
+        if self.n_channels < 1 or self.rate_hz < 1:
+            raise AudioError(
+                f"{self.path}: {self.n_channels} channels at {self.rate_hz} Hz are not sound; "
+                "convert the file again"
+            )
+
+    def blocks(
+        self, *, block_size: int = 65536, start_s: float = 0.0, duration_s: float | None = None
+    ) -> Iterator[Block]:
+        """Decode the file, or a region of it, block by block.
+
+        The samples are the same, bit for bit, for every `block_size`, and a region holds exactly
+        what the whole file holds at that place. Several passes may run at the same time.
+
+        Parameters
+        ----------
+        block_size : int
+            Samples per block; only the last block may be shorter.
+        start_s : float
+            Where to start, in seconds; the first sample is ``round(start_s * rate_hz)``.
+        duration_s : float, optional
+            How much to read, in seconds: ``round(duration_s * rate_hz)`` samples, or up to the end
+            of the file if it ends before.
+
+        Yields
+        ------
+        np.ndarray [shape=(n_channels, block_size), float32, full scale = 1.0]
+            A new array each time, never empty.
+
+        Raises
+        ------
+        AudioError
+            If the region holds no sample, if a sample is not a finite number, or if the file turns
+            out to be damaged or shorter than it says.
+        """
+        if self._is_closed:
+            raise AudioError(f"{self.path}: already closed; open it again")
+        if block_size < 1:
+            raise AudioError(f"{self.path}: block_size={block_size} must be 1 or more")
+        start, count = self._region(start_s, duration_s)
+        return self._read(block_size, start, count)
+
+    def _region(self, start_s: float, duration_s: float | None) -> tuple[int, int | None]:
+        if not (np.isfinite(start_s) and start_s >= 0):
+            raise AudioError(f"{self.path}: start {start_s} s must be 0 or more")
+        start = round(start_s * self.rate_hz)
+        if self.n_samples is not None and start >= self.n_samples:
+            raise self._nothing_at(start_s, self.n_samples)
+        if duration_s is None or duration_s == float("inf"):
+            return start, None
+        count = round(duration_s * self.rate_hz) if duration_s > 0 else 0
+        if count < 1:
+            raise AudioError(
+                f"{self.path}: a region of {duration_s} s holds no sample; ask for a longer one"
+            )
+        return start, count
+
+    def _nothing_at(self, start_s: float, n_samples: int) -> AudioError:
+        return AudioError(
+            f"{self.path}: start {start_s} s lies past the end at "
+            f"{n_samples / self.rate_hz:.3f} s; start earlier"
+        )
+
+    def _read(self, block_size: int, start: int, count: int | None) -> Iterator[Block]:
+        decoder = _open_decoder(self.path, self._promise, through_ffmpeg=self._through_ffmpeg)
+        position = start
+        try:
+            for block in reblock(_limited(decoder.chunks(start), count), block_size):
+                self._check_block(block, position)
+                position += block.shape[1]
+                yield block
+        finally:
+            decoder.close()
+        if position == start:
+            raise AudioError(
+                f"{self.path}: start {start / self.rate_hz:.3f} s lies past the end; start earlier"
+            )
+
+    def _check_block(self, block: Block, position: int) -> None:
+        if block.shape[0] != self.n_channels:
+            raise AudioError(
+                f"{self.path}: {self.n_channels} channels become {block.shape[0]} "
+                f"at {position / self.rate_hz:.3f} s; split the file there"
+            )
+        is_finite = np.isfinite(block)
+        if not is_finite.all():
+            channel, index = np.argwhere(~is_finite)[0]
+            raise AudioError(
+                f"{self.path}: sample {block[channel, index]} in channel {channel + 1} at "
+                f"{(position + index) / self.rate_hz:.3f} s; export the file again without NaN or "
+                "infinity"
+            )
+
+    def close(self) -> None:
+        """End the use of this object; passes that already run may finish."""
+        self._is_closed = True
+
+    def __enter__(self) -> AudioFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read(
+    path: str | os.PathLike[str], *, start_s: float = 0.0, duration_s: float | None = None
+) -> tuple[Block, int]:
+    """Read a whole file, or a region of it, into memory.
+
+    Parameters
+    ----------
+    path : str or path-like
+    start_s, duration_s : float
+        The region in seconds; see `AudioFile.blocks`.
+
+    Returns
+    -------
+    audio : np.ndarray [shape=(channels, samples), float32, full scale = 1.0]
+    rate_hz : int
+
+    Raises
+    ------
+    AudioError
+        As `open_audio` and `AudioFile.blocks`.
+
+    Examples
+    --------
+    >>> audio, rate_hz = read("song.mp3", start_s=30, duration_s=10)    # doctest: +SKIP
+    """
+    with open_audio(path) as file:
+        blocks = list(file.blocks(start_s=start_s, duration_s=duration_s))
+        return np.concatenate(blocks, axis=1), file.rate_hz
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise AudioError(f"{path}: a folder, not a file; pass the files in it")
+        if not stat.S_ISREG(mode):
+            raise AudioError(f"{path}: not a regular file; save the sound to disk first")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: no such file; check the name") from error
+    except PermissionError as error:
+        raise AudioError(f"{path}: may not be read; change its permissions") from error
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{path}: cannot be opened ({error}); check the name") from error
+
+
+def _open_decoder(
+    path: Path, promise: Promise, *, through_ffmpeg: bool | None = None
+) -> SndfileDecoder | FfmpegDecoder:
+    if through_ffmpeg or promise.use_ffmpeg:
+        return FfmpegDecoder(path, promise)
+    try:
+        return SndfileDecoder(path)
+    except AudioError as refusal:
+        if "cut short" in str(refusal) or through_ffmpeg is not None:
+            raise
+        return FfmpegDecoder(path, promise)
+
+
+def _limited(chunks: Iterator[Block], count: int | None) -> Iterator[Block]:
+    """Pass on the first `count` samples; stop decoding there."""
+    left = count
+    for chunk in chunks:
+        if left is None:
+            yield chunk
+            continue
+        yield chunk[:, :left]
+        left -= min(left, chunk.shape[1])
+        if not left:
+            return

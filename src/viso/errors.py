@@ -1,0 +1,36 @@
+"""The errors a user of viso can meet.
+
+The tree::
+
+    VisoError
+    ├── AudioError    a file or an array that is not usable audio, or cannot be written
+    ├── ModelError    a model file, its card, or the device it should run on
+    ├── DataError     a corpus or a folder of songs
+    └── ConfigError   a recipe, a card or an option with an impossible value
+
+Every message names the file, the value and the way out, on one line.
+"""
+
+from __future__ import annotations
+
+__all__ = ["AudioError", "ConfigError", "DataError", "ModelError", "VisoError"]
+
+
+class VisoError(Exception):
+    """Root of every error that viso raises on purpose."""
+
+
+class AudioError(VisoError):
+    """A file or an array that is not usable audio, or a stem that cannot be written."""
+
+
+class ModelError(VisoError):
+    """A model file that cannot be run, or a device that is not there."""
+
+
+class DataError(VisoError):
+    """A corpus or a folder of songs that cannot be used."""
+
+
+class ConfigError(VisoError):
+    """A setting, a recipe or a model card with a missing or an impossible value."""

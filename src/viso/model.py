@@ -1,0 +1,254 @@
+"""A model: frames of a mixture in, frames of the vocals out.
+
+`Model` is what the separator asks for, two members; `OnnxModel` keeps that promise with one
+ONNX Runtime session, from a file of ours (card inside) or of somebody else's (card beside).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from viso import weights
+from viso.config import ModelCard
+from viso.errors import ConfigError, ModelError
+
+__all__ = ["CARD_KEY", "Model", "OnnxModel", "apply_graph", "load", "read_card"]
+
+CARD_KEY = "viso.card"
+
+Device = Literal["auto", "cpu", "cuda"]
+Complexes = npt.NDArray[np.complex64]
+Floats = npt.NDArray[np.float32]
+
+
+class Model(Protocol):
+    """What the separator needs of a model."""
+
+    @property
+    def card(self) -> ModelCard:
+        """How to feed it, and where it comes from."""
+        ...
+
+    def estimate(self, chunk: Complexes) -> Complexes:
+        """Return the target's part of the `card.step_frames` middle frames of `chunk`.
+
+        Parameters
+        ----------
+        chunk : complex64 array [shape=(card.channels, bins, card.chunk_frames)]
+
+        Returns
+        -------
+        complex64 array [shape=(card.channels, bins, card.step_frames)]
+        """
+        ...
+
+
+class Graph(Protocol):
+    """A network as a function of one float32 array."""
+
+    def __call__(self, features: Floats, /) -> Floats:
+        """Return the network's output for one batch."""
+        ...
+
+
+def _rotate(frames: Complexes) -> Complexes:
+    """Left and right to mid and side, or back: the matrix is its own inverse."""
+    scale = np.float32(np.sqrt(0.5))
+    return np.stack([frames[0] + frames[1], frames[0] - frames[1]]) * scale
+
+
+def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes:
+    """Run one chunk through a network the way its card says.
+
+    Parameters
+    ----------
+    graph : callable
+        float32 array in, float32 array out, leading batch axis of 1.
+    chunk : complex64 array [shape=(channels, bins, chunk_frames)]
+    card : ModelCard
+
+    Returns
+    -------
+    complex64 array [shape=(channels, bins, step_frames)]
+        The target's spectrum in the chunk's middle frames.
+    """
+    if card.basis == "mid-side":
+        chunk = _rotate(chunk)
+    bins, context = card.used_bins, card.context_frames
+    seen = chunk[:, :bins]
+    if card.input == "magnitude":
+        features = np.abs(seen)
+    else:
+        parts = [part for channel in seen for part in (channel.real, channel.imag)]
+        features = np.stack(parts)
+    result = graph(np.ascontiguousarray(features, np.float32)[None])[0]
+    if result.shape[-1] == card.chunk_frames:
+        result = result[..., context : context + card.step_frames]
+    middle = chunk[:, :, context : context + card.step_frames]
+    estimate = np.zeros(middle.shape, np.complex64)
+    if card.output == "mask":
+        np.multiply(middle[:, :bins], result, out=estimate[:, :bins])
+        np.multiply(middle[:, bins:], result[:, -1:], out=estimate[:, bins:])
+    else:
+        estimate[:, :bins].real = result[0::2]
+        estimate[:, :bins].imag = result[1::2]
+    if card.gain != 1.0:
+        estimate *= np.float32(card.gain)
+    return _rotate(estimate) if card.basis == "mid-side" else estimate
+
+
+class OnnxModel:
+    """A network in an ONNX file, run by ONNX Runtime.
+
+    Parameters
+    ----------
+    path : Path
+        The ONNX file.
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes CUDA where ONNX Runtime offers it, else the CPU; "cuda" insists.
+    threads : int
+        CPU threads of the session; 0 lets ONNX Runtime take all cores.
+
+    Attributes
+    ----------
+    card : ModelCard
+    device : str
+        "cpu" or "cuda": what it runs on in fact.
+    sha256 : str
+        Hash of the file, in hexadecimal.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no ONNX model, has no card or one that does not fit, or
+        the device is not there.
+    """
+
+    def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
+        data = _file_bytes(path)
+        self.path = path
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self._session = _session(data, path, device=device, threads=threads)
+        self.card = _card_of(self._session, path)
+        on_cuda = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        self.device = "cuda" if on_cuda else "cpu"
+        self._input = self._session.get_inputs()[0].name
+        _check_shapes(self._session, self.card, path)
+
+    def _run(self, features: Floats, /) -> Floats:
+        result: Floats = self._session.run(None, {self._input: features})[0]
+        return result
+
+    def estimate(self, chunk: Complexes) -> Complexes:
+        """See `Model.estimate`."""
+        return apply_graph(self._run, chunk, card=self.card)
+
+
+def load(model: str | Path, *, device: Device = "auto", threads: int = 0) -> OnnxModel:
+    """Load a packaged model by name, or any ONNX file by path.
+
+    Raises
+    ------
+    ModelError
+        See `OnnxModel`; also for a name that is neither packaged nor a file.
+    """
+    path = Path(model)
+    if not path.suffix and str(model) in weights.available():
+        path = weights.path_of(str(model))
+    elif not path.exists() and path.suffix != ".onnx":
+        path = weights.path_of(str(model))
+    return OnnxModel(path, device=device, threads=threads)
+
+
+def read_card(path: Path) -> ModelCard:
+    """Return the card of an ONNX file without building its session on a device.
+
+    Raises
+    ------
+    ModelError
+        See `OnnxModel`.
+    """
+    return OnnxModel(path, device="cpu", threads=1).card
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: model cannot be read ({error.strerror})") from error
+    if not data:
+        raise ModelError(f"{path}: model file is empty")
+    return data
+
+
+def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
+    import onnxruntime as ort
+
+    available = ort.get_available_providers()
+    wanted = ["CPUExecutionProvider"]
+    if device == "cuda" and "CUDAExecutionProvider" not in available:
+        raise ModelError(
+            f"{path}: device cuda asked for, but this ONNX Runtime has none; "
+            "install onnxruntime-gpu or use --device cpu"
+        )
+    if device != "cpu" and "CUDAExecutionProvider" in available:
+        wanted.insert(0, "CUDAExecutionProvider")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.use_deterministic_compute = True
+    try:
+        session = ort.InferenceSession(data, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime raises a family of private types
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path}: not a model that ONNX Runtime can run ({reason:.160})") from error
+    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise ModelError(f"{path}: device cuda asked for, but it did not start; use --device cpu")
+    return session
+
+
+def _card_of(session: Any, path: Path) -> ModelCard:
+    beside = path.with_suffix(".toml")
+    inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    try:
+        if inside is not None:
+            return ModelCard.from_mapping(json.loads(inside), origin=f"{path}: card")
+        if beside.is_file():
+            return ModelCard.from_toml(beside)
+    except (ConfigError, json.JSONDecodeError) as error:
+        raise ModelError(str(error)) from error
+    raise ModelError(f"{path}: no model card inside and no {beside.name} beside it; write one")
+
+
+def _check_shapes(session: Any, card: ModelCard, path: Path) -> None:
+    """Compare the graph's declared shapes with what the card promises."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; need one of each"
+        )
+    if inputs[0].type != "tensor(float)":
+        raise ModelError(f"{path}: takes {inputs[0].type}, not float32")
+    sides = (
+        ("input", inputs[0].shape, card.input, {card.chunk_frames}),
+        ("output", outputs[0].shape, card.output, {card.chunk_frames, card.step_frames}),
+    )
+    for side, shape, kind, frames in sides:
+        channels = card.channels * (2 if kind == "complex" else 1)
+        expected: list[set[int]] = [{1}, {channels}, {card.used_bins}, frames]
+        free = [size if isinstance(size, int) and size > 0 else None for size in shape]
+        fits = len(free) == 4 and all(
+            size is None or size in allowed for size, allowed in zip(free, expected, strict=True)
+        )
+        if not fits:
+            wanted = [" or ".join(map(str, sorted(allowed))) for allowed in expected]
+            raise ModelError(
+                f"{path}: card does not fit: the graph's {side} is {list(shape)}, "
+                f"the card says [{', '.join(wanted)}]"
+            )

@@ -1,0 +1,179 @@
+"""The short-time Fourier transform and its exact inverse, whole or as a stream, in numpy.
+
+Frame t looks at samples ``t hop - n_fft/2 ... t hop + n_fft/2`` through a periodic Hann
+window w; outside the signal there is silence. The inverse adds the frames up again and
+divides by what the windows amount to::
+
+    x^(n) = sum_t w(n - t hop) y_t(n) / sum_t w(n - t hop)^2
+
+which gives back x when the frames are untouched, at the edges too. `Analysis` and
+`Synthesis` do the same block by block; `stft` and `istft` are one push through them, so a
+stream and a whole array give the same bits. Same numbers as ``torch.stft(center=True,
+pad_mode="constant")``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.config import SpectralConfig
+
+__all__ = ["Analysis", "Synthesis", "frames_for", "istft", "stft"]
+
+Floats = npt.NDArray[np.float32]
+Complexes = npt.NDArray[np.complex64]
+
+
+def hann(n_fft: int) -> Floats:
+    """Return the periodic Hann window [shape=(n_fft,)]."""
+    phase = 2 * np.pi * np.arange(n_fft) / n_fft
+    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+
+def frames_for(n_samples: int, *, hop: int) -> int:
+    """Return the number of frames that cover `n_samples` samples."""
+    return 1 + n_samples // hop
+
+
+class Analysis:
+    """Samples in, frames out, in any portions.
+
+    Parameters
+    ----------
+    config : SpectralConfig
+    n_channels : int
+    """
+
+    def __init__(self, config: SpectralConfig, *, n_channels: int) -> None:
+        self._n_fft, self._hop = config.n_fft, config.hop
+        self._window = hann(config.n_fft)
+        self._rest = np.zeros((n_channels, config.n_fft // 2), np.float32)
+        self._n_samples = 0
+        self._n_frames = 0
+
+    def push(self, block: Floats) -> Complexes:
+        """Take samples, return the frames they complete.
+
+        Parameters
+        ----------
+        block : float32 array [shape=(channels, n)]
+
+        Returns
+        -------
+        complex64 array [shape=(channels, bins, frames)]
+            `frames` may be 0. The array is a view whose memory runs along the bins.
+        """
+        self._n_samples += block.shape[1]
+        signal = np.concatenate([self._rest, block], axis=1)
+        n = max(0, 1 + (signal.shape[1] - self._n_fft) // self._hop)
+        return self._frames(signal, n)
+
+    def finish(self) -> Complexes:
+        """Return the frames that reach beyond the end of the signal."""
+        n = frames_for(self._n_samples, hop=self._hop) - self._n_frames
+        need = self._n_fft + (n - 1) * self._hop
+        signal = np.pad(self._rest, ((0, 0), (0, max(0, need - self._rest.shape[1]))))
+        return self._frames(signal, n)
+
+    def _frames(self, signal: Floats, n: int) -> Complexes:
+        self._rest = signal[:, n * self._hop :]
+        self._n_frames += n
+        if n <= 0:
+            return np.zeros((signal.shape[0], self._n_fft // 2 + 1, 0), np.complex64)
+        views = np.lib.stride_tricks.sliding_window_view(signal, self._n_fft, axis=1)
+        frames = np.fft.rfft(views[:, : n * self._hop : self._hop] * self._window, axis=2)
+        return frames.transpose(0, 2, 1)
+
+
+class Synthesis:
+    """Frames in, samples out, in any portions: the exact inverse of `Analysis`.
+
+    Parameters
+    ----------
+    config : SpectralConfig
+    n_channels : int
+    """
+
+    def __init__(self, config: SpectralConfig, *, n_channels: int) -> None:
+        self._n_fft, self._hop = config.n_fft, config.hop
+        self._window = hann(config.n_fft)
+        self._tail = np.zeros((n_channels, config.n_fft), np.float32)
+        self._weight = np.zeros(config.n_fft, np.float32)
+        self._skip = config.n_fft // 2
+        self._n_samples = 0
+
+    def push(self, frames: Complexes) -> Floats:
+        """Take frames, return the samples that no later frame can change.
+
+        Parameters
+        ----------
+        frames : complex64 array [shape=(channels, bins, frames)]
+
+        Returns
+        -------
+        float32 array [shape=(channels, n)]
+        """
+        n = frames.shape[2]
+        if n == 0:
+            return np.zeros((frames.shape[0], 0), np.float32)
+        pieces = np.fft.irfft(frames.transpose(0, 2, 1), n=self._n_fft, axis=2)
+        pieces *= self._window
+        length = n * self._hop
+        total = np.zeros((frames.shape[0], length + self._n_fft), np.float32)
+        weight = np.zeros(length + self._n_fft, np.float32)
+        total[:, : self._n_fft] = self._tail
+        weight[: self._n_fft] = self._weight
+        square = self._window**2
+        for t in range(n):
+            span = slice(t * self._hop, t * self._hop + self._n_fft)
+            total[:, span] += pieces[:, t]
+            weight[span] += square
+        self._tail = total[:, length:].copy()
+        self._weight = weight[length:].copy()
+        return self._release(total[:, :length], weight[:length])
+
+    def finish(self, n_samples: int) -> Floats:
+        """Return what is left, so that `n_samples` have come out in all."""
+        rest = self._release(self._tail, self._weight)
+        missing = n_samples - (self._n_samples - rest.shape[1])
+        return rest[:, :missing]
+
+    def _release(self, total: Floats, weight: Floats) -> Floats:
+        skip = min(self._skip, total.shape[1])
+        self._skip -= skip
+        total, weight = total[:, skip:], weight[skip:]
+        self._n_samples += total.shape[1]
+        # Where no window reaches there is nothing to divide; those samples are zero anyway.
+        return total / np.maximum(weight, np.float32(1e-8))
+
+
+def stft(audio: Floats, *, config: SpectralConfig) -> Complexes:
+    """Transform a whole signal.
+
+    Parameters
+    ----------
+    audio : float32 array [shape=(channels, n)]
+    config : SpectralConfig
+
+    Returns
+    -------
+    complex64 array [shape=(channels, bins, 1 + n // hop)]
+
+    See Also
+    --------
+    istft : the inverse.
+    """
+    analysis = Analysis(config, n_channels=audio.shape[0])
+    return np.concatenate([analysis.push(audio), analysis.finish()], axis=2)
+
+
+def istft(frames: Complexes, *, config: SpectralConfig, n_samples: int) -> Floats:
+    """Transform frames back into `n_samples` samples [shape=(channels, n_samples)].
+
+    See Also
+    --------
+    stft : the transform this inverts.
+    """
+    synthesis = Synthesis(config, n_channels=frames.shape[0])
+    return np.concatenate([synthesis.push(frames), synthesis.finish(n_samples)], axis=1)

@@ -1,0 +1,204 @@
+"""The corpus: every recording a training run can draw from, packed once.
+
+A corpus is a folder with three files::
+
+    audio.i16     all tracks one after the other, little-endian int16, interleaved
+    levels.f32    RMS of every block of `LEVEL_BLOCK` samples, track after track
+    index.json    one record a track: where it lies, what it is, who made it, its licence
+
+The audio is memory-mapped, so opening costs nothing and several processes share the pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from viso.errors import DataError
+
+__all__ = ["LEVEL_BLOCK", "Corpus", "CorpusWriter", "Track"]
+
+LEVEL_BLOCK = 4410
+"""Samples in one entry of the level table (0.1 s at 44.1 kHz)."""
+
+_FORMAT = 1
+
+
+class Track(BaseModel):
+    """One recording inside a corpus.
+
+    `song` ties the vocals and the instrumental of one song together (they are aligned and
+    equally long). `bandwidth_hz` is the highest frequency the source carries; a loss must
+    not look above it. `release_level` says that the levels of the song's stems are those of
+    the finished record.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    song: str
+    role: Literal["vocals", "instrumental"]
+    group: str
+    split: Literal["train", "valid"] = "train"
+    singer: str | None = None
+    licence: str = "unknown"
+    bandwidth_hz: float
+    release_level: bool = False
+    n_channels: int
+    n_samples: int = 0
+    offset: int = 0
+    level_offset: int = 0
+
+    @property
+    def n_levels(self) -> int:
+        """Entries this track has in the level table."""
+        return self.n_samples // LEVEL_BLOCK
+
+
+class CorpusWriter:
+    """Appends tracks to a new corpus; the index is written on leaving the `with` block.
+
+    Parameters
+    ----------
+    folder : Path
+        Created if missing.
+    rate_hz : int
+        Sampling rate of everything in the corpus.
+    """
+
+    def __init__(self, folder: Path, *, rate_hz: int = 44_100) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.rate_hz = rate_hz
+        self.tracks: list[Track] = []
+        self._audio = (folder / "audio.i16").open("wb")
+        self._levels = (folder / "levels.f32").open("wb")
+        self._n_values = 0
+        self._n_levels = 0
+
+    def add(self, track: Track, blocks: Iterable[npt.NDArray[np.float32]]) -> Track:
+        """Append one track.
+
+        Parameters
+        ----------
+        track : Track
+            Its `n_samples`, `offset` and `level_offset` are filled in here.
+        blocks : iterable of float32 arrays [shape=(n_channels, n)]
+            The audio at the corpus's rate, full scale 1.0.
+
+        Returns
+        -------
+        Track
+            The record as it stands in the index.
+        """
+        n_samples = 0
+        rest = np.zeros((track.n_channels, 0), np.float32)
+        n_levels = 0
+        for block in blocks:
+            values = np.clip(np.rint(block.T * 32768.0), -32768, 32767).astype("<i2")
+            self._audio.write(values.tobytes())
+            n_samples += block.shape[1]
+            rest = np.concatenate([rest, block], axis=1)
+            whole = rest.shape[1] // LEVEL_BLOCK
+            table = rest[:, : whole * LEVEL_BLOCK].reshape(track.n_channels, whole, LEVEL_BLOCK)
+            self._levels.write(np.sqrt(np.mean(table**2, axis=(0, 2))).astype("<f4").tobytes())
+            n_levels += whole
+            rest = rest[:, whole * LEVEL_BLOCK :]
+        placed = track.model_copy(
+            update={
+                "n_samples": n_samples,
+                "offset": self._n_values,
+                "level_offset": self._n_levels,
+            }
+        )
+        self._n_values += n_samples * track.n_channels
+        self._n_levels += n_levels
+        self.tracks.append(placed)
+        return placed
+
+    def close(self) -> None:
+        """Write the index; the corpus is readable from here on."""
+        self._audio.close()
+        self._levels.close()
+        index = {
+            "format": _FORMAT,
+            "rate_hz": self.rate_hz,
+            "tracks": [track.model_dump() for track in self.tracks],
+        }
+        unfinished = self.folder / "index.json.part"
+        unfinished.write_text(json.dumps(index, indent=1), encoding="utf-8")
+        unfinished.replace(self.folder / "index.json")
+
+    def __enter__(self) -> CorpusWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._audio.close()
+            self._levels.close()
+
+
+class Corpus:
+    """A packed corpus, opened for reading.
+
+    Attributes
+    ----------
+    tracks : list of Track
+    rate_hz : int
+    audio : int16 memory map [shape=(n_values,)]
+    levels : float32 memory map [shape=(n_levels,)]
+
+    Raises
+    ------
+    DataError
+        If `folder` holds no corpus, or one whose files do not fit its index.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "index.json"
+        try:
+            index = json.loads(path.read_text(encoding="utf-8"))
+            if index["format"] != _FORMAT:
+                raise DataError(f"{path}: corpus format {index['format']}, need {_FORMAT}; repack")
+            self.rate_hz = int(index["rate_hz"])
+            self.tracks = [Track(**record) for record in index["tracks"]]
+        except OSError as error:
+            raise DataError(f"{folder}: no corpus here (viso data pack makes one)") from error
+        except (KeyError, TypeError, ValueError, ValidationError) as error:
+            raise DataError(f"{path}: damaged index, repack the corpus ({error!r:.120})") from error
+        self.folder = folder
+        self.audio = np.memmap(folder / "audio.i16", "<i2", "r")
+        self.levels = np.memmap(folder / "levels.f32", "<f4", "r")
+        need = max((t.offset + t.n_samples * t.n_channels for t in self.tracks), default=0)
+        if self.audio.size < need:
+            raise DataError(f"{folder}: audio.i16 is shorter than its index says, repack")
+
+    def read(self, track: Track) -> npt.NDArray[np.float32]:
+        """Return a whole track, float32 [shape=(n_channels, n_samples)]."""
+        flat = self.audio[track.offset : track.offset + track.n_samples * track.n_channels]
+        return (flat.reshape(-1, track.n_channels).T / np.float32(32768)).astype(np.float32)
+
+    def track_levels(self, track: Track) -> npt.NDArray[np.float32]:
+        """Return the track's RMS per `LEVEL_BLOCK` samples [shape=(n_levels,)]."""
+        return np.asarray(self.levels[track.level_offset : track.level_offset + track.n_levels])
+
+    def hours(self) -> dict[str, float]:
+        """Return the hours of audio for each `role/group/split`."""
+        table: dict[str, float] = {}
+        for track in self.tracks:
+            key = f"{track.role}/{track.group}/{track.split}"
+            table[key] = table.get(key, 0.0) + track.n_samples / self.rate_hz / 3600
+        return table
