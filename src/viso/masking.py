@@ -28,12 +28,13 @@ def ratio_mask(target: npt.NDArray[Any], other: npt.NDArray[Any], *, power: floa
     a = np.abs(target).astype(np.float64) ** power
     b = np.abs(other).astype(np.float64) ** power
     total = a + b
-    return np.divide(a, total, out=np.full_like(total, 0.5), where=total > 0).astype(np.float32)
+    mask = np.divide(a, total, out=np.full_like(total, 0.5), where=total > 0)
+    return np.asarray(mask, np.float32)
 
 
 def binary_mask(target: npt.NDArray[Any], other: npt.NDArray[Any]) -> Floats:
     """Return 1 where ``|target| > |other|``, else 0 (float32, same shape)."""
-    return (np.abs(target) > np.abs(other)).astype(np.float32)
+    return np.asarray(np.abs(target) > np.abs(other), np.float32)
 
 
 def split(mixture: Floats, vocals: Floats) -> tuple[Floats, Floats]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,7 +19,7 @@ from viso import weights
 from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
 
-__all__ = ["CARD_KEY", "Model", "OnnxModel", "apply_graph", "load", "read_card"]
+__all__ = ["CARD_KEY", "Model", "OnnxModel", "apply_graph", "load"]
 
 CARD_KEY = "viso.card"
 
@@ -60,7 +61,9 @@ class Graph(Protocol):
 def _rotate(frames: Complexes) -> Complexes:
     """Left and right to mid and side, or back: the matrix is its own inverse."""
     scale = np.float32(np.sqrt(0.5))
-    return np.stack([frames[0] + frames[1], frames[0] - frames[1]]) * scale
+    rotated: Complexes = np.stack([frames[0] + frames[1], frames[0] - frames[1]])
+    rotated *= scale
+    return rotated
 
 
 def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes:
@@ -141,16 +144,17 @@ class OnnxModel:
         self._input = self._session.get_inputs()[0].name
         _check_shapes(self._session, self.card, path)
 
-    def _run(self, features: Floats, /) -> Floats:
+    def run(self, features: Floats, /) -> Floats:
+        """Run the bare graph on one input array [shape=(1, channels, bins, chunk_frames)]."""
         result: Floats = self._session.run(None, {self._input: features})[0]
         return result
 
     def estimate(self, chunk: Complexes) -> Complexes:
         """See `Model.estimate`."""
-        return apply_graph(self._run, chunk, card=self.card)
+        return apply_graph(self.run, chunk, card=self.card)
 
 
-def load(model: str | Path, *, device: Device = "auto", threads: int = 0) -> OnnxModel:
+def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 0) -> OnnxModel:
     """Load a packaged model by name, or any ONNX file by path.
 
     Raises
@@ -164,17 +168,6 @@ def load(model: str | Path, *, device: Device = "auto", threads: int = 0) -> Onn
     elif not path.exists() and path.suffix != ".onnx":
         path = weights.path_of(str(model))
     return OnnxModel(path, device=device, threads=threads)
-
-
-def read_card(path: Path) -> ModelCard:
-    """Return the card of an ONNX file without building its session on a device.
-
-    Raises
-    ------
-    ModelError
-        See `OnnxModel`.
-    """
-    return OnnxModel(path, device="cpu", threads=1).card
 
 
 def _file_bytes(path: Path) -> bytes:

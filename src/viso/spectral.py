@@ -83,7 +83,8 @@ class Analysis:
             return np.zeros((signal.shape[0], self._n_fft // 2 + 1, 0), np.complex64)
         views = np.lib.stride_tricks.sliding_window_view(signal, self._n_fft, axis=1)
         frames = np.fft.rfft(views[:, : n * self._hop : self._hop] * self._window, axis=2)
-        return frames.transpose(0, 2, 1)
+        # numpy computes float32 input in complex64; its annotations do not know.
+        return frames.astype(np.complex64, copy=False).transpose(0, 2, 1)
 
 
 class Synthesis:
@@ -118,6 +119,7 @@ class Synthesis:
         if n == 0:
             return np.zeros((frames.shape[0], 0), np.float32)
         pieces = np.fft.irfft(frames.transpose(0, 2, 1), n=self._n_fft, axis=2)
+        pieces = pieces.astype(np.float32, copy=False)
         pieces *= self._window
         length = n * self._hop
         total = np.zeros((frames.shape[0], length + self._n_fft), np.float32)
@@ -145,7 +147,7 @@ class Synthesis:
         total, weight = total[:, skip:], weight[skip:]
         self._n_samples += total.shape[1]
         # Where no window reaches there is nothing to divide; those samples are zero anyway.
-        return total / np.maximum(weight, np.float32(1e-8))
+        return np.divide(total, np.maximum(weight, np.float32(1e-8)), dtype=np.float32)
 
 
 def stft(audio: Floats, *, config: SpectralConfig) -> Complexes:

@@ -1,15 +1,21 @@
 """Sound files in and out: decode and encode in blocks, resample in a stream, carry tags."""
 
+from viso.audio._blocks import reblock
 from viso.audio.reading import AudioFile, open_audio, read
 from viso.audio.resampling import Resampler, resampled_length
+from viso.audio.tags import copy_tags, read_cover, read_tags
 from viso.audio.writing import AudioWriter, write
 
 __all__ = [
     "AudioFile",
     "AudioWriter",
     "Resampler",
+    "copy_tags",
     "open_audio",
     "read",
+    "read_cover",
+    "read_tags",
+    "reblock",
     "resampled_length",
     "write",
 ]

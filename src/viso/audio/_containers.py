@@ -7,15 +7,15 @@ is left of an MP3. A stem made from half a song would look whole, so the promise
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from viso.errors import AudioError
 
-__all__ = ["Promise", "inspect", "truncated"]
+__all__ = ["Promise", "inspect", "ogg_crc", "truncated"]
 
-_TAIL_BYTES = 1 << 17  # an Ogg page has at most 65,307 bytes: two of them and a tag fit
 _GIB4 = 1 << 32
 
 # Data sizes that programs write when they cannot seek back: all ones, FFmpeg's and SoX's own.
@@ -92,7 +92,7 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int) -> Promise:
         name, stated = struct.unpack("<4sI", header)
         body = file.tell()
         if name == b"ds64":
-            wide_size = struct.unpack("<8xQ", file.read(16))[0] if stated >= 16 else None
+            wide_size = int.from_bytes(file.read(16)[8:], "little")
         if name == b"data":
             break
         file.seek(body + stated + stated % 2)
@@ -116,30 +116,37 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int) -> Promise:
 
 
 def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> Promise:
-    file.seek(max(0, size - _TAIL_BYTES))
-    tail = file.read()
-    start = tail.rfind(b"OggS\0")
-    page = tail[start:]
-    n_segments = page[26] if start >= 0 and len(page) > 26 else 255
-    if len(page) < 27 + n_segments or len(page) < 27 + n_segments + sum(page[27 : 27 + n_segments]):
-        raise truncated(path, "a whole last page", "a part of it")
-    if not page[5] & 4:
+    """Walk all pages and check their sums: decoders drop a damaged page and say nothing."""
+    position = n_streams = flags = 0
+    while position < size:
+        file.seek(position)
+        header = file.read(27)
+        table = file.read(header[26]) if len(header) == 27 else b""
+        page = header + table + file.read(sum(table))
+        if header[:4] != b"OggS":
+            file.seek(position)
+            if b"OggS" not in file.read():  # a tag of another kind behind the last page
+                break
+        if len(header) < 27 or len(page) < 27 + header[26] + sum(table):
+            raise truncated(path, "a whole last page", "a part of it")
+        if page[22:26] != ogg_crc(page[:22] + bytes(4) + page[26:]):
+            raise truncated(path, f"a page with a right checksum at byte {position}", "a wrong one")
+        flags = page[5]
+        n_streams += flags >> 1 & 1
+        position += len(page)
+    if not flags & 4:
         raise truncated(path, "a page marked as the last one", "no such page")
     # libsndfile stops after the first link of a chain and does not know video beside the sound.
-    return Promise("ogg", use_ffmpeg=_count_ogg_streams(file) > 1)
+    return Promise("ogg", use_ffmpeg=n_streams > 1)
 
 
-def _count_ogg_streams(file: BinaryIO) -> int:
-    """Count the first pages of streams, chained or side by side, up to a page out of place."""
-    position = n_streams = 0
-    while True:
-        file.seek(position)
-        header = file.read(27 + 255)
-        if len(header) < 27 or header[:4] != b"OggS":
-            return n_streams
-        n_streams += header[5] >> 1 & 1
-        table = header[27 : 27 + header[26]]
-        position += 27 + len(table) + sum(table)
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def ogg_crc(page: bytes) -> bytes:
+    """Return the checksum of a page: zlib's CRC-32, bits the other way round, not inverted."""
+    crc = ~zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) & 0xFFFFFFFF
+    return crc.to_bytes(4, "big").translate(_MIRRORED)
 
 
 def _inspect_mp3(file: BinaryIO) -> Promise:
@@ -166,7 +173,7 @@ def _inspect_mp3(file: BinaryIO) -> Promise:
     is_mono = frame[3] >> 6 == 3
     side = (17 if is_mono else 32) if version == 3 else (9 if is_mono else 17)
     xing = frame[4 + side :]
-    if xing[:4] not in (b"Xing", b"Info") or not xing[7] & 1:
+    if len(xing) < 12 or xing[:4] not in (b"Xing", b"Info") or not xing[7] & 1:
         return Promise("mp3", use_ffmpeg=True)
     n_frames = struct.unpack(">I", xing[8:12])[0]
     frame_size = 1152 if version == 3 else 576

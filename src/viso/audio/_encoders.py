@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import soundfile
 
 from viso.audio import _formats
 from viso.audio._blocks import Block
+from viso.audio._containers import ogg_crc
 from viso.audio._sink import Sink
 from viso.audio._sndfile import VORBIS_ORDER
 
@@ -185,20 +185,11 @@ def _settle_serial(sink: Sink) -> None:
         page = bytearray(header + table + body)
         page[14:18] = struct.pack("<I", 1)
         page[22:26] = bytes(4)
-        page[22:26] = _ogg_crc(bytes(page))
+        page[22:26] = ogg_crc(bytes(page))
         sink.seek(position)
         sink.write(page)
         position += len(page)
     sink.seek(0, 2)
-
-
-_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-
-def _ogg_crc(page: bytes) -> bytes:
-    """CRC-32 with the bits the other way round, and no inversion, by zlib."""
-    crc = ~zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) & 0xFFFFFFFF
-    return crc.to_bytes(4, "big").translate(_MIRRORED)
 
 
 # FFmpeg's names of the layouts with 1, 2, ... 8 channels in WAV order.

@@ -180,7 +180,7 @@ class FfmpegDecoder:
             if packet.pts is not None and packet.time_base:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self._reached_s = max(self._reached_s, end_s)
-            if packet.is_corrupt:
+            if packet.is_corrupt and self._promise.kind != "wav":  # of unknown length: the last one
                 found = f"a part of it at {self._reached_s:.2f} s"
                 raise truncated(self._path, "a whole packet", found)
             if packet.stream.index == self._stream.index:

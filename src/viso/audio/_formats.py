@@ -28,12 +28,29 @@ class Format:
     rates : tuple of int
         The sampling rates it can carry in hertz, ascending; empty means any.
     is_lossless : bool
+    highest_hz : int or None
+        With `rates` empty: what lies above is resampled to this.
     """
 
     name: str
     max_channels: int
     rates: tuple[int, ...] = ()
     is_lossless: bool = False
+    highest_hz: int | None = None
+
+    def check(self, path: Path, *, rate_hz: int, n_channels: int) -> None:
+        """Raise if the format cannot carry so many channels, or the rate in no way."""
+        if not 1 <= n_channels <= self.max_channels:
+            able = [f.name for f in _FORMATS.values() if f.max_channels >= n_channels > 0]
+            raise AudioError(
+                f"{path}: {self.name} carries 1 to {self.max_channels} channels, not {n_channels}; "
+                f"use {', '.join(able) or 'another number of channels'}"
+            )
+        if rate_hz < 1:
+            raise AudioError(f"{path}: {rate_hz} Hz is no sampling rate; use 44100 or so")
+        is_subset = rate_hz <= 65535 or (rate_hz <= 655_350 and rate_hz % 10 == 0)
+        if self.name == "flac" and not is_subset:
+            raise AudioError(f"{path}: FLAC cannot state a rate of {rate_hz} Hz; use wav")
 
     def nearest_rate(self, rate_hz: int) -> int:
         """Return `rate_hz` if the format carries it, else the rate to resample to.
@@ -41,7 +58,9 @@ class Format:
         The next higher one. Above the highest, the largest of at least 44.1 kHz that divides
         `rate_hz` (176.4 kHz becomes 88.2 or 44.1 kHz), else the highest. Opus is always 48 kHz.
         """
-        if not self.rates or rate_hz in self.rates:
+        if not self.rates:
+            return min(rate_hz, self.highest_hz or rate_hz)
+        if rate_hz in self.rates:
             return rate_hz
         if self.name == "opus":
             return 48000
@@ -59,7 +78,8 @@ _FORMATS = {
         Format("wav", 1024, is_lossless=True),
         Format("flac", 8, is_lossless=True),
         Format("mp3", 2, _MP3_RATES),
-        Format("ogg", 8),
+        # libsndfile 1.2.2 crashes the process when libvorbis refuses a rate, above 200 kHz
+        Format("ogg", 8, highest_hz=192_000),
         Format("opus", 8, (8000, 12000, 16000, 24000, 48000)),
         Format("m4a", 8, _AAC_RATES),
     )
@@ -79,11 +99,6 @@ def format_of(path: Path) -> Format:
     except KeyError:
         known = ", ".join(_FORMATS)
         raise AudioError(f"{path}: no output format {path.suffix!r}; use one of {known}") from None
-
-
-def formats_for(n_channels: int) -> str:
-    """Return the names of the formats that carry so many channels."""
-    return ", ".join(f.name for f in _FORMATS.values() if f.max_channels >= n_channels)
 
 
 def parse_bitrate(text: str) -> int:

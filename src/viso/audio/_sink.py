@@ -56,7 +56,7 @@ class Sink:
         self._file = os.fdopen(descriptor, "w+b")
         self._target = target
         self._error: OSError | None = None
-        self.name = target.name
+        self.name = "sound"  # PyAV asks; the true one may not be UTF-8
 
     def write(self, data: Any) -> int:
         """Write, or do as if."""
@@ -104,6 +104,8 @@ class Sink:
 
     def close(self) -> None:
         """Flush and close; twice is once."""
+        if self._file.closed:
+            return
         self.flush()
         try:
             self._file.close()

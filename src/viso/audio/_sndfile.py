@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +55,8 @@ class SndfileDecoder:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._file = _Sequential(str(path))
+            # bytes, because a name may hold what is not UTF-8; Windows' names never do
+            self._file = _Sequential(str(path) if os.name == "nt" else os.fsencode(path))
         except (soundfile.SoundFileError, TypeError, OSError) as error:
             # TypeError: soundfile takes a name that ends in .raw for headerless samples
             raise AudioError(f"{path}: libsndfile cannot read it ({error})") from error

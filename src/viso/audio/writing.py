@@ -11,7 +11,7 @@ import numpy as np
 
 from viso.audio._blocks import Block
 from viso.audio._encoders import Encoder, encoder_errors, encoder_for
-from viso.audio._formats import BIT_DEPTHS, format_of, formats_for, parse_bitrate
+from viso.audio._formats import BIT_DEPTHS, format_of, parse_bitrate
 from viso.audio._sink import Sink, create_beside
 from viso.audio.resampling import Resampler
 from viso.errors import AudioError
@@ -33,7 +33,7 @@ class AudioWriter:
     wav     PCM or float; RF64 above 4 GiB              any                 any       24 bit
     flac    FLAC                                        to 655,350          8         24 bit
     mp3     LAME, constant bit rate                     8,000 to 48,000     2         320 kbit/s
-    ogg     Vorbis, variable bit rate                   8,000 to 200,000    8         quality 9
+    ogg     Vorbis, variable bit rate                   to 192,000          8         quality 9
     opus    Opus                                        8, 12, 16, 24, 48k  8         128k/channel
     m4a     AAC (FFmpeg's encoder)                      7,350 to 96,000     8         128k/channel
     ======  ==========================================  ==================  ========  ============
@@ -101,13 +101,7 @@ class AudioWriter:
             raise AudioError(f"{self.path}: FLAC has no float samples; use 24 bit, or wav")
         if kind.is_lossless and bitrate is not None:
             raise AudioError(f"{self.path}: {kind.name} has no bit rate; leave {bitrate!r} out")
-        if not 1 <= n_channels <= kind.max_channels:
-            raise AudioError(
-                f"{self.path}: {kind.name} carries 1 to {kind.max_channels} channels, not "
-                f"{n_channels}; use {formats_for(n_channels) or 'a sound with channels'}"
-            )
-        if rate_hz < 1:
-            raise AudioError(f"{self.path}: {rate_hz} Hz is no sampling rate; use 44100 or so")
+        kind.check(self.path, rate_hz=rate_hz, n_channels=n_channels)
         self.rate_hz = rate_hz
         self.n_channels = n_channels
         self.n_samples = 0

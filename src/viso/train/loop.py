@@ -19,14 +19,14 @@ from viso.config import ModelCard
 from viso.errors import ConfigError, DataError
 from viso.metrics import usdr
 from viso.model import apply_graph
-from viso.separator import VocalStream
+from viso.separator.stream import VocalStream
 from viso.train.corpus import Corpus, Track
 from viso.train.losses import binary_target, mask_cross_entropy
 from viso.train.mixer import Batch, Mixer
 from viso.train.networks.viso_cnn import VisoCnn
 from viso.train.recipe import Recipe
 
-__all__ = ["Progress", "TorchModel", "Trainer", "card_of"]
+__all__ = ["Progress", "TorchModel", "Trainer"]
 
 _VALIDATION_S = 30.0
 
@@ -57,25 +57,6 @@ class TorchModel:
     def estimate(self, chunk: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
         """See `viso.model.Model.estimate`."""
         return apply_graph(self._run, chunk, card=self.card)
-
-
-def card_of(recipe: Recipe, network: nn.Module) -> ModelCard:
-    """Return the card of a network trained by a recipe, without scores."""
-    groups = {*recipe.mixing.vocals, *recipe.mixing.instrumentals}
-    return ModelCard(
-        name=recipe.name,
-        description=recipe.description,
-        spectral=recipe.spectral,
-        channels=2,
-        basis="mid-side",
-        input="magnitude",
-        output="mask",
-        chunk_frames=recipe.network.chunk_frames,
-        context_frames=recipe.network.context_frames,
-        trained_on=tuple(sorted(groups)),
-        licence=recipe.licence,
-        parameters=sum(p.numel() for p in network.parameters()),
-    )
 
 
 def _power(spectra: Tensor) -> Tensor:
@@ -196,7 +177,7 @@ class Trainer:
             vocals, music = self._spectra(batch.vocals), self._spectra(batch.instrumental)
             power = _power(vocals + music)
             # Powers compare as magnitudes do.
-            mask = binary_target(_power(vocals), _power(music), smoothing=schedule.smoothing)
+            mask = binary_target(_power(vocals), _power(music), smoothing=network.settings.smoothing)
             bands = network.map.bands(power)
             # A band of several bins aims at the mean of their binary masks, the loud ones first.
             target = network.map.bands(mask * power) / (bands + 1e-9)
@@ -226,7 +207,8 @@ class Trainer:
             pad_mode="constant",
             return_complex=True,
         )
-        return frames.unflatten(0, (len(audio), 2)).transpose(2, 3)
+        bins, n = frames.shape[1:]
+        return frames.reshape(len(audio), 2, bins, n).transpose(2, 3)
 
     def _rate_factor(self) -> float:
         schedule = self.recipe.schedule
@@ -266,7 +248,7 @@ class Trainer:
         span = slice(start, start + most)
         truth = self._corpus.read(vocals)[:, span]
         mixture = truth + self._corpus.read(music)[:, span]
-        model = TorchModel(self.average, card_of(self.recipe, self.average), self.device)
+        model = TorchModel(self.average, self.recipe.card(parameters=self.average.count()), self.device)
         stream = VocalStream(model, n_channels=truth.shape[0])
         parts = [stream.push(mixture), stream.finish()]
         return usdr(truth, np.concatenate(parts, axis=1))

@@ -65,8 +65,10 @@ class _Chunks:
         start = np.concatenate(starts) * LEVEL_BLOCK
         groups = sorted(weights)
         group = np.array([groups.index(t.group) for t in tracks])[owner]
-        # A group's weight is shared by its chunks, however many it has.
-        chance = np.array([weights[g] for g in groups])[group] / np.bincount(group)[group]
+        # A group's weight is shared by its tracks as the square root of what each has to
+        # offer: long songs do not drown the many short ones.
+        chance = 1 / np.sqrt(np.bincount(owner, minlength=len(tracks)))[owner]
+        chance *= np.array([weights[g] for g in groups])[group] / np.bincount(group, chance)[group]
         length = np.array([t.n_samples for t in tracks])[owner]
 
         def column(values: npt.ArrayLike) -> Tensor:
@@ -125,7 +127,7 @@ class Mixer:
     """Draws batches of sources.
 
     The audio is one flat int16 tensor: on a CPU the memory map itself, on a GPU a copy on
-    the card. A batch is two gathers and a handful of element-wise operations.
+    the card. A batch is four gathers and a handful of element-wise operations.
 
     Parameters
     ----------
@@ -152,9 +154,12 @@ class Mixer:
         voices = [t for t in train if t.role == "vocals"]
         music = {t.song: t for t in train if t.role == "instrumental"}
 
+        # Played fastest, a chunk takes in this much of its track.
+        needed = int(n_samples * mixing.speed[1]) + 2
+
         def chunks(tracks: list[Track], weights: dict[str, float], floor_db: float) -> _Chunks:
             return _Chunks(
-                corpus, tracks, weights, n_samples=n_samples, floor_db=floor_db, device=device
+                corpus, tracks, weights, n_samples=needed, floor_db=floor_db, device=device
             )
 
         def facts(tracks: list[Track]) -> _Facts:
@@ -183,19 +188,8 @@ class Mixer:
         mixing = self.mixing
         n_same = round(n * mixing.same_song) if self._songs is not None else 0
         parts = [self._different_songs(n - n_same, generator)]
-        if n_same and self._songs is not None:
-            owner, start = self._songs.draw(n_same, generator)
-            parts.append(
-                (
-                    self._cut(self._song_facts, owner, start, generator),
-                    self._cut(self._partner_facts, owner, start, generator),
-                    ~self._song_facts.release_level[owner],
-                    torch.minimum(
-                        self._song_facts.bandwidth_hz[owner],
-                        self._partner_facts.bandwidth_hz[owner],
-                    ),
-                )
-            )
+        if n_same:
+            parts.append(self._one_song(n_same, generator))
         vocals, music, foreign, bandwidth_hz = (
             torch.cat(column) for column in zip(*parts, strict=True)
         )
@@ -210,36 +204,66 @@ class Mixer:
         vocals = vocals * (~absent)[:, None, None]
         return Batch(vocals, music, bandwidth_hz)
 
+    def _one_song(
+        self, n: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both sources from the same moment of one song, at one speed."""
+        if self._songs is None:
+            raise AssertionError("no song has both sources")
+        owner, start = self._songs.draw(n, generator)
+        speed = augment.uniform(n, *self.mixing.speed, generator)
+        vocals, vocals_hz = self._cut(self._song_facts, owner, start, speed, generator)
+        music, music_hz = self._cut(self._partner_facts, owner, start, speed, generator)
+        foreign = ~self._song_facts.release_level[owner]
+        return vocals, music, foreign, torch.minimum(vocals_hz, music_hz)
+
     def _different_songs(
         self, n: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sources that never met: vocals of one recording, music of another."""
         voice, voice_start = self._voices.draw(n, generator)
         track, track_start = self._music.draw(n, generator)
-        facts = self._voice_facts
-        vocals = self._cut(facts, voice, voice_start, generator)
-        roomy = facts.dry[voice] & (
-            augment.uniform(n, 0, 1, generator) < self.mixing.reverb
+        speed = self.mixing.speed
+        vocals, vocals_hz = self._cut(
+            self._voice_facts, voice, voice_start, augment.uniform(n, *speed, generator), generator
         )
+        music, music_hz = self._cut(
+            self._music_facts, track, track_start, augment.uniform(n, *speed, generator), generator
+        )
+        lucky = augment.uniform(n, 0, 1, generator) < self.mixing.reverb
+        roomy = self._voice_facts.dry[voice] & lucky
         vocals = augment.reverb(vocals, roomy, rate_hz=self.rate_hz, generator=generator)
         # Only stems of finished records meet at the levels they have.
-        foreign = ~(facts.release_level[voice] & self._music_facts.release_level[track])
-        bandwidth_hz = torch.minimum(
-            facts.bandwidth_hz[voice], self._music_facts.bandwidth_hz[track]
-        )
-        music = self._cut(self._music_facts, track, track_start, generator)
-        return vocals, music, foreign, bandwidth_hz
+        foreign = ~(self._voice_facts.release_level[voice] & self._music_facts.release_level[track])
+        return vocals, music, foreign, torch.minimum(vocals_hz, music_hz)
 
     def _cut(
-        self, facts: _Facts, owner: Tensor, start: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Gather chunks as float32 [shape=(n, 2, n_samples)]; mono is put near the centre."""
+        self,
+        facts: _Facts,
+        owner: Tensor,
+        start: Tensor,
+        speed: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Gather chunks at their speeds; mono is put near the centre.
+
+        Returns
+        -------
+        audio : float32 Tensor [shape=(n, 2, n_samples)]
+        bandwidth_hz : Tensor [shape=(n,)]
+        """
         n_channels = facts.n_channels[owner]
         first = facts.offset[owner] + start * n_channels
-        time = torch.arange(self.n_samples, device=owner.device)
-        left = first[:, None] + time * n_channels[:, None]
+        place = torch.arange(self.n_samples, device=owner.device) * speed[:, None]
+        whole = place.long()
+        part = (place - whole)[:, None]
+        left = first[:, None] + whole * n_channels[:, None]
         index = torch.stack([left, left + (n_channels[:, None] - 1)], dim=1)
-        audio = self._flat[index].to(torch.float32) / 32768
-        return augment.pan(audio, n_channels == 1, self.mixing.pan_db, generator)
+        here = self._flat[index].to(torch.float32)
+        after = self._flat[index + n_channels[:, None, None]].to(torch.float32)
+        audio = torch.lerp(here, after, part) / 32768
+        audio = augment.pan(audio, n_channels == 1, self.mixing.pan_db, generator)
+        return audio, facts.bandwidth_hz[owner] * speed
 
 
 def _as_tensor(audio: npt.NDArray[np.int16]) -> Tensor:

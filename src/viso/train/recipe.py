@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from viso.config import Settings, SpectralConfig
+from viso.config import ModelCard, Settings, SpectralConfig
 
 __all__ = ["Mixing", "NetworkSettings", "Recipe", "Schedule"]
 
@@ -25,8 +25,8 @@ class NetworkSettings(Settings):
     dense_context: int = Field(9, description="pooled frames the dense layers see")
     dense_dilation: int = 1
     dense: tuple[int, int] = (768, 512)
-    readout: int = Field(0, description="features per band that the dense layers weigh; 0: none")
     dropout: float = 0.2
+    smoothing: float = Field(0.02, ge=0, lt=0.5, description="of the binary mask it learns")
     chunk_frames: int = 160
     context_frames: int = 12
 
@@ -41,6 +41,7 @@ class Mixing(Settings):
     gain: tuple[float, float] = (0.25, 1.25)
     vocal_level_db: tuple[float, float] = (-13.0, 4.0)
     swap: bool = True
+    speed: tuple[float, float] = Field((0.9, 1.12), description="playing speed, moves the pitch")
     pan_db: float = 3.0
     reverb: float = Field(0.5, ge=0, le=1, description="share of dry voices given a room")
     reverb_groups: tuple[str, ...] = ()
@@ -58,7 +59,6 @@ class Schedule(Settings):
     ema: float = 0.999
     clip: float = 5.0
     loss_power: float = 1.0
-    smoothing: float = 0.02
     validate_every: int = 1000
     checkpoint_every: int = 500
     log_every: int = 50
@@ -70,9 +70,34 @@ class Recipe(Settings):
     name: str
     description: str = ""
     licence: str = "unknown"
+    trained_on: tuple[str, ...] = Field((), description="names of the data sets, for the card")
     seed: int = 1
     corpus: str
     spectral: SpectralConfig = SpectralConfig()
     network: NetworkSettings = NetworkSettings()
     mixing: Mixing
     schedule: Schedule
+
+    def card(self, *, parameters: int) -> ModelCard:
+        """Return the card of the network this recipe trains, without scores.
+
+        Parameters
+        ----------
+        parameters : int
+            How many the network has.
+        """
+        groups = {*self.mixing.vocals, *self.mixing.instrumentals}
+        return ModelCard(
+            name=self.name,
+            description=self.description,
+            spectral=self.spectral,
+            channels=2,
+            basis="mid-side",
+            input="magnitude",
+            output="mask",
+            chunk_frames=self.network.chunk_frames,
+            context_frames=self.network.context_frames,
+            trained_on=self.trained_on or tuple(sorted(groups)),
+            licence=self.licence,
+            parameters=parameters,
+        )

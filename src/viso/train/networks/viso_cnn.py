@@ -8,12 +8,16 @@ Read from top to bottom, with B songs, T frames of F bins in mid and side::
     conv, conv, max pool       (B, c4, T/2, 20)
     flatten, 9 frames each     (B, c4 20 9)       for every second frame
     dense, dropout, dense      (B, 768), (B, 512)
-    logits of two frames       (B, 2, T', 320)
+    logits of two frames       (B, 2, T', 320)     plus the first pool's input, weighed
+                                                   band by band by the dense layers
     sigmoid, bands to bins     (B, 2, F, T')      T' = T - 2 context
 
 After Lin et al. 2018 (arXiv 1812.01278), whose network sees 9 frames and keeps one. Here the
 convolutions run once over a whole chunk and the dense layers slide over it, which costs a
-hundredth; bands replace bins, and mid and side replace two separate mono passes.
+hundredth; bands replace bins, and mid and side replace two separate mono passes. The dense
+layers of the paper must draw every harmonic anew; here they may also choose, for every band,
+which features of the second convolution speak for a voice (``logit = bias + sum_k w_k f_k``),
+so the mask keeps the detail of the input.
 """
 
 from __future__ import annotations
@@ -127,11 +131,15 @@ class VisoCnn(nn.Module):
         self.dense_2 = nn.Conv1d(h1, h2, 1)
         self.drop_1, self.drop_2 = nn.Dropout(settings.dropout), nn.Dropout(settings.dropout)
         self.out = nn.Conv1d(h2, 2 * self.time_step * settings.bands, 1)
-        self.readout_height = settings.bands // freq_1
-        if settings.readout:
-            self.weigh = nn.Conv1d(h2, 2 * settings.readout * self.readout_height, 1)
-            nn.init.zeros_(self.weigh.weight)
-            self.local = nn.Conv2d(c2, settings.readout, 1)
+        # Zero at first: the dense layers alone decide, and learn to ask for local detail.
+        self.height = settings.bands // freq_1
+        self.weigh = nn.Conv1d(h2, 2 * c2 * self.height, 1)
+        for parameter in self.weigh.parameters():
+            nn.init.zeros_(parameter)
+
+    def count(self) -> int:
+        """Return the number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def features(self, power: Tensor) -> Tensor:
         """Return the logarithm of the bands' power, normalised by the chunk's level.
@@ -170,19 +178,30 @@ class VisoCnn(nn.Module):
         surplus = kept - (settings.chunk_frames - 2 * settings.context_frames)
         logits = self.out(hidden).view(batch, 2, self.time_step, bands, -1)
         logits = logits.permute(0, 1, 4, 2, 3).flatten(2, 3)
-        if settings.readout:
-            logits = logits + self._read(fine, hidden, kept)
-        return logits[:, :, surplus // 2 : kept - (surplus - surplus // 2)]
+        logits = logits + self._local(fine, hidden)
+        middle: Tensor = logits[:, :, surplus // 2 : kept - (surplus - surplus // 2)]
+        return middle
 
-    def _read(self, fine: Tensor, hidden: Tensor, kept: int) -> Tensor:
-        """Let the dense layers weigh the local features of every band."""
-        batch, n = hidden.shape[0], self.settings.readout
-        weights = self.weigh(hidden).view(batch, 2, n, self.readout_height, -1)
-        weights = weights.repeat_interleave(self.settings.bands // self.readout_height, dim=3)
+    def _local(self, fine: Tensor, hidden: Tensor) -> Tensor:
+        """Weigh the second convolution's features, band by band, as the dense layers say.
+
+        Parameters
+        ----------
+        fine : Tensor [shape=(batch, c2, frames, bands)]
+        hidden : Tensor [shape=(batch, h2, pooled frames)]
+
+        Returns
+        -------
+        Tensor [shape=(batch, 2, kept frames, bands)]
+        """
+        batch, n, frames, bands = fine.shape
+        weights = self.weigh(hidden).view(batch, 2, n, self.height, -1)
+        weights = weights.repeat_interleave(bands // self.height, dim=3)
         weights = weights.repeat_interleave(self.time_step, dim=4)
-        margin = (fine.shape[2] - kept) // 2
-        local = self.local(fine[:, :, margin : margin + kept]).transpose(2, 3)
-        return (weights * local[:, None]).sum(dim=2).transpose(2, 3)
+        margin = (frames - weights.shape[4]) // 2
+        local = fine[:, :, margin : margin + weights.shape[4]].transpose(2, 3)
+        weighed: Tensor = (weights * local[:, None]).sum(dim=2)
+        return weighed.transpose(2, 3)
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Return the vocal mask.
@@ -199,4 +218,7 @@ class VisoCnn(nn.Module):
         """
         power = self.map.bands(magnitude.transpose(2, 3).square())
         mask = torch.sigmoid(self.logits(self.features(power)))
+        # What was learnt lies between the smoothed 0 and 1: stretch it back.
+        smoothing = self.settings.smoothing
+        mask = ((mask - smoothing) / (1 - 2 * smoothing)).clamp(0.0, 1.0)
         return self.map.bins(mask).transpose(2, 3)

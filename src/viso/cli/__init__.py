@@ -1,0 +1,51 @@
+"""The command line: thin; turns a `VisoError` into one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import click
+import typer
+
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line
+from viso.errors import VisoError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="viso",
+    help="Takes a song, gives back the vocals and the instrumental.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+from viso.cli import evaluating, models, separating, spectrogram, training  # noqa: E402
+
+for _module in (separating, models, evaluating, spectrogram, training):
+    _module.register(app)
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    # As Ctrl-C: unwinds the stack, so that what is half-made is removed.
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; never shows a traceback for a user's mistake."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        error_line("interrupted; nothing half-made was left")
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except VisoError as error:
+        error_line(str(error))
+        sys.exit(EXIT_FAILED)
+    sys.exit(code if isinstance(code, int) else 0)

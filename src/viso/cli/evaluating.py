@@ -1,0 +1,84 @@
+"""``viso evaluate``: a model against true stems."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from viso import weights
+from viso.cli.console import bar, out
+from viso.evaluate import Row, SongScores, evaluate, read_baseline, songs_of, summary
+from viso.separator import STEMS, Separator
+
+__all__ = ["register"]
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(title="uSDR over songs, dB", title_justify="left")
+    table.add_column("stem")
+    table.add_column("system")
+    for name in ("median", "95 % interval", "mean", "songs"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.stem,
+            row.system,
+            f"{row.median:.2f}",
+            f"{row.low:.2f} to {row.high:.2f}",
+            f"{row.mean:.2f}",
+            str(row.n_songs),
+            end_section=row is rows[-1] or row.stem != rows[rows.index(row) + 1].stem,
+        )
+    return table
+
+
+def _write_csv(path: Path, songs: dict[str, SongScores]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["song", "system", *(f"{stem}_usdr_db" for stem in STEMS)])
+        for song, scores in songs.items():
+            for system, values in scores.items():
+                writer.writerow([song, system, *(f"{values[stem]:.3f}" for stem in STEMS)])
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command(name="evaluate")
+    def evaluate_command(
+        model: Annotated[str, typer.Argument(help="Packaged model or ONNX file.")] = weights.DEFAULT,
+        data: Annotated[
+            Path, typer.Option(help="Folder with a folder of stems for each song.")
+        ] = Path(),
+        baseline: Annotated[
+            Path | None, typer.Option(help="JSON with another system's scores a song.")
+        ] = None,
+        baseline_name: Annotated[str, typer.Option(help="What to call it.")] = "baseline",
+        oracles: Annotated[bool, typer.Option(help="Add the ideal masks.")] = True,
+        output: Annotated[
+            Path | None, typer.Option("--out", "-o", help="CSV with a row a song and system.")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
+    ) -> None:
+        """Score a model on songs whose stems are known (whole-song uSDR)."""
+        separator = Separator(model)
+        others = read_baseline(baseline, label=baseline_name) if baseline else {}
+        names = songs_of(data)
+        songs: dict[str, SongScores] = {}
+        with bar(quiet=as_json) as progress:
+            task = progress.add_task("songs", total=len(names), speed="")
+            for name, scores in evaluate(separator, data, oracles=oracles):
+                songs[name] = {**scores, **others.get(name, {})}
+                progress.advance(task)
+        rows = summary(songs)
+        if output is not None:
+            _write_csv(output, songs)
+        if as_json:
+            typer.echo(json.dumps([vars(row) for row in rows]))
+        else:
+            out().print(_table(rows), soft_wrap=False)

@@ -1,0 +1,219 @@
+"""``viso separate``: songs in, stems out."""
+
+from __future__ import annotations
+
+import json
+import string
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress as Bar
+
+from viso import weights
+from viso.cli.console import EXIT_FAILED, bar, error_line, out
+from viso.errors import AudioError, ConfigError, VisoError
+from viso.model import Device
+from viso.separator import STEMS, Report, Separator
+
+__all__ = ["register"]
+
+_FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
+_FIELDS = {"name", "stem", "ext", "model"}
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What the command line asks for, checked."""
+
+    out: Path
+    stems: tuple[str, ...]
+    format: str
+    bit_depth: str
+    bitrate: str | None
+    template: str
+    start_s: float
+    duration_s: float | None
+    overwrite: bool
+
+    def targets(self, song: Path, model: str) -> dict[str, Path]:
+        """Return the file of each stem, always inside the output folder."""
+        found = {}
+        for stem in self.stems:
+            name = self.template.format(name=song.stem, stem=stem, ext=self.format, model=model)
+            path = self.out / name
+            if not path.resolve().is_relative_to(self.out.resolve()):
+                raise ConfigError(f"template {self.template!r}: {path} lies outside {self.out}")
+            found[stem] = path
+        return found
+
+
+def _checked_template(template: str) -> str:
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
+    except ValueError as error:
+        raise typer.BadParameter(f"{template!r}: {error}") from error
+    if fields - _FIELDS:
+        raise typer.BadParameter(f"{template!r}: use only {{name}}, {{stem}}, {{ext}}, {{model}}")
+    return template
+
+
+def _checked_stems(text: str) -> tuple[str, ...]:
+    stems = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not stems or set(stems) - set(STEMS):
+        raise typer.BadParameter(f"{text!r}: choose from {', '.join(STEMS)}", param_hint="--stems")
+    return stems
+
+
+def _run_one(separator: Separator, song: Path, wish: _Wish, progress: Bar) -> Report:
+    """Separate one song behind a bar."""
+    task = progress.add_task(song.name, total=None, speed="")
+    began = time.monotonic()
+    try:
+        steps = separator.to_files(
+            song,
+            wish.targets(song, separator.card.name),
+            bit_depth=wish.bit_depth,
+            bitrate=wish.bitrate,
+            start_s=wish.start_s,
+            duration_s=wish.duration_s,
+            overwrite=wish.overwrite,
+        )
+        with closing(steps):  # type: ignore[type-var]
+            for step in steps:
+                speed = step.done_s / max(1e-9, time.monotonic() - began)
+                progress.update(
+                    task, completed=step.done_s, total=step.total_s, speed=f"{speed:.0f}x"
+                )
+                if step.report is not None:
+                    return step.report
+    finally:
+        progress.remove_task(task)
+    raise AssertionError("a separation ends with a report")
+
+
+def _as_json(song: Path, report: Report | None, error: VisoError | None, took_s: float) -> str:
+    if report is None:
+        kind = type(error).__name__
+        return json.dumps({"song": str(song), "ok": False, "error": kind, "reason": str(error)})
+    return json.dumps(
+        {
+            "song": str(song),
+            "ok": True,
+            "stems": {stem: str(path) for stem, path in report.outputs.items()},
+            "duration_s": report.duration_s,
+            "n_samples": report.n_samples,
+            "n_channels": report.n_channels,
+            "rate_hz": report.rate_hz,
+            "written_rate_hz": report.written_rate_hz,
+            "gain_db": report.gain_db,
+            "largest_error": report.largest_error,
+            "model": report.model,
+            "model_sha256": report.model_sha256,
+            "device": report.device,
+            "took_s": round(took_s, 3),
+        },
+        ensure_ascii=False,
+    )
+
+
+def _describe(report: Report, took_s: float) -> str:
+    paths = ", ".join(str(path) for path in report.outputs.values())
+    speed = report.duration_s / max(1e-9, took_s)
+    lines = [
+        f"{report.song.name} -> {paths}",
+        f"  {report.duration_s:.1f} s in {took_s:.1f} s ({speed:.1f}x real time) "
+        f"with {report.model} on {report.device}; "
+        + (
+            "vocals + instrumental = mixture, exactly"
+            if report.largest_error == 0
+            else f"vocals + instrumental = mixture within {report.largest_error:.0e}"
+        ),
+    ]
+    if report.gain_db:
+        lines.append(f"  both stems lowered by {-report.gain_db:.2f} dB, so that neither clips")
+    if report.written_rate_hz != report.rate_hz:
+        lines.append(f"  written at {report.written_rate_hz} Hz, the format's nearest rate")
+    return "\n".join(lines)
+
+
+def _claim(taken: dict[Path, Path], targets: Mapping[str, Path], song: Path) -> None:
+    """Refuse targets that another song of this run has."""
+    for path in targets.values():
+        other = taken.setdefault(path.resolve(), song)
+        if other != song:
+            raise AudioError(f"{song}: its stem {path} would replace that of {other}; rename one")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command()
+    def separate(
+        songs: Annotated[list[Path], typer.Argument(metavar="SONG...", help="Sound or video files.")],
+        output: Annotated[
+            Path, typer.Option("--out", "-o", help="Folder for the stems.")
+        ] = Path("separated"),
+        model: Annotated[
+            str, typer.Option(help="Name of a packaged model, or an ONNX file.")
+        ] = weights.DEFAULT,
+        stems: Annotated[str, typer.Option(help="Which stems to write.")] = ",".join(STEMS),
+        format: Annotated[str, typer.Option(help=f"One of {', '.join(_FORMATS)}.")] = "wav",
+        bit_depth: Annotated[str, typer.Option(help="16, 24 or float (wav, flac).")] = "24",
+        bitrate: Annotated[
+            str | None, typer.Option(help="Such as 320k (mp3, ogg, opus, m4a).")
+        ] = None,
+        template: Annotated[
+            str, typer.Option(help="Name of each stem below the folder.")
+        ] = "{name}/{stem}.{ext}",
+        start: Annotated[float, typer.Option(min=0, help="Where to start, in seconds.")] = 0.0,
+        duration: Annotated[
+            float | None, typer.Option(min=0, help="How much to separate, in seconds.")
+        ] = None,
+        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        overwrite: Annotated[bool, typer.Option(help="Replace stems that are there.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a song.")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
+    ) -> int:
+        """Take songs apart into vocals and instrumental."""
+        wish = _Wish(
+            out=output,
+            stems=_checked_stems(stems),
+            format=_one_of(format.lower().lstrip("."), _FORMATS, "--format"),
+            bit_depth=_one_of(bit_depth, ("16", "24", "float"), "--bit-depth"),
+            bitrate=bitrate,
+            template=_checked_template(template),
+            start_s=start,
+            duration_s=duration,
+            overwrite=overwrite,
+        )
+        wanted: Device = _one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
+        separator = Separator(model, device=wanted)
+        n_failed = 0
+        taken: dict[Path, Path] = {}
+        with bar(quiet=quiet or as_json) as progress:
+            for song in songs:
+                began = time.monotonic()
+                report, failure = None, None
+                try:
+                    _claim(taken, wish.targets(song, separator.card.name), song)
+                    report = _run_one(separator, song, wish, progress)
+                except VisoError as error:
+                    failure, n_failed = error, n_failed + 1
+                    error_line(str(error))
+                took_s = time.monotonic() - began
+                if as_json:
+                    typer.echo(_as_json(song, report, failure, took_s))
+                elif report is not None and not quiet:
+                    out().print(_describe(report, took_s), markup=False)
+        return EXIT_FAILED if n_failed else 0
+
+
+def _one_of(value: str, allowed: tuple[str, ...], option: str) -> str:
+    if value not in allowed:
+        raise typer.BadParameter(f"{value!r}: use one of {', '.join(allowed)}", param_hint=option)
+    return value

@@ -1,0 +1,49 @@
+"""``viso spectrogram``: a picture of a song and its stems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viso import weights
+from viso.cli.console import out
+from viso.errors import ConfigError
+from viso.separator import Separator
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+
+    @app.command()
+    def spectrogram(
+        song: Annotated[Path, typer.Argument(help="Sound or video file.")],
+        output: Annotated[
+            Path, typer.Option("--out", "-o", help="Picture: png, svg or pdf.")
+        ] = Path("spectrogram.png"),
+        model: Annotated[str, typer.Option(help="Packaged model or ONNX file.")] = weights.DEFAULT,
+        start: Annotated[float, typer.Option(min=0, help="Where to start, in seconds.")] = 0.0,
+        duration: Annotated[
+            float | None, typer.Option(min=0, help="How much to show, in seconds.")
+        ] = None,
+    ) -> None:
+        """Draw mixture, vocals and instrumental one above the other."""
+        try:
+            from viso import plots
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"{error.name} is needed for pictures: pip install 'viso-audio[plot]'"
+            ) from error
+        stems = Separator(model).separate(song, start_s=start, duration_s=duration)
+        signals = {
+            "mixture": stems.vocals + stems.instrumental,
+            "vocals": stems.vocals,
+            "instrumental": stems.instrumental,
+        }
+        path = plots.spectrograms(
+            signals, rate_hz=stems.rate_hz, path=output, title=song.name, start_s=start
+        )
+        out().print(str(path), markup=False)

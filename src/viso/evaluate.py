@@ -1,0 +1,219 @@
+"""A folder of songs with their stems -> how well a model takes them apart, beside what bounds it.
+
+Rows of the table: the mixture itself as the estimate, the model, a baseline measured
+elsewhere (a JSON file), and the two-source oracle masks at the model's own transform. Every
+song's mixture is the sum of its stems.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.audio import read
+from viso.config import SpectralConfig
+from viso.errors import DataError
+from viso.masking import binary_mask, ratio_mask
+from viso.metrics import usdr
+from viso.separator import STEMS, Separator
+from viso.spectral import istft, stft
+
+__all__ = ["Row", "SongScores", "evaluate", "read_baseline", "songs_of", "summary"]
+
+Floats = npt.NDArray[np.float32]
+SongScores = dict[str, dict[str, float]]
+"""uSDR in decibels by system, then by stem."""
+
+_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a")
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system's figures for one stem, in decibels.
+
+    `low` and `high` bound the bootstrap 95 % interval of the median over songs.
+    """
+
+    system: str
+    stem: str
+    median: float
+    low: float
+    high: float
+    mean: float
+    n_songs: int
+
+
+def songs_of(folder: Path) -> dict[str, list[Path]]:
+    """Return the stem files of every song folder directly below `folder`.
+
+    Raises
+    ------
+    DataError
+        If there is no folder with ``vocals.*`` and at least one other stem.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; name one that holds a folder for each song")
+    songs = {}
+    for song in sorted(path for path in folder.iterdir() if path.is_dir()):
+        files = [p for p in sorted(song.iterdir()) if p.suffix.lower() in _SUFFIXES]
+        stems = [path for path in files if path.stem != "mixture"]
+        if len(stems) > 1 and any(path.stem == "vocals" for path in stems):
+            songs[song.name] = stems
+    if not songs:
+        raise DataError(f"{folder}: no song folder with vocals and another stem in it")
+    return songs
+
+
+def _truth(stems: list[Path]) -> tuple[dict[str, Floats], int]:
+    """Read a song's stems as vocals and instrumental (the sum of all others)."""
+    truth: dict[str, Floats] = {}
+    rates = set()
+    for path in stems:
+        audio, rate_hz = read(path)
+        rates.add(rate_hz)
+        name = "vocals" if path.stem == "vocals" else "instrumental"
+        if name in truth and truth[name].shape != audio.shape:
+            raise DataError(f"{path}: has shape {audio.shape}, not {truth[name].shape}; align it")
+        truth[name] = truth[name] + audio if name in truth else audio
+    if len(rates) > 1:
+        raise DataError(f"{stems[0].parent}: stems at {sorted(rates)} Hz; resample them to one")
+    shapes = {stem.shape for stem in truth.values()}
+    if len(shapes) > 1:
+        raise DataError(f"{stems[0].parent}: stems of shapes {sorted(shapes)}; align them")
+    return truth, rates.pop()
+
+
+def _oracle(
+    truth: Mapping[str, Floats],
+    config: SpectralConfig,
+    mask_of: Callable[..., npt.NDArray[np.float32]],
+) -> Floats:
+    """Vocals by a mask computed from the truth, [shape=(channels, n)]."""
+    vocals = stft(truth["vocals"], config=config)
+    music = stft(truth["instrumental"], config=config)
+    masked = (vocals + music) * mask_of(vocals, music)
+    return istft(masked, config=config, n_samples=truth["vocals"].shape[1])
+
+
+def evaluate(
+    separator: Separator, folder: Path, *, oracles: bool = True
+) -> Iterator[tuple[str, SongScores]]:
+    """Separate and score every song, yielding each as it is done.
+
+    Parameters
+    ----------
+    separator : Separator
+    folder : Path
+        A folder for each song: ``vocals.*`` and its other stems, as long as one another.
+    oracles : bool
+        Also score the ideal binary and ratio mask at the model's own transform.
+
+    Yields
+    ------
+    name : str
+    scores : dict
+        uSDR in decibels by system and stem.
+
+    Raises
+    ------
+    DataError
+        If there are no songs, or a song's stems do not fit each other.
+    AudioError
+        If a stem cannot be decoded.
+    """
+    for name, stems in songs_of(folder).items():
+        truth, rate_hz = _truth(stems)
+        mixture = truth["vocals"] + truth["instrumental"]
+        found = separator.separate(mixture, rate_hz=rate_hz)
+        estimates = {
+            "mixture": {"vocals": mixture, "instrumental": mixture},
+            separator.card.name: {"vocals": found.vocals, "instrumental": found.instrumental},
+        }
+        if oracles:
+            config = separator.card.spectral
+            for label, mask_of in (("ideal binary mask", binary_mask), ("ideal ratio mask", ratio_mask)):
+                vocals = _oracle(truth, config, mask_of)
+                estimates[label] = {"vocals": vocals, "instrumental": mixture - vocals}
+        yield (
+            name,
+            {
+                system: {stem: usdr(truth[stem], pair[stem]) for stem in STEMS}
+                for system, pair in estimates.items()
+            },
+        )
+
+
+def read_baseline(path: Path, *, label: str) -> dict[str, SongScores]:
+    """Read another system's per-song scores.
+
+    Parameters
+    ----------
+    path : Path
+        JSON that maps song paths to objects with ``vocals_usdr`` and ``instrumental_usdr``.
+    label : str
+        What to call the system.
+
+    Returns
+    -------
+    dict
+        By the last part of the song's path.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or is something else.
+    """
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            Path(song).name: {label: {stem: float(values[f"{stem}_usdr"]) for stem in STEMS}}
+            for song, values in records.items()
+            if isinstance(values, dict) and "vocals_usdr" in values
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: no baseline scores ({error!r:.80})") from error
+
+
+def summary(songs: Mapping[str, SongScores], *, seed: int = 0) -> list[Row]:
+    """Return a row for every system and stem: median, its interval, and mean over songs.
+
+    Parameters
+    ----------
+    songs : mapping of str to SongScores
+    seed : int
+        Of the bootstrap (10,000 resamples of the songs).
+
+    Returns
+    -------
+    list of Row
+        Songs without a finite score (a silent stem) are left out of a row and its count.
+    """
+    systems = list(dict.fromkeys(system for scores in songs.values() for system in scores))
+    rows = []
+    for stem in STEMS:
+        for system in systems:
+            given = [scores[system][stem] for scores in songs.values() if system in scores]
+            values = np.array([value for value in given if np.isfinite(value)])
+            if not values.size:
+                continue
+            random = np.random.default_rng(seed)
+            drawn = random.choice(values, (_RESAMPLES, values.size))
+            low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+            rows.append(
+                Row(
+                    system,
+                    stem,
+                    float(np.median(values)),
+                    float(low),
+                    float(high),
+                    float(values.mean()),
+                    values.size,
+                )
+            )
+    return rows

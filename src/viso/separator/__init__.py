@@ -1,0 +1,371 @@
+"""The whole story on one page: a song in, vocals and instrumental out.
+
+    path -> audio blocks -> frames -> network -> mask -> frames -> audio blocks -> stems on disk
+
+The vocals are estimated at the model's sampling rate and brought back to the song's; the
+instrumental is the song minus the vocals. So both have the song's length, start, rate and
+channels, and nothing is lost between them, whatever the model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from viso import masking, weights
+from viso._version import __version__
+from viso.audio import Resampler, open_audio, reblock, write
+from viso.config import ModelCard
+from viso.errors import AudioError
+from viso.model import Device, Model, OnnxModel, load
+from viso.separator.files import StemFiles
+from viso.separator.stream import VocalStream
+
+__all__ = ["STEMS", "Progress", "Report", "Separator", "Stems", "separate"]
+
+Floats = npt.NDArray[np.float32]
+
+STEMS = ("vocals", "instrumental")
+
+# All sound runs in portions of this many samples, however it arrives: what a model sees does
+# not depend on how the caller cut it, so streamed and whole results are the same bits.
+_PORTION = 65_536
+
+
+@dataclass(frozen=True)
+class Stems:
+    """A separated song in memory.
+
+    `vocals` and `instrumental` are float32 [shape=(channels, n)] and add up to the song;
+    `rate_hz` is the song's sampling rate, `model` the name of the model that was used.
+    """
+
+    vocals: Floats
+    instrumental: Floats
+    rate_hz: int
+    model: str
+
+    def save(
+        self, folder: str | PathLike[str], *, format: str = "wav", bit_depth: str = "24"
+    ) -> list[Path]:
+        """Write ``vocals`` and ``instrumental`` into `folder`; return the two paths.
+
+        In an integer format both get one joint gain if either would clip.
+
+        Raises
+        ------
+        AudioError
+            If a file cannot be written.
+        """
+        targets = {name: Path(folder) / f"{name}.{format}" for name in STEMS}
+        _make_folders(targets)
+        bits = 24 if bit_depth == "24" else 16
+        peak = max(float(np.abs(stem).max()) for stem in (self.vocals, self.instrumental))
+        gain = 1.0 if bit_depth == "float" else masking.joint_gain(peak, bits=bits)
+        for name, path in targets.items():
+            stem = getattr(self, name) * np.float32(gain)
+            write(path, stem, rate_hz=self.rate_hz, bit_depth=bit_depth)
+        return list(targets.values())
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of one song.
+
+    `gain_db` is 0.0 unless the stems would have clipped; `largest_error` is the largest
+    difference between mixture and sum of the stems, in full scales, before any rounding to
+    the file's format and any gain.
+    """
+
+    song: Path
+    outputs: dict[str, Path]
+    n_samples: int
+    n_channels: int
+    rate_hz: int
+    written_rate_hz: int
+    gain_db: float
+    largest_error: float
+    model: str
+    model_sha256: str
+    device: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the separated region."""
+        return self.n_samples / self.rate_hz
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a song has come; `total_s` is None if only reading it all would tell.
+
+    The last one carries the `report`.
+    """
+
+    done_s: float
+    total_s: float | None
+    report: Report | None = None
+
+
+class Separator:
+    """Runs songs through one model.
+
+    Parameters
+    ----------
+    model : str, path or Model
+        A packaged model's name, an ONNX file, or any object that keeps the `Model` protocol.
+    device : {"auto", "cpu", "cuda"}
+    threads : int
+        CPU threads of the network; 0 takes all cores.
+
+    Attributes
+    ----------
+    card : ModelCard
+    device : str
+        What the model runs on in fact.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be loaded.
+
+    Examples
+    --------
+    >>> stems = Separator().separate("song.mp3")                      # doctest: +SKIP
+    >>> stems.save("separated")                                       # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] | Model = weights.DEFAULT,
+        *,
+        device: Device = "auto",
+        threads: int = 0,
+    ) -> None:
+        if isinstance(model, str | PathLike):
+            loaded: Model = load(model, device=device, threads=threads)
+        else:
+            loaded = model
+        self._model = loaded
+        self.card: ModelCard = loaded.card
+        self.device = loaded.device if isinstance(loaded, OnnxModel) else "cpu"
+        self.sha256 = loaded.sha256 if isinstance(loaded, OnnxModel) else ""
+
+    def stream(
+        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
+    ) -> Iterator[tuple[Floats, Floats]]:
+        """Yield vocals and instrumental as the song arrives.
+
+        Parameters
+        ----------
+        blocks : iterable of float32 arrays [shape=(n_channels, any)]
+        rate_hz : int
+        n_channels : int
+
+        Yields
+        ------
+        vocals, instrumental : float32 arrays [shape=(n_channels, n)]
+            Put together they are as long as the input. The result does not depend on how the
+            input is cut into blocks.
+        """
+        for _, vocals, instrumental in self._parts(blocks, rate_hz=rate_hz, n_channels=n_channels):
+            yield vocals, instrumental
+
+    def _parts(
+        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
+    ) -> Iterator[tuple[Floats, Floats, Floats]]:
+        """Yield the mixture and its two stems."""
+        model_hz = self.card.spectral.rate_hz
+        down = Resampler(n_channels, from_hz=rate_hz, to_hz=model_hz)
+        up = Resampler(n_channels, from_hz=model_hz, to_hz=rate_hz)
+        voice = VocalStream(self._model, n_channels=n_channels)
+        nothing = np.zeros((n_channels, 0), np.float32)
+        mixture = nothing
+        for block in reblock(blocks, _PORTION):
+            mixture = np.concatenate([mixture, block], axis=1)
+            vocals = up.process(voice.push(down.process(block)))
+            vocals = vocals[:, : mixture.shape[1]]
+            if vocals.shape[1]:
+                known, mixture = np.split(mixture, [vocals.shape[1]], axis=1)
+                yield known, *masking.split(known, vocals)
+        rest = [voice.push(down.process(nothing, last=True)), voice.finish()]
+        vocals = up.process(np.concatenate(rest, axis=1), last=True)[:, : mixture.shape[1]]
+        missing = mixture.shape[1] - vocals.shape[1]
+        if mixture.shape[1]:
+            yield mixture, *masking.split(mixture, np.pad(vocals, ((0, 0), (0, missing))))
+
+    def separate(
+        self,
+        song: str | PathLike[str] | Floats,
+        *,
+        rate_hz: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> Stems:
+        """Separate a file or an array in memory.
+
+        Parameters
+        ----------
+        song : path, or float array [shape=(channels, n)]
+        rate_hz : int, optional
+            Sampling rate of an array; a file knows its own.
+        start_s, duration_s : float
+            A region, in seconds; to the end by default. Only for files.
+
+        Raises
+        ------
+        AudioError
+            If the song cannot be decoded, is empty, or holds NaN or infinite samples.
+        """
+        if isinstance(song, str | PathLike):
+            with open_audio(song) as audio:
+                rate_hz, n_channels = audio.rate_hz, audio.n_channels
+                blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
+                parts = list(self.stream(blocks, rate_hz=rate_hz, n_channels=n_channels))
+        else:
+            array, rate_hz = _checked_array(song, rate_hz)
+            parts = list(self.stream([array], rate_hz=rate_hz, n_channels=array.shape[0]))
+        vocals, instrumental = (
+            np.concatenate(stem, axis=1) for stem in zip(*parts, strict=True)
+        )
+        return Stems(vocals, instrumental, rate_hz, self.card.name)
+
+    def to_files(
+        self,
+        song: str | PathLike[str],
+        targets: Mapping[str, Path],
+        *,
+        bit_depth: str = "24",
+        bitrate: str | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        overwrite: bool = False,
+    ) -> Iterator[Progress]:
+        """Separate a file into files, in constant memory, yielding the progress.
+
+        The files appear under their names together, at the very end; until then, or if the
+        iterator is closed before, there is nothing.
+
+        Parameters
+        ----------
+        song : path
+        targets : mapping of str to Path
+            File for each wanted stem ("vocals", "instrumental"); the suffix chooses the format.
+        bit_depth : {"16", "24", "float"}
+        bitrate : str, optional
+            Such as "320k", for the lossy formats.
+        start_s, duration_s : float
+            A region, in seconds; to the end by default.
+        overwrite : bool
+            Replace files that are already there. Never the song itself.
+
+        Raises
+        ------
+        AudioError
+            If the song cannot be read or a stem cannot be written.
+        """
+        path = Path(song)
+        with open_audio(path) as audio:
+            _check_targets(path, targets, overwrite=overwrite)
+            _make_folders(targets)
+            files = StemFiles(
+                targets,
+                rate_hz=audio.rate_hz,
+                n_channels=audio.n_channels,
+                bit_depth=bit_depth,
+                bitrate=bitrate,
+            )
+            total_s = _region_s(audio.duration_s, start_s, duration_s)
+            with files:
+                n_samples, largest_error = 0, 0.0
+                blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
+                for mixture, vocals, instrumental in self._parts(
+                    blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels
+                ):
+                    files.write(vocals, instrumental)
+                    error = np.abs(vocals + instrumental - mixture)
+                    largest_error = max(largest_error, float(error.max()))
+                    n_samples += vocals.shape[1]
+                    yield Progress(n_samples / audio.rate_hz, total_s)
+                again = audio.blocks(start_s=start_s, duration_s=duration_s)
+                files.finish(again, source=path, tags=self._tags())
+                files.commit()
+                report = Report(
+                    song=path,
+                    outputs=dict(targets),
+                    n_samples=n_samples,
+                    n_channels=audio.n_channels,
+                    rate_hz=audio.rate_hz,
+                    written_rate_hz=files.written_rate_hz,
+                    gain_db=float(20 * np.log10(files.gain)),
+                    largest_error=largest_error,
+                    model=self.card.name,
+                    model_sha256=self.sha256,
+                    device=self.device,
+                )
+        yield Progress(n_samples / report.rate_hz, n_samples / report.rate_hz, report)
+
+    def _tags(self) -> dict[str, str]:
+        tags = {
+            "viso_version": __version__,
+            "viso_model": f"{self.card.name} {self.card.version}",
+            "viso_model_licence": self.card.licence,
+        }
+        return {**tags, "viso_model_sha256": self.sha256} if self.sha256 else tags
+
+
+def separate(
+    song: str | PathLike[str] | Floats,
+    *,
+    model: str | PathLike[str] | Model = weights.DEFAULT,
+    rate_hz: int | None = None,
+) -> Stems:
+    """Separate one song with a freshly loaded model; see `Separator.separate`."""
+    return Separator(model).separate(song, rate_hz=rate_hz)
+
+
+def _checked_array(song: Floats, rate_hz: int | None) -> tuple[Floats, int]:
+    """Return an array fit for `Separator.stream`, and its rate, or say what is wrong."""
+    array = np.asarray(song)
+    if rate_hz is None or rate_hz < 1:
+        raise AudioError(f"array of shape {array.shape}: say its sampling rate with rate_hz=")
+    if array.ndim != 2 or 0 in array.shape:
+        raise AudioError(f"array of shape {array.shape}: need (channels, samples), neither of them 0")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise AudioError(f"array of {array.dtype}: need floats with full scale 1.0")
+    if not np.isfinite(array).all():
+        raise AudioError(f"array of shape {array.shape}: holds NaN or infinite samples")
+    return array.astype(np.float32, copy=False), rate_hz
+
+
+def _check_targets(song: Path, targets: Mapping[str, Path], *, overwrite: bool) -> None:
+    unknown = sorted(set(targets) - set(STEMS))
+    if unknown or not targets:
+        raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
+    if len({path.resolve() for path in targets.values()}) < len(targets):
+        raise AudioError(f"{song}: both stems would go to {next(iter(targets.values()))}")
+    for path in targets.values():
+        if path.exists() and path.samefile(song):
+            raise AudioError(f"{path}: a stem would overwrite its own song; choose another folder")
+        if path.exists() and not overwrite:
+            raise AudioError(f"{path}: is already there; add --overwrite to replace it")
+
+
+def _make_folders(targets: Mapping[str, Path]) -> None:
+    for path in targets.values():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioError(f"{path.parent}: cannot be made ({error.strerror})") from error
+
+
+def _region_s(length_s: float | None, start_s: float, duration_s: float | None) -> float | None:
+    """Seconds that will be separated, as far as it can be known."""
+    rest = None if length_s is None else max(0.0, length_s - start_s)
+    known = [value for value in (rest, duration_s) if value is not None]
+    return min(known, default=None)

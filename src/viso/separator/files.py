@@ -1,0 +1,197 @@
+"""Stems on disk: whole or not at all, and both with one gain where an integer would clip.
+
+The stems are encoded as they come, under hidden names. At the same time the vocals are kept
+as raw float32 in a hidden file. If a sample passes the limit of an integer format, the
+encoded files are dropped, and when the peak is known both stems are written again from the
+song and the raw vocals, with the one gain that brings both inside. No model runs twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from viso import masking
+from viso.audio import AudioWriter, copy_tags
+from viso.errors import AudioError
+
+__all__ = ["StemFiles"]
+
+Floats = npt.NDArray[np.float32]
+
+
+class StemFiles:
+    """The files that one song's stems go to.
+
+    Parameters
+    ----------
+    targets : mapping of str to Path
+        Final name of each wanted stem: "vocals", "instrumental" or both.
+    rate_hz : int
+    n_channels : int
+    bit_depth : {"16", "24", "float"}
+    bitrate : str, optional
+        For the lossy formats.
+
+    Attributes
+    ----------
+    peak : float
+        Largest absolute sample of either stem so far, full scale 1.0.
+    gain : float
+        What both stems were multiplied with, known after `finish`.
+
+    Raises
+    ------
+    AudioError
+        If a file cannot be written; nothing is left behind then.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, Path],
+        *,
+        rate_hz: int,
+        n_channels: int,
+        bit_depth: str = "24",
+        bitrate: str | None = None,
+    ) -> None:
+        self._targets = dict(targets)
+        self._settings: dict[str, Any] = {
+            "rate_hz": rate_hz,
+            "n_channels": n_channels,
+            "bit_depth": bit_depth,
+            "bitrate": bitrate,
+        }
+        self.peak, self.gain = 0.0, 1.0
+        # Lossy files are decoded to 16 bits by most players.
+        suffixes = {path.suffix.lower() for path in self._targets.values()}
+        self._is_integer = not (suffixes == {".wav"} and bit_depth == "float")
+        self._bits = 24 if bit_depth == "24" and suffixes <= {".wav", ".flac"} else 16
+        self._stack = ExitStack()
+        self._raw: IO[bytes] | None = None
+        try:
+            self._writers = self._open_writers()
+            if self._is_integer:
+                folder = next(iter(self._targets.values())).parent
+                self._raw = self._stack.enter_context(_raw_file(folder))
+        except BaseException:
+            self.abort()
+            raise
+
+    def _open_writers(self) -> dict[str, AudioWriter]:
+        writers = {}
+        for name, path in self._targets.items():
+            writers[name] = AudioWriter(path, **self._settings)
+            self._stack.callback(writers[name].abort)
+        return writers
+
+    @property
+    def _clips(self) -> bool:
+        return self._is_integer and masking.joint_gain(self.peak, bits=self._bits) < 1.0
+
+    @property
+    def written_rate_hz(self) -> int:
+        """Sampling rate of the files: the song's, unless the format cannot carry it."""
+        return next(iter(self._writers.values())).written_rate_hz
+
+    def write(self, vocals: Floats, instrumental: Floats) -> None:
+        """Append a block of both stems, each [shape=(channels, n)]."""
+        for stem in (vocals, instrumental):
+            self.peak = max(self.peak, float(np.abs(stem).max(initial=0.0)))
+        if self._raw is not None:
+            try:
+                self._raw.write(np.ascontiguousarray(vocals.T).tobytes())
+            except OSError as error:
+                raise self._full(error) from error
+        if not self._clips:
+            self._encode(vocals, instrumental)
+
+    def _encode(self, vocals: Floats, instrumental: Floats) -> None:
+        stems = {"vocals": vocals, "instrumental": instrumental}
+        for name, writer in self._writers.items():
+            writer.write(stems[name])
+
+    def finish(self, mixture: Iterable[Floats], *, source: Path, tags: Mapping[str, str]) -> None:
+        """Complete the files under their hidden names, with tags.
+
+        Parameters
+        ----------
+        mixture : iterable of float32 arrays [shape=(channels, n)]
+            The song once more; only read if the stems have to be written again.
+        source : Path
+            Where the song's own tags come from.
+        tags : mapping of str to str
+            Added to them; the stem's name comes by itself.
+        """
+        if self._clips:
+            for writer in self._writers.values():
+                writer.abort()
+            self.gain = masking.joint_gain(self.peak, bits=self._bits)
+            self._writers = self._open_writers()
+            factor = np.float32(self.gain)
+            for block, vocals in self._again(mixture):
+                stems = masking.split(block, vocals)
+                self._encode(stems[0] * factor, stems[1] * factor)
+        if self.gain != 1.0:
+            tags = {**tags, "viso_gain_db": f"{20 * np.log10(self.gain):.3f}"}
+        for name, writer in self._writers.items():
+            writer.finish()
+            copy_tags(source, writer.temporary_path, extra={**tags, "viso_stem": name})
+
+    def _again(self, mixture: Iterable[Floats]) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the song's blocks, each with its vocals from the raw file."""
+        if self._raw is None:
+            raise AssertionError("stems of an integer format keep their vocals")
+        try:
+            self._raw.flush()
+            self._raw.seek(0)
+        except OSError as error:
+            raise self._full(error) from error
+        for block in mixture:
+            raw = self._raw.read(block.size * 4)
+            if len(raw) != block.size * 4:
+                raise AudioError(f"{self._first}: the song changed while it was read; try again")
+            yield block, np.frombuffer(raw, np.float32).reshape(block.shape[::-1]).T
+
+    @property
+    def _first(self) -> Path:
+        return next(iter(self._targets.values()))
+
+    def _full(self, error: OSError) -> AudioError:
+        return AudioError(f"{self._first}: cannot be written ({error.strerror}); free some space")
+
+    def commit(self) -> None:
+        """Give all files their final names."""
+        for writer in self._writers.values():
+            writer.commit()
+        self._stack.close()
+
+    def abort(self) -> None:
+        """Remove whatever has no final name yet."""
+        self._stack.close()
+
+    def __enter__(self) -> StemFiles:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abort()
+
+
+def _raw_file(folder: Path) -> IO[bytes]:
+    """Open a nameless file beside the targets, where there is room for files of this size."""
+    try:
+        return tempfile.TemporaryFile(dir=folder, prefix=".viso-", suffix=".part")
+    except OSError as error:
+        raise AudioError(f"{folder}: cannot be written to ({error.strerror})") from error
