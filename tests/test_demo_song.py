@@ -47,13 +47,17 @@ def _span(sound: Floats, start_s: float, end_s: float) -> Floats:
 
 
 def _pitch_hz(sound: Floats, *, low_hz: float = 240, high_hz: float = 900) -> tuple[float, float]:
-    """Return the lag of the strongest autocorrelation as a frequency, and its strength."""
+    """Return the pitch at the first high peak of the autocorrelation, and the peak's height."""
     mono = sound.mean(axis=0, dtype=np.float64)
     spectrum = np.fft.rfft(mono, 2 * len(mono))
     correlation = np.fft.irfft(np.abs(spectrum) ** 2)[: len(mono)]
     correlation /= correlation[0] * (1 - np.arange(len(mono)) / len(mono))
     first, last = int(RATE_HZ / high_hz), int(RATE_HZ / low_hz)
-    lag = first + int(np.argmax(correlation[first:last]))
+    # Twice the period correlates as well as the period; the first peak is the pitch.
+    is_high = correlation[first:last] > 0.9 * correlation[first:last].max()
+    rises = np.diff(correlation[first - 1 : last]) > 0
+    falls = np.diff(correlation[first : last + 1]) < 0
+    lag = first + int(np.argmax(is_high & rises & falls))
     return RATE_HZ / lag, float(correlation[lag])
 
 

@@ -20,7 +20,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def from_mapping(cls, values: dict[str, Any], *, origin: str) -> Self:
+    def from_mapping(cls, values: Any, *, origin: str) -> Self:
         """Check `values` and return the settings.
 
         Raises
@@ -99,7 +99,8 @@ class ModelCard(Settings):
     ========== ==========================================================
 
     An output may lack the `context_frames` at either end; if it has them, they are dropped.
-    Bins above `n_bins` are silent in a complex output and follow the highest bin of a mask.
+    Bins above `n_bins` belong to the instrumental with a complex output, and follow the
+    highest bin of a mask.
     """
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")

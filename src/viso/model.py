@@ -101,8 +101,11 @@ def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes
     else:
         estimate[:, :bins].real = result[0::2]
         estimate[:, :bins].imag = result[1::2]
+        if card.target == "instrumental":
+            # What the network does not see is no voice.
+            estimate[:, bins:] = middle[:, bins:]
     if card.gain != 1.0:
-        estimate *= np.float32(card.gain)
+        estimate[:, :bins] *= np.float32(card.gain)
     return _rotate(estimate) if card.basis == "mid-side" else estimate
 
 
@@ -214,7 +217,9 @@ def _card_of(session: Any, path: Path) -> ModelCard:
             return ModelCard.from_mapping(json.loads(inside), origin=f"{path}: card")
         if beside.is_file():
             return ModelCard.from_toml(beside)
-    except (ConfigError, json.JSONDecodeError) as error:
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path}: the card inside is damaged ({error})") from error
+    except ConfigError as error:
         raise ModelError(str(error)) from error
     raise ModelError(f"{path}: no model card inside and no {beside.name} beside it; write one")
 

@@ -6,10 +6,9 @@ import signal
 import sys
 from types import FrameType
 
-import click
 import typer
 
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line
+from viso.cli.console import EXIT_FAILED, error_line
 from viso.errors import VisoError
 
 __all__ = ["app", "main"]
@@ -38,14 +37,7 @@ def main() -> None:
     """Run the command line; never shows a traceback for a user's mistake."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        code = app(standalone_mode=False)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        error_line("interrupted; nothing half-made was left")
-        sys.exit(EXIT_INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except VisoError as error:
         error_line(str(error))
         sys.exit(EXIT_FAILED)
-    sys.exit(code if isinstance(code, int) else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import string
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import typer
 from rich.progress import Progress as Bar
 
 from viso import weights
-from viso.cli.console import EXIT_FAILED, bar, error_line, out
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.separator import STEMS, Report, Separator
@@ -127,15 +128,14 @@ def _describe(report: Report, took_s: float) -> str:
     lines = [
         f"{report.song.name} -> {paths}",
         f"  {report.duration_s:.1f} s in {took_s:.1f} s ({speed:.1f}x real time) "
-        f"with {report.model} on {report.device}; "
-        + (
-            "vocals + instrumental = mixture, exactly"
-            if report.largest_error == 0
-            else f"vocals + instrumental = mixture within {report.largest_error:.0e}"
-        ),
+        f"with {report.model} on {report.device}",
     ]
     if report.gain_db:
         lines.append(f"  both stems lowered by {-report.gain_db:.2f} dB, so that neither clips")
+    elif report.is_lossless:
+        error = report.largest_error
+        how = "exactly" if error == 0 else f"within {20 * math.log10(error):.0f} dB of full scale"
+        lines.append(f"  vocals + instrumental = mixture, {how}")
     if report.written_rate_hz != report.rate_hz:
         lines.append(f"  written at {report.written_rate_hz} Hz, the format's nearest rate")
     return "\n".join(lines)
@@ -147,6 +147,30 @@ def _claim(taken: dict[Path, Path], targets: Mapping[str, Path], song: Path) -> 
         other = taken.setdefault(path.resolve(), song)
         if other != song:
             raise AudioError(f"{song}: its stem {path} would replace that of {other}; rename one")
+
+
+def _run_all(
+    separator: Separator, songs: list[Path], wish: _Wish, *, as_json: bool, quiet: bool
+) -> int:
+    """Separate song after song; return how many failed."""
+    n_failed = 0
+    taken: dict[Path, Path] = {}
+    with bar(quiet=quiet or as_json) as progress:
+        for song in songs:
+            began = time.monotonic()
+            report, failure = None, None
+            try:
+                _claim(taken, wish.targets(song, separator.card.name), song)
+                report = _run_one(separator, song, wish, progress)
+            except VisoError as error:
+                failure, n_failed = error, n_failed + 1
+                error_line(str(error))
+            took_s = time.monotonic() - began
+            if as_json:
+                typer.echo(_as_json(song, report, failure, took_s))
+            elif report is not None and not quiet:
+                out().print(_describe(report, took_s), markup=False)
+    return n_failed
 
 
 def register(app: typer.Typer) -> None:
@@ -178,7 +202,7 @@ def register(app: typer.Typer) -> None:
         overwrite: Annotated[bool, typer.Option(help="Replace stems that are there.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a song.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
-    ) -> int:
+    ) -> None:
         """Take songs apart into vocals and instrumental."""
         wish = _Wish(
             out=output,
@@ -193,24 +217,12 @@ def register(app: typer.Typer) -> None:
         )
         wanted: Device = _one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
         separator = Separator(model, device=wanted)
-        n_failed = 0
-        taken: dict[Path, Path] = {}
-        with bar(quiet=quiet or as_json) as progress:
-            for song in songs:
-                began = time.monotonic()
-                report, failure = None, None
-                try:
-                    _claim(taken, wish.targets(song, separator.card.name), song)
-                    report = _run_one(separator, song, wish, progress)
-                except VisoError as error:
-                    failure, n_failed = error, n_failed + 1
-                    error_line(str(error))
-                took_s = time.monotonic() - began
-                if as_json:
-                    typer.echo(_as_json(song, report, failure, took_s))
-                elif report is not None and not quiet:
-                    out().print(_describe(report, took_s), markup=False)
-        return EXIT_FAILED if n_failed else 0
+        try:
+            n_failed = _run_all(separator, songs, wish, as_json=as_json, quiet=quiet)
+        except KeyboardInterrupt as error:
+            error_line("interrupted; nothing half-made is left")
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+        raise typer.Exit(EXIT_FAILED if n_failed else 0)
 
 
 def _one_of(value: str, allowed: tuple[str, ...], option: str) -> str:

@@ -77,9 +77,9 @@ class Stems:
 class Report:
     """What became of one song.
 
-    `gain_db` is 0.0 unless the stems would have clipped; `largest_error` is the largest
-    difference between mixture and sum of the stems, in full scales, before any rounding to
-    the file's format and any gain.
+    `gain_db` is 0.0 unless the stems would have clipped. `largest_error` is the largest
+    difference between the song and the sum of its stems, in full scales: of the samples in
+    the files if `is_lossless`, else of what was handed to the encoder; before any gain.
     """
 
     song: Path
@@ -90,6 +90,7 @@ class Report:
     written_rate_hz: int
     gain_db: float
     largest_error: float
+    is_lossless: bool
     model: str
     model_sha256: str
     device: str
@@ -282,14 +283,12 @@ class Separator:
             )
             total_s = _region_s(audio.duration_s, start_s, duration_s)
             with files:
-                n_samples, largest_error = 0, 0.0
+                n_samples = 0
                 blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
-                for mixture, vocals, instrumental in self._parts(
+                for mixture, vocals, _ in self._parts(
                     blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels
                 ):
-                    files.write(vocals, instrumental)
-                    error = np.abs(vocals + instrumental - mixture)
-                    largest_error = max(largest_error, float(error.max()))
+                    files.write(mixture, vocals)
                     n_samples += vocals.shape[1]
                     yield Progress(n_samples / audio.rate_hz, total_s)
                 again = audio.blocks(start_s=start_s, duration_s=duration_s)
@@ -303,7 +302,8 @@ class Separator:
                     rate_hz=audio.rate_hz,
                     written_rate_hz=files.written_rate_hz,
                     gain_db=float(20 * np.log10(files.gain)),
-                    largest_error=largest_error,
+                    largest_error=files.largest_error,
+                    is_lossless=files.is_lossless,
                     model=self.card.name,
                     model_sha256=self.sha256,
                     device=self.device,

@@ -46,6 +46,11 @@ class StemFiles:
         Largest absolute sample of either stem so far, full scale 1.0.
     gain : float
         What both stems were multiplied with, known after `finish`.
+    largest_error : float
+        Largest difference between the song and the sum of its stems so far, as they are
+        handed to the encoders and before any gain.
+    is_lossless : bool
+        Whether the files keep every bit they are given.
 
     Raises
     ------
@@ -69,11 +74,12 @@ class StemFiles:
             "bit_depth": bit_depth,
             "bitrate": bitrate,
         }
-        self.peak, self.gain = 0.0, 1.0
+        self.peak, self.gain, self.largest_error = 0.0, 1.0, 0.0
         # Lossy files are decoded to 16 bits by most players.
         suffixes = {path.suffix.lower() for path in self._targets.values()}
         self._is_integer = not (suffixes == {".wav"} and bit_depth == "float")
-        self._bits = 24 if bit_depth == "24" and suffixes <= {".wav", ".flac"} else 16
+        self.is_lossless = suffixes <= {".wav", ".flac"}
+        self._bits = 24 if bit_depth == "24" and self.is_lossless else 16
         self._stack = ExitStack()
         self._raw: IO[bytes] | None = None
         try:
@@ -101,8 +107,12 @@ class StemFiles:
         """Sampling rate of the files: the song's, unless the format cannot carry it."""
         return next(iter(self._writers.values())).written_rate_hz
 
-    def write(self, vocals: Floats, instrumental: Floats) -> None:
-        """Append a block of both stems, each [shape=(channels, n)]."""
+    def write(self, mixture: Floats, vocals: Floats) -> None:
+        """Append a block of the song and of its vocals, each [shape=(channels, n)]."""
+        vocals, instrumental = self._split(mixture, vocals)
+        self.largest_error = max(
+            self.largest_error, float(np.abs(vocals + instrumental - mixture).max(initial=0.0))
+        )
         for stem in (vocals, instrumental):
             self.peak = max(self.peak, float(np.abs(stem).max(initial=0.0)))
         if self._raw is not None:
@@ -112,6 +122,14 @@ class StemFiles:
                 raise self._full(error) from error
         if not self._clips:
             self._encode(vocals, instrumental)
+
+    def _split(self, mixture: Floats, vocals: Floats) -> tuple[Floats, Floats]:
+        """Split as the files will hold it: the instrumental takes up the vocals' rounding."""
+        if not (self._is_integer and self.is_lossless):
+            return masking.split(mixture, vocals)
+        step = np.float32(2.0 ** (1 - self._bits))
+        vocals = np.rint(vocals / step) * step
+        return vocals, np.rint((mixture - vocals) / step) * step
 
     def _encode(self, vocals: Floats, instrumental: Floats) -> None:
         stems = {"vocals": vocals, "instrumental": instrumental}
@@ -137,8 +155,7 @@ class StemFiles:
             self._writers = self._open_writers()
             factor = np.float32(self.gain)
             for block, vocals in self._again(mixture):
-                stems = masking.split(block, vocals)
-                self._encode(stems[0] * factor, stems[1] * factor)
+                self._encode(vocals * factor, (block - vocals) * factor)
         if self.gain != 1.0:
             tags = {**tags, "viso_gain_db": f"{20 * np.log10(self.gain):.3f}"}
         for name, writer in self._writers.items():

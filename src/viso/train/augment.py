@@ -30,9 +30,7 @@ def scale(audio: Tensor, low: float, high: float, generator: torch.Generator) ->
     return audio * uniform(len(audio), low, high, generator)[:, None, None]
 
 
-def match_level(
-    vocals: Tensor, instrumental: Tensor, chosen: Tensor, level_db: Tensor
-) -> Tensor:
+def match_level(vocals: Tensor, instrumental: Tensor, chosen: Tensor, level_db: Tensor) -> Tensor:
     """Bring the chosen vocals to a level against their instrumental.
 
     Parameters
@@ -61,9 +59,7 @@ def pan(audio: Tensor, chosen: Tensor, most_db: float, generator: torch.Generato
     return audio * gains[:, :, None]
 
 
-def reverb(
-    audio: Tensor, chosen: Tensor, *, rate_hz: int, generator: torch.Generator
-) -> Tensor:
+def reverb(audio: Tensor, chosen: Tensor, *, rate_hz: int, generator: torch.Generator) -> Tensor:
     """Put the chosen chunks into rooms: decaying stereo noise, drawn for each.
 
     Parameters
@@ -88,9 +84,7 @@ def reverb(
     delay_s = uniform(len(picked), 0.0, 0.04, generator)
     wet_db = uniform(len(picked), -26.0, -6.0, generator)
     envelope = torch.exp(-6.9 * t / decay_s[:, None]) * (t >= delay_s[:, None])
-    noise = torch.randn(
-        (len(picked), 2, length), generator=generator, device=generator.device
-    )
+    noise = torch.randn((len(picked), 2, length), generator=generator, device=generator.device)
     tail = noise * envelope[:, None]
     tail = tail / tail.square().sum(dim=2, keepdim=True).sqrt().clamp_min(1e-9)
     size = 1 << (n + length - 1).bit_length()

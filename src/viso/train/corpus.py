@@ -15,11 +15,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from viso.errors import DataError
 
@@ -50,10 +50,10 @@ class Track(BaseModel):
     licence: str = "unknown"
     bandwidth_hz: float
     release_level: bool = False
-    n_channels: int
-    n_samples: int = 0
-    offset: int = 0
-    level_offset: int = 0
+    n_channels: int = Field(ge=1, le=2)
+    n_samples: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0)
+    level_offset: int = Field(0, ge=0)
 
     @property
     def n_levels(self) -> int:
@@ -62,7 +62,10 @@ class Track(BaseModel):
 
 
 class CorpusWriter:
-    """Appends tracks to a new corpus; the index is written on leaving the `with` block.
+    """Appends tracks to a new corpus, which appears whole on leaving the `with` block.
+
+    Until then, and if the block is left by an exception, a corpus that was in the folder
+    stays as it is: a run may have it mapped into memory.
 
     Parameters
     ----------
@@ -77,8 +80,8 @@ class CorpusWriter:
         self.folder = folder
         self.rate_hz = rate_hz
         self.tracks: list[Track] = []
-        self._audio = (folder / "audio.i16").open("wb")
-        self._levels = (folder / "levels.f32").open("wb")
+        self._audio = (folder / "audio.i16.part").open("wb")
+        self._levels = (folder / "levels.f32.part").open("wb")
         self._n_values = 0
         self._n_levels = 0
 
@@ -123,9 +126,13 @@ class CorpusWriter:
         return placed
 
     def close(self) -> None:
-        """Write the index; the corpus is readable from here on."""
+        """Put the files in their places, the index last: the corpus is readable from here on."""
         self._audio.close()
         self._levels.close()
+        # An old index must not describe new audio, should we be interrupted here.
+        (self.folder / "index.json").unlink(missing_ok=True)
+        for name in ("audio.i16", "levels.f32"):
+            (self.folder / f"{name}.part").replace(self.folder / name)
         index = {
             "format": _FORMAT,
             "rate_hz": self.rate_hz,
@@ -147,8 +154,9 @@ class CorpusWriter:
         if kind is None:
             self.close()
         else:
-            self._audio.close()
-            self._levels.close()
+            for file in (self._audio, self._levels):
+                file.close()
+                Path(file.name).unlink()
 
 
 class Corpus:
@@ -180,11 +188,10 @@ class Corpus:
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise DataError(f"{path}: damaged index, repack the corpus ({error!r:.120})") from error
         self.folder = folder
-        self.audio = np.memmap(folder / "audio.i16", "<i2", "r")
-        self.levels = np.memmap(folder / "levels.f32", "<f4", "r")
-        need = max((t.offset + t.n_samples * t.n_channels for t in self.tracks), default=0)
-        if self.audio.size < need:
-            raise DataError(f"{folder}: audio.i16 is shorter than its index says, repack")
+        ends = [t.offset + t.n_samples * t.n_channels for t in self.tracks]
+        self.audio = _mapped(folder / "audio.i16", "<i2", max(ends, default=0))
+        ends = [t.level_offset + t.n_levels for t in self.tracks]
+        self.levels = _mapped(folder / "levels.f32", "<f4", max(ends, default=0))
 
     def read(self, track: Track) -> npt.NDArray[np.float32]:
         """Return a whole track, float32 [shape=(n_channels, n_samples)]."""
@@ -202,3 +209,15 @@ class Corpus:
             key = f"{track.role}/{track.group}/{track.split}"
             table[key] = table.get(key, 0.0) + track.n_samples / self.rate_hz / 3600
         return table
+
+
+def _mapped(path: Path, kind: str, need: int) -> npt.NDArray[Any]:
+    """Map a file of at least `need` values of one kind."""
+    try:
+        n_values = path.stat().st_size // np.dtype(kind).itemsize
+        if n_values < need:
+            raise DataError(f"{path}: shorter than its index says, repack the corpus")
+        # Nothing can be mapped of an empty file.
+        return np.memmap(path, kind, "r", shape=(n_values,)) if n_values else np.zeros(0, kind)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}), repack the corpus") from error

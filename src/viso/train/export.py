@@ -8,8 +8,10 @@ very weights that ship.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import onnx
@@ -37,11 +39,11 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
     Parameters
     ----------
     network : nn.Module
-        Maps (1, channels, bins, chunk_frames) to a mask, as its card says. Its wide weights
-        are rounded to float16 in place.
+        Maps (1, channels, bins, chunk_frames) to a mask, as its card says. It is moved to
+        the CPU, set to evaluation, and its wide weights are rounded to float16, in place.
     card : ModelCard
     path : Path
-        Appears only when the comparison has passed.
+        Its folder is made if missing; it appears only when the comparison has passed.
     seed : int
         Of the noise.
 
@@ -62,17 +64,10 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
                 parameter.copy_(parameter.half().float())
     shape = (1, card.channels, card.used_bins, card.chunk_frames)
     noise = np.random.default_rng(seed).standard_normal(shape, np.float32) ** 2
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.part.onnx")
     try:
-        torch.onnx.export(
-            network,
-            (torch.from_numpy(noise),),
-            unfinished,
-            input_names=["mixture"],
-            output_names=["mask"],
-            opset_version=17,
-            dynamo=False,
-        )
+        _trace(network, torch.from_numpy(noise), unfinished)
         graph = onnx.load(unfinished)
         _halve(graph)
         with_card(graph, card)
@@ -102,7 +97,7 @@ def export_run(folder: Path, path: Path, *, scores: Mapping[str, float]) -> floa
     Raises
     ------
     DataError
-        If the folder holds no finished validation.
+        If the folder holds no finished validation, or its weights do not fit its recipe.
     ModelError
         See `export`.
     """
@@ -110,9 +105,12 @@ def export_run(folder: Path, path: Path, *, scores: Mapping[str, float]) -> floa
     network = VisoCnn(recipe.network, recipe.spectral)
     try:
         state = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
+        network.load_state_dict(state["network"])
     except OSError as error:
         raise DataError(f"{folder}: no best.pt, the run has not been validated yet") from error
-    network.load_state_dict(state["network"])
+    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{folder}: best.pt does not fit recipe.toml ({reason:.120})") from error
     card = recipe.card(parameters=network.count()).model_copy(update={"scores": dict(scores)})
     return export(network, card, path)
 
@@ -122,6 +120,21 @@ def with_card(graph: onnx.ModelProto, card: ModelCard) -> None:
     others = {p.key: p.value for p in graph.metadata_props if p.key != CARD_KEY}
     text = json.dumps(card.model_dump(mode="json"), ensure_ascii=False)
     helper.set_model_props(graph, {**others, CARD_KEY: text})
+
+
+def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:
+    with warnings.catch_warnings():
+        # Torch recommends its newer exporter at every call; this one is what we check and ship.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            (example,),
+            path,
+            input_names=["mixture"],
+            output_names=["mask"],
+            opset_version=17,
+            dynamo=False,
+        )
 
 
 def _halve(graph: onnx.ModelProto) -> None:

@@ -8,27 +8,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from viso.config import ModelCard
 from viso.errors import ConfigError, DataError
-from viso.metrics import usdr
-from viso.model import apply_graph
-from viso.separator.stream import VocalStream
-from viso.train.corpus import Corpus, Track
-from viso.train.losses import binary_target, mask_cross_entropy
-from viso.train.mixer import Batch, Mixer
+from viso.train.corpus import Corpus
+from viso.train.mixer import Mixer
 from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.objective import Objective
 from viso.train.recipe import Recipe
+from viso.train.validation import TorchModel, score
 
 __all__ = ["Progress", "TorchModel", "Trainer"]
 
-_VALIDATION_S = 30.0
+_COLUMNS = ["step", "loss", "audio_hours", "hours", "valid_usdr_db"]
 
 
 @dataclass(frozen=True)
@@ -40,28 +37,6 @@ class Progress:
     audio_hours: float
     hours: float
     usdr_db: float | None = None
-
-
-class TorchModel:
-    """A torch network in the separator's `Model` protocol."""
-
-    def __init__(self, network: nn.Module, card: ModelCard, device: torch.device) -> None:
-        self._network, self._device = network, device
-        self.card = card
-
-    def _run(self, features: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            result: Tensor = self._network(torch.from_numpy(features).to(self._device))
-        return result.cpu().numpy()
-
-    def estimate(self, chunk: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
-        """See `viso.model.Model.estimate`."""
-        return apply_graph(self._run, chunk, card=self.card)
-
-
-def _power(spectra: Tensor) -> Tensor:
-    """Squared magnitude; the direct way costs a third of ``abs() ** 2``."""
-    return torch.view_as_real(spectra).square().sum(dim=-1)
 
 
 class Trainer:
@@ -88,8 +63,6 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu") -> None:
         self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._claim_folder()
         corpus = Corpus(Path(recipe.corpus))
         if corpus.rate_hz != recipe.spectral.rate_hz:
             raise DataError(
@@ -114,22 +87,27 @@ class Trainer:
             n_samples=(recipe.network.chunk_frames - 1) * spectral.hop,
             device=self.device,
         )
-        self._window = torch.hann_window(spectral.n_fft, device=self.device)
-        band_bin = self.network.map.spread.argmax(dim=1)
-        self._band_hz = band_bin * spectral.rate_hz / spectral.n_fft
+        self._objective = Objective(recipe, self.network)
         self.step, self.seconds, self.best_db = 0, 0.0, -math.inf
+        # Only now: a recipe that cannot be run leaves no folder behind.
+        self._claim_folder()
         if (folder / "last.pt").exists():
             self._resume()
 
     def _claim_folder(self) -> None:
         path = self.folder / "recipe.toml"
-        text = self.recipe.to_toml()
-        if path.exists() and path.read_text(encoding="utf-8") != text:
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.recipe.to_toml(), encoding="utf-8")
+        elif Recipe.from_toml(path) != self.recipe:
             raise ConfigError(f"{self.folder}: holds a run of another recipe; name a new folder")
-        path.write_text(text, encoding="utf-8")
 
     def run(self) -> Iterator[Progress]:
-        """Train to the recipe's last step, yielding the state of things as it goes."""
+        """Train to the recipe's last step, yielding the state of things as it goes.
+
+        A run that is complete yields nothing and changes nothing.
+        """
+        self._trim_log()
         schedule = self.recipe.schedule
         losses: list[float] = []
         began = time.monotonic() - self.seconds
@@ -137,18 +115,16 @@ class Trainer:
             losses.append(self.train_step())
             self.seconds = time.monotonic() - began
             last = self.step == schedule.steps
+            progress = None
             if self.step % schedule.validate_every == 0 or last:
-                score = self.validate()
-                if score > self.best_db:
-                    self.best_db = score
-                    self._save(self.folder / "best.pt", {"network": self.average.state_dict()})
-                yield self._log(losses, score)
-                losses = []
+                progress = self._log(losses, self._validate_and_keep())
             elif self.step % schedule.log_every == 0:
-                yield self._log(losses, None)
-                losses = []
+                progress = self._log(losses, None)
             if self.step % schedule.checkpoint_every == 0 or last:
                 self._checkpoint()
+            if progress is not None:
+                losses = []
+                yield progress
 
     def train_step(self) -> float:
         """Take one step; return its loss."""
@@ -157,7 +133,7 @@ class Trainer:
         # Dropout draws from torch's global generator: tie it to the step, for exact resume.
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
         self.network.train()
-        loss = self._loss(batch)
+        loss = self._objective.loss(batch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), schedule.clip)
@@ -170,45 +146,6 @@ class Trainer:
         if not math.isfinite(value):
             raise DataError(f"{self.folder}: loss is {value} at step {self.step}; lower the rate")
         return value
-
-    def _loss(self, batch: Batch) -> Tensor:
-        network, schedule = self.network, self.recipe.schedule
-        with torch.no_grad():
-            vocals, music = self._spectra(batch.vocals), self._spectra(batch.instrumental)
-            power = _power(vocals + music)
-            # Powers compare as magnitudes do.
-            mask = binary_target(_power(vocals), _power(music), smoothing=network.settings.smoothing)
-            bands = network.map.bands(power)
-            # A band of several bins aims at the mean of their binary masks, the loud ones first.
-            target = network.map.bands(mask * power) / (bands + 1e-9)
-            features = network.features(bands)
-            allowed = (self._band_hz[None] < batch.bandwidth_hz[:, None]).float()[:, None, None]
-        logits = network.logits(features)
-        edge = self.recipe.network.context_frames
-        return mask_cross_entropy(
-            logits,
-            target[:, :, edge:-edge],
-            bands[:, :, edge:-edge].sqrt(),
-            allowed,
-            power=schedule.loss_power,
-        )
-
-    def _spectra(self, audio: Tensor) -> Tensor:
-        """Mid and side spectra [shape=(batch, 2, frames, bins)]."""
-        left, right = audio[:, 0], audio[:, 1]
-        rotated = torch.stack([left + right, left - right], dim=1) * math.sqrt(0.5)
-        spectral = self.recipe.spectral
-        frames = torch.stft(
-            rotated.flatten(0, 1),
-            spectral.n_fft,
-            spectral.hop,
-            window=self._window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        bins, n = frames.shape[1:]
-        return frames.reshape(len(audio), 2, bins, n).transpose(2, 3)
 
     def _rate_factor(self) -> float:
         schedule = self.recipe.schedule
@@ -228,48 +165,54 @@ class Trainer:
                 else:
                     value.copy_(state[name])
 
-    def validate(self) -> float:
-        """Return the median vocals uSDR over the validation songs, in decibels.
+    def validate(self) -> float | None:
+        """Return the averaged weights' score on the validation songs (see `validation.score`)."""
+        card = self.recipe.card(parameters=self.average.count())
+        return score(TorchModel(self.average, card, self.device), self._corpus)
 
-        Of long songs the middle 30 s are taken; 0.0 if the corpus has no validation songs.
-        """
-        scores = [self._song_score(*pair) for pair in self._validation_pairs()]
-        return float(np.median(scores)) if scores else 0.0
+    def _validate_and_keep(self) -> float | None:
+        """Validate, and save the averaged weights if they are the best so far."""
+        score_db = self.validate()
+        # Without songs to judge by, the latest are the best.
+        if score_db is None or score_db > self.best_db or not (self.folder / "best.pt").exists():
+            self.best_db = self.best_db if score_db is None else score_db
+            self._save(self.folder / "best.pt", {"network": self.average.state_dict()})
+        return score_db
 
-    def _validation_pairs(self) -> list[tuple[Track, Track]]:
-        tracks = [t for t in self._corpus.tracks if t.split == "valid" and t.release_level]
-        music = {t.song: t for t in tracks if t.role == "instrumental"}
-        voices = [t for t in tracks if t.role == "vocals" and t.song in music]
-        return [(t, music[t.song]) for t in voices]
-
-    def _song_score(self, vocals: Track, music: Track) -> float:
-        most = int(_VALIDATION_S * self._corpus.rate_hz)
-        start = max(0, (vocals.n_samples - most) // 2)
-        span = slice(start, start + most)
-        truth = self._corpus.read(vocals)[:, span]
-        mixture = truth + self._corpus.read(music)[:, span]
-        model = TorchModel(self.average, self.recipe.card(parameters=self.average.count()), self.device)
-        stream = VocalStream(model, n_channels=truth.shape[0])
-        parts = [stream.push(mixture), stream.finish()]
-        return usdr(truth, np.concatenate(parts, axis=1))
-
-    def _log(self, losses: list[float], score: float | None) -> Progress:
+    def _log(self, losses: list[float], score_db: float | None) -> Progress:
         network = self.recipe.network
         chunk_s = network.chunk_frames * self.recipe.spectral.hop / self.recipe.spectral.rate_hz
         audio_hours = self.step * self.recipe.schedule.batch * chunk_s / 3600
         loss = float(np.mean(losses)) if losses else math.nan
-        progress = Progress(self.step, loss, audio_hours, self.seconds / 3600, score)
+        progress = Progress(self.step, loss, audio_hours, self.seconds / 3600, score_db)
         path = self.folder / "log.csv"
         is_new = not path.exists()
         with path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             if is_new:
-                writer.writerow(["step", "loss", "audio_hours", "hours", "valid_usdr_db"])
-            shown = "" if score is None else f"{score:.3f}"
+                writer.writerow(_COLUMNS)
+            shown = "" if score_db is None else f"{score_db:.3f}"
             writer.writerow(
                 [self.step, f"{loss:.6f}", f"{audio_hours:.3f}", f"{progress.hours:.4f}", shown]
             )
         return progress
+
+    def _trim_log(self) -> None:
+        """Drop the rows of steps that are about to be taken again."""
+        path = self.folder / "log.csv"
+        if not path.exists():
+            return
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines[1:] if self._is_past(line)]
+        if lines[1:] != kept:
+            unfinished = path.with_suffix(".part")
+            unfinished.write_bytes(b"".join(lines[:1] + kept))
+            unfinished.replace(path)
+
+    def _is_past(self, row: bytes) -> bool:
+        step, _, rest = row.partition(b",")
+        # A row cut short by a crash has no line end; it was not the last before a checkpoint.
+        return step.isdigit() and int(step) <= self.step and rest.endswith(b"\n")
 
     def _checkpoint(self) -> None:
         state = {
@@ -290,7 +233,11 @@ class Trainer:
         unfinished.replace(path)
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / "last.pt", map_location=self.device, weights_only=True)
+        path = self.folder / "last.pt"
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise DataError(f"{path}: damaged checkpoint, remove it to start again") from error
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.best_db = float(state["best_db"])
         self.network.load_state_dict(state["network"])

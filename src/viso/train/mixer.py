@@ -67,7 +67,7 @@ class _Chunks:
         group = np.array([groups.index(t.group) for t in tracks])[owner]
         # A group's weight is shared by its tracks as the square root of what each has to
         # offer: long songs do not drown the many short ones.
-        chance = 1 / np.sqrt(np.bincount(owner, minlength=len(tracks)))[owner]
+        chance = 1 / np.sqrt(np.bincount(owner)[owner])
         chance *= np.array([weights[g] for g in groups])[group] / np.bincount(group, chance)[group]
         length = np.array([t.n_samples for t in tracks])[owner]
 
@@ -100,6 +100,11 @@ def _loud_starts(
     mean = np.convolve(power, np.full(blocks, 1 / blocks), "valid")
     starts = np.nonzero(10 * np.log10(mean + 1e-12) > floor_db)[0]
     return starts[starts * LEVEL_BLOCK + n_samples <= track.n_samples]
+
+
+def _common(track: Track, partner: Track) -> Track:
+    """Return `track` without what reaches beyond the end of its partner."""
+    return track.model_copy(update={"n_samples": min(track.n_samples, partner.n_samples)})
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,8 @@ class Mixer:
         self._flat = _as_tensor(audio) if device.type == "cpu" else _as_tensor(audio).to(device)
         train = [t for t in corpus.tracks if t.split == "train"]
         voices = [t for t in train if t.role == "vocals"]
-        music = {t.song: t for t in train if t.role == "instrumental"}
+        music = [t for t in train if t.role == "instrumental"]
+        partner = {t.song: t for t in music}
 
         # Played fastest, a chunk takes in this much of its track.
         needed = int(n_samples * mixing.speed[1]) + 2
@@ -165,16 +171,17 @@ class Mixer:
         def facts(tracks: list[Track]) -> _Facts:
             return _Facts.of(tracks, mixing.reverb_groups, device)
 
-        paired = [t for t in voices if t.song in music]
+        wanted = [t for t in voices if mixing.vocals.get(t.group, 0.0) > 0]
+        paired = [_common(t, partner[t.song]) for t in wanted if t.song in partner]
         self._voices = chunks(voices, mixing.vocals, mixing.floor_db)
-        self._music = chunks(list(music.values()), mixing.instrumentals, _MUSIC_FLOOR_DB)
+        self._music = chunks(music, mixing.instrumentals, _MUSIC_FLOOR_DB)
         self._voice_facts = facts(self._voices.tracks)
         self._music_facts = facts(self._music.tracks)
         self._songs = None
         if mixing.same_song > 0 and paired:
             self._songs = chunks(paired, mixing.vocals, mixing.floor_db)
             self._song_facts = facts(self._songs.tracks)
-            self._partner_facts = facts([music[t.song] for t in self._songs.tracks])
+            self._partner_facts = facts([partner[t.song] for t in self._songs.tracks])
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """Return `n` mixtures as their sources.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from viso.config import ModelCard, Settings, SpectralConfig
 
@@ -29,6 +29,26 @@ class NetworkSettings(Settings):
     smoothing: float = Field(0.02, ge=0, lt=0.5, description="of the binary mask it learns")
     chunk_frames: int = 160
     context_frames: int = 12
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        # Otherwise the mask would lie beside the frames it is meant for.
+        time_step = self.pool_1[0] * self.pool_2[0]
+        if self.chunk_frames % time_step:
+            raise ValueError(f"chunk_frames {self.chunk_frames} must be a multiple of {time_step}")
+        window = (self.dense_context - 1) * self.dense_dilation
+        if window % 2 or self.context_frames < window // 2 * time_step:
+            raise ValueError(
+                f"dense_context {self.dense_context} must be odd (or dilated evenly) and "
+                f"context_frames at least {-(-window // 2) * time_step}, not {self.context_frames}"
+            )
+        if self.chunk_frames <= 2 * self.context_frames:
+            raise ValueError(f"chunk_frames {self.chunk_frames} leave nothing between the contexts")
+        if self.bands % self.pool_1[1] or self.bands < self.pool_1[1] * self.pool_2[1]:
+            raise ValueError(f"bands {self.bands} must be a multiple of pool_1's {self.pool_1[1]}")
+        if not all(size % 2 for size in self.kernel):
+            raise ValueError(f"kernel {self.kernel} must have odd sides")
+        return self
 
 
 class Mixing(Settings):

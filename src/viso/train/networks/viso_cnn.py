@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from viso.config import SpectralConfig
+from viso.errors import ConfigError
 from viso.train.recipe import NetworkSettings
 
 __all__ = ["BandMap", "VisoCnn", "band_matrix"]
@@ -40,22 +41,39 @@ def band_matrix(
 
     Below `linear_to_hz` there is a band a bin; above, widths grow with frequency up to
     `top_hz`. Every column sums to one, so the transpose spreads a mask over the bins.
+
+    Raises
+    ------
+    ConfigError
+        If the bands cannot be placed so that each has a bin.
     """
     bin_hz = spectral.rate_hz / spectral.n_fft
     n_linear = int(linear_to_hz / bin_hz)
     n_log = n_bands - n_linear
     # Widths start at one bin and grow by a constant factor until the top is reached.
     low, high = 1.0 + 1e-6, 1.2
-    span = top_hz / bin_hz - n_linear
+    span = min(top_hz / bin_hz, spectral.n_bins) - n_linear
+    if not 1 <= n_log <= span:
+        raise ConfigError(
+            f"bands {n_bands}: {n_linear} bins below {linear_to_hz:g} Hz take one each, "
+            f"the rest must be 1 to {max(0, int(span))} up to {top_hz:g} Hz"
+        )
+    while _reach(high, n_log) < span and high < 4:
+        high *= 1.2
     for _ in range(80):
         ratio = (low + high) / 2
-        low, high = (ratio, high) if (ratio**n_log - 1) / (ratio - 1) < span else (low, ratio)
+        low, high = (ratio, high) if _reach(ratio, n_log) < span else (low, ratio)
     widths = np.concatenate([np.ones(n_linear), ratio ** np.arange(n_log)])
     centres = np.concatenate([[0.0], np.cumsum(widths)[:-1]])
     bins = np.arange(spectral.n_bins)
     place = np.interp(bins, centres, np.arange(n_bands))
     matrix = np.maximum(0.0, 1.0 - np.abs(place[None, :] - np.arange(n_bands)[:, None]))
     return matrix.astype(np.float32)
+
+
+def _reach(ratio: float, n: int) -> float:
+    """Sum of `n` widths that begin with 1 and grow by `ratio`."""
+    return float((ratio**n - 1) / (ratio - 1))
 
 
 class BandMap(nn.Module):

@@ -1,0 +1,300 @@
+"""The command line as a person meets it: outputs, one-line errors, exit codes, nothing half-made."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import song
+
+from viso.audio import read, write
+
+VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
+
+
+def viso(*words: object, cwd: Path, **how: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [*VISO, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120, **how
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path / "my song.flac", song(2, 60_000), rate_hz=44_100)
+    return tmp_path
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_song_becomes_two_stems(folder: Path, mask_model: Path) -> None:
+    result = viso("separate", "my song.flac", "--model", mask_model, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "real time" in result.stdout
+    assert "on cpu" in result.stdout
+    assert "exactly" in result.stdout
+    mixture, _ = read(folder / "my song.flac")
+    parts = [read(folder / "separated/my song" / f"{s}.wav")[0] for s in ("vocals", "instrumental")]
+    assert np.array_equal(parts[0] + parts[1], mixture)
+
+
+def test_json_says_everything_on_one_line(folder: Path, mask_model: Path) -> None:
+    result = viso(
+        "separate", "my song.flac", "nothing.wav", "--model", mask_model, "--json",
+        "--format", "flac", "--start", "0.5", "--duration", "0.5", cwd=folder,
+    )  # fmt: skip
+    assert result.returncode == 1
+    good, bad = map(json.loads, result.stdout.splitlines())
+    assert good["ok"] is True
+    assert good["n_samples"] == 22_050
+    assert good["largest_error"] == 0.0
+    assert Path(good["stems"]["vocals"]).suffix == ".flac"
+    assert bad["ok"] is False
+    assert bad["error"] == "AudioError"
+    assert "nothing.wav" in bad["reason"]
+
+
+def test_template_and_stems(folder: Path, mask_model: Path) -> None:
+    result = viso(
+        "separate", "my song.flac", "--model", mask_model, "--stems", "vocals", "-o", "out",
+        "--template", "{name} ({stem}, {model}).{ext}", "--quiet", cwd=folder,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert files_below(folder / "out") == {"my song (vocals, tiny).wav"}
+
+
+def test_one_bad_song_stops_nothing(folder: Path, mask_model: Path) -> None:
+    (folder / "bad.mp3").write_text("not a song", encoding="utf-8")
+    result = viso("separate", "bad.mp3", "my song.flac", "--model", mask_model, cwd=folder)
+    assert result.returncode == 1
+    assert (folder / "separated/my song/vocals.wav").exists()
+    assert not (folder / "separated/bad").exists()
+
+
+def test_two_songs_never_share_a_file(folder: Path, mask_model: Path) -> None:
+    write(folder / "my song.wav", song(1, 5000), rate_hz=44_100)
+    result = viso("separate", "my song.flac", "my song.wav", "--model", mask_model, cwd=folder)
+    assert result.returncode == 1
+    assert "would replace" in result.stderr
+    assert read(folder / "separated/my song/vocals.wav")[0].shape[1] == 60_000
+
+
+# Bad input: a named error on one line, exit code 1, no output
+
+
+def make_bad(folder: Path, kind: str) -> Path:
+    path = folder / f"{kind}.wav"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path = folder / "text.mp3"
+        path.write_text("la la la\n" * 200, encoding="utf-8")
+    elif kind == "truncated":
+        path = folder / "truncated.flac"
+        path.write_bytes((folder / "my song.flac").read_bytes()[:-20_000])
+    elif kind == "nan":
+        audio = song(2, 30_000)
+        write(path, audio, rate_hz=44_100, bit_depth="float")
+        data = bytearray(path.read_bytes())
+        data[-4000:-3996] = np.array([np.nan], np.float32).tobytes()
+        path.write_bytes(bytes(data))
+    elif kind == "zero channels":
+        write(path, song(1, 3000), rate_hz=44_100, bit_depth="16")
+        data = bytearray(path.read_bytes())
+        at = data.index(b"fmt ") + 10
+        data[at : at + 2] = b"\0\0"
+        path.write_bytes(bytes(data))
+    elif kind == "no sample":
+        write(path, song(1, 3000), rate_hz=44_100, bit_depth="16")
+        data = bytearray(path.read_bytes())
+        at = data.index(b"data")
+        path.write_bytes(bytes(data[: at + 4]) + b"\0\0\0\0")
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["directory", "empty", "text", "truncated", "nan", "zero channels", "no sample", "missing"],
+)
+def test_bad_songs(folder: Path, mask_model: Path, kind: str) -> None:
+    path = make_bad(folder, kind)
+    before = files_below(folder)
+    result = viso("separate", path, "--model", mask_model, "-o", "out", cwd=folder)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert path.name in result.stderr
+    assert result.stdout == ""
+    assert files_below(folder) == before
+
+
+@pytest.mark.parametrize("kind", ["no model", "no card", "wrong card", "missing", "unknown name"])
+def test_bad_models(folder: Path, mask_model: Path, kind: str) -> None:
+    path = folder / "model.onnx"
+    if kind == "no model":
+        path.write_bytes(b"nothing of the kind")
+    elif kind in ("no card", "wrong card"):
+        import onnx
+        from onnx import helper
+
+        model = onnx.load(mask_model)
+        helper.set_model_props(model, {})
+        onnx.save(model, path)
+        if kind == "wrong card":
+            path.with_suffix(".toml").write_text("name = 'x'\nchunk_frames = 9\n", encoding="utf-8")
+    name = "viso-unheard-of" if kind == "unknown name" else str(path)
+    result = viso("separate", "my song.flac", "--model", name, "-o", "out", cwd=folder)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert Path(name).stem in result.stderr
+    assert not (folder / "out").exists()
+
+
+def test_a_stem_never_replaces_its_own_song(tmp_path: Path, mask_model: Path) -> None:
+    path = tmp_path / "vocals.wav"
+    write(path, song(2, 5000), rate_hz=44_100)
+    before = path.read_bytes()
+    result = viso(
+        "separate", path, "--model", mask_model, "-o", tmp_path, "--template", "{stem}.{ext}",
+        "--overwrite", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "own song" in result.stderr
+    assert path.read_bytes() == before
+    assert files_below(tmp_path) == {"vocals.wav"}
+
+
+def test_a_full_disk(folder: Path, mask_model: Path) -> None:
+    import resource
+
+    def small_files_only() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    result = viso(
+        "separate", "my song.flac", "--model", mask_model, cwd=folder, preexec_fn=small_files_only
+    )
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert "separated" in result.stderr
+    assert files_below(folder) == {"my song.flac"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(folder: Path, mask_model: Path) -> None:
+    (folder / "out").mkdir(mode=0o500)
+    result = viso("separate", "my song.flac", "--model", mask_model, "-o", "out", cwd=folder)
+    assert result.returncode == 1
+    assert "out" in result.stderr
+
+
+def test_an_output_folder_that_is_a_file(folder: Path, mask_model: Path) -> None:
+    (folder / "out").write_text("in the way", encoding="utf-8")
+    result = viso("separate", "my song.flac", "--model", mask_model, "-o", "out", cwd=folder)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert (folder / "out").read_text(encoding="utf-8") == "in the way"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--format", "wma"],
+        ["--bit-depth", "12"],
+        ["--stems", "drums"],
+        ["--template", "{composer}.wav"],
+        ["--device", "tpu"],
+        ["--start", "-1"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(folder: Path, words: list[str]) -> None:
+    result = viso("separate", "my song.flac", *words, cwd=folder)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert files_below(folder) == {"my song.flac"}
+
+
+def test_templates_stay_inside_the_folder(folder: Path, mask_model: Path) -> None:
+    result = viso(
+        "separate", "my song.flac", "--model", mask_model, "--template", "../{stem}.{ext}",
+        cwd=folder,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "outside" in result.stderr
+    assert files_below(folder) == {"my song.flac"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path, mask_model: Path, number: signal.Signals
+) -> None:
+    write(tmp_path / "long.wav", song(2, 44_100 * 120), rate_hz=44_100, bit_depth="16")
+    words = [*VISO, "separate", "long.wav", "--model", str(mask_model)]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    out = tmp_path / "separated/long"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (out.exists() and any(out.iterdir())):
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert files_below(tmp_path) == {"long.wav"}
+
+
+def test_models_are_listed_with_their_cards(tmp_path: Path, mask_model: Path) -> None:
+    shown = viso("models", mask_model, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "tiny" in shown.stdout
+    assert "MIT" in shown.stdout
+    record = json.loads(viso("models", mask_model, "--json", cwd=tmp_path).stdout)
+    assert record["spectral"]["n_fft"] == 512
+    assert record["bytes"] == mask_model.stat().st_size
+
+
+def test_evaluate_prints_a_row_a_system(tmp_path: Path, mask_model: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "songs" / name).mkdir(parents=True)
+        for seed, stem in enumerate(("vocals", "bass", "other")):
+            path = tmp_path / "songs" / name / f"{stem}.wav"
+            write(path, song(2, 30_000, seed=seed), rate_hz=44_100)
+    scores = {"songs/a": {"vocals_usdr": 1.5, "instrumental_usdr": 2.5}}
+    (tmp_path / "other.json").write_text(json.dumps(scores), encoding="utf-8")
+    result = viso(
+        "evaluate", mask_model, "--data", "songs", "--baseline", "other.json",
+        "--baseline-name", "rival", "--out", "scores.csv", "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = {(row["stem"], row["system"]): row for row in json.loads(result.stdout)}
+    systems = {"mixture", "tiny", "rival", "ideal binary mask", "ideal ratio mask"}
+    assert {system for _, system in rows} == systems
+    assert rows["vocals", "rival"]["median"] == 1.5
+    assert rows["vocals", "rival"]["n_songs"] == 1
+    assert rows["vocals", "ideal ratio mask"]["median"] > rows["vocals", "mixture"]["median"] + 3
+    table = (tmp_path / "scores.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0] == "song,system,vocals_usdr_db,instrumental_usdr_db"
+    assert len(table) == 1 + 2 * 4 + 1
+
+
+def test_spectrogram_draws_a_picture(folder: Path, mask_model: Path) -> None:
+    result = viso("spectrogram", "my song.flac", "-o", "p.png", "--model", mask_model, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    shown = viso("--help", cwd=tmp_path).stdout
+    for command in ("separate", "models", "evaluate", "spectrogram", "train", "export", "data"):
+        assert command in shown
