@@ -1,4 +1,4 @@
-"""The command line as a person meets it: outputs, one-line errors, exit codes, nothing half-made."""
+"""The command line as a person meets it: outputs, errors of one line, exit codes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import song
 
+from conftest import song
 from viso.audio import read, write
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]

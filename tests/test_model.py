@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import SMALL, build_onnx, mask_card, mdx_network, song
 from onnx import TensorProto, helper
 
+from conftest import SMALL, build_onnx, mask_card, mdx_network, song
 from viso import Separator, weights
 from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
@@ -72,9 +72,7 @@ def test_channels_of_a_complex_spectrum_come_in_order(tmp_path: Path) -> None:
     stems = Separator(mdx(tmp_path, weights=swap)).separate(mixture, rate_hz=44_100)
     frames = stft(mixture, config=Separator(tmp_path / "model.onnx").card.spectral)
     frames[:, 300:] = 0
-    back = istft(
-        frames, config=Separator(tmp_path / "model.onnx").card.spectral, n_samples=30_000
-    )
+    back = istft(frames, config=Separator(tmp_path / "model.onnx").card.spectral, n_samples=30_000)
     assert np.abs(stems.vocals - back[::-1]).max() < 1e-5
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, mask_card, song
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import SMALL, mask_card, song
 from viso import Separator, separate
 from viso.audio import read, write
 from viso.audio.tags import read_tags
@@ -129,7 +130,7 @@ def test_any_blocks_give_the_same_bits(mask_model: Path, sizes: list[int], rate_
     mixture = song(2, sum(sizes), seed=len(sizes))
     whole = separator.separate(mixture, rate_hz=rate_hz)
     places = np.cumsum([0, *sizes])
-    blocks = [mixture[:, a:b] for a, b in zip(places, places[1:], strict=False)]
+    blocks = [mixture[:, a:b] for a, b in itertools.pairwise(places)]
     parts = list(separator.stream(iter(blocks), rate_hz=rate_hz, n_channels=2))
     assert np.array_equal(np.concatenate([v for v, _ in parts], axis=1), whole.vocals)
     assert np.array_equal(np.concatenate([i for _, i in parts], axis=1), whole.instrumental)
@@ -187,9 +188,7 @@ def test_files_sum_to_the_song_within_one_bit(
 ) -> None:
     mixture = np.rint(song(2, 70_001, level=0.4) * 2**15) / np.float32(2**15)
     write(tmp_path / "song.wav", mixture, rate_hz=48_000, bit_depth="16")
-    report = to_files(
-        separator, tmp_path / "song.wav", both(tmp_path, suffix), bit_depth=bit_depth
-    )
+    report = to_files(separator, tmp_path / "song.wav", both(tmp_path, suffix), bit_depth=bit_depth)
     vocals, rate_hz = read(tmp_path / f"vocals.{suffix}")
     instrumental, _ = read(tmp_path / f"instrumental.{suffix}")
     assert rate_hz == 48_000

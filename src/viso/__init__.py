@@ -1,8 +1,8 @@
 """viso: takes a song, gives back the vocals and the instrumental.
 
-    from viso import Separator
-    stems = Separator().separate("song.mp3")
-    stems.save("separated")
+from viso import Separator
+stems = Separator().separate("song.mp3")
+stems.save("separated")
 """
 
 from viso._version import __version__

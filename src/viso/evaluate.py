@@ -137,7 +137,10 @@ def evaluate(
         }
         if oracles:
             config = separator.card.spectral
-            for label, mask_of in (("ideal binary mask", binary_mask), ("ideal ratio mask", ratio_mask)):
+            for label, mask_of in (
+                ("ideal binary mask", binary_mask),
+                ("ideal ratio mask", ratio_mask),
+            ):
                 vocals = _oracle(truth, config, mask_of)
                 estimates[label] = {"vocals": vocals, "instrumental": mixture - vocals}
         yield (

@@ -166,9 +166,7 @@ def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 
         See `OnnxModel`; also for a name that is neither packaged nor a file.
     """
     path = Path(model)
-    if not path.suffix and str(model) in weights.available():
-        path = weights.path_of(str(model))
-    elif not path.exists() and path.suffix != ".onnx":
+    if not path.suffix and (str(model) in weights.available() or not path.exists()):
         path = weights.path_of(str(model))
     return OnnxModel(path, device=device, threads=threads)
 
@@ -203,7 +201,9 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
         session = ort.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises a family of private types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path}: not a model that ONNX Runtime can run ({reason:.160})") from error
+        raise ModelError(
+            f"{path}: not a model that ONNX Runtime can run ({reason:.160})"
+        ) from error
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise ModelError(f"{path}: device cuda asked for, but it did not start; use --device cpu")
     return session

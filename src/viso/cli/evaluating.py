@@ -51,7 +51,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command(name="evaluate")
     def evaluate_command(
-        model: Annotated[str, typer.Argument(help="Packaged model or ONNX file.")] = weights.DEFAULT,
+        model: Annotated[
+            str, typer.Argument(help="Packaged model or ONNX file.")
+        ] = weights.DEFAULT,
         data: Annotated[
             Path, typer.Option(help="Folder with a folder of stems for each song.")
         ] = Path(),

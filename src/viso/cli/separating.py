@@ -178,15 +178,19 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def separate(
-        songs: Annotated[list[Path], typer.Argument(metavar="SONG...", help="Sound or video files.")],
-        output: Annotated[
-            Path, typer.Option("--out", "-o", help="Folder for the stems.")
-        ] = Path("separated"),
+        songs: Annotated[
+            list[Path], typer.Argument(metavar="SONG...", help="Sound or video files.")
+        ],
+        output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the stems.")] = Path(
+            "separated"
+        ),
         model: Annotated[
             str, typer.Option(help="Name of a packaged model, or an ONNX file.")
         ] = weights.DEFAULT,
         stems: Annotated[str, typer.Option(help="Which stems to write.")] = ",".join(STEMS),
-        format: Annotated[str, typer.Option(help=f"One of {', '.join(_FORMATS)}.")] = "wav",
+        file_format: Annotated[
+            str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")
+        ] = "wav",
         bit_depth: Annotated[str, typer.Option(help="16, 24 or float (wav, flac).")] = "24",
         bitrate: Annotated[
             str | None, typer.Option(help="Such as 320k (mp3, ogg, opus, m4a).")
@@ -207,7 +211,7 @@ def register(app: typer.Typer) -> None:
         wish = _Wish(
             out=output,
             stems=_checked_stems(stems),
-            format=_one_of(format.lower().lstrip("."), _FORMATS, "--format"),
+            format=_one_of(file_format.lower().lstrip("."), _FORMATS, "--format"),
             bit_depth=_one_of(bit_depth, ("16", "24", "float"), "--bit-depth"),
             bitrate=bitrate,
             template=_checked_template(template),

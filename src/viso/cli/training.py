@@ -40,9 +40,7 @@ def pack(
     songs: Annotated[
         list[Path] | None, typer.Option(help="Folder with a folder of stems for each song.")
     ] = None,
-    valid: Annotated[
-        list[Path] | None, typer.Option(help="The same, for validation only.")
-    ] = None,
+    valid: Annotated[list[Path] | None, typer.Option(help="The same, for validation only.")] = None,
     voices: Annotated[
         list[Path] | None, typer.Option(help="Folder of solo singing, named as its group.")
     ] = None,

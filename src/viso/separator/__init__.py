@@ -10,7 +10,6 @@ channels, and nothing is lost between them, whatever the model does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -19,98 +18,20 @@ import numpy.typing as npt
 
 from viso import masking, weights
 from viso._version import __version__
-from viso.audio import Resampler, open_audio, reblock, write
+from viso.audio import Resampler, open_audio, reblock
 from viso.config import ModelCard
-from viso.errors import AudioError
 from viso.model import Device, Model, OnnxModel, load
-from viso.separator.files import StemFiles
-from viso.separator.stream import VocalStream
+from viso.separator.files import StemFiles, check_targets, make_folders
+from viso.separator.results import STEMS, Progress, Report, Stems
+from viso.separator.stream import VocalStream, checked_array
 
 __all__ = ["STEMS", "Progress", "Report", "Separator", "Stems", "separate"]
 
 Floats = npt.NDArray[np.float32]
 
-STEMS = ("vocals", "instrumental")
-
 # All sound runs in portions of this many samples, however it arrives: what a model sees does
 # not depend on how the caller cut it, so streamed and whole results are the same bits.
 _PORTION = 65_536
-
-
-@dataclass(frozen=True)
-class Stems:
-    """A separated song in memory.
-
-    `vocals` and `instrumental` are float32 [shape=(channels, n)] and add up to the song;
-    `rate_hz` is the song's sampling rate, `model` the name of the model that was used.
-    """
-
-    vocals: Floats
-    instrumental: Floats
-    rate_hz: int
-    model: str
-
-    def save(
-        self, folder: str | PathLike[str], *, format: str = "wav", bit_depth: str = "24"
-    ) -> list[Path]:
-        """Write ``vocals`` and ``instrumental`` into `folder`; return the two paths.
-
-        In an integer format both get one joint gain if either would clip.
-
-        Raises
-        ------
-        AudioError
-            If a file cannot be written.
-        """
-        targets = {name: Path(folder) / f"{name}.{format}" for name in STEMS}
-        _make_folders(targets)
-        bits = 24 if bit_depth == "24" else 16
-        peak = max(float(np.abs(stem).max()) for stem in (self.vocals, self.instrumental))
-        gain = 1.0 if bit_depth == "float" else masking.joint_gain(peak, bits=bits)
-        for name, path in targets.items():
-            stem = getattr(self, name) * np.float32(gain)
-            write(path, stem, rate_hz=self.rate_hz, bit_depth=bit_depth)
-        return list(targets.values())
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of one song.
-
-    `gain_db` is 0.0 unless the stems would have clipped. `largest_error` is the largest
-    difference between the song and the sum of its stems, in full scales: of the samples in
-    the files if `is_lossless`, else of what was handed to the encoder; before any gain.
-    """
-
-    song: Path
-    outputs: dict[str, Path]
-    n_samples: int
-    n_channels: int
-    rate_hz: int
-    written_rate_hz: int
-    gain_db: float
-    largest_error: float
-    is_lossless: bool
-    model: str
-    model_sha256: str
-    device: str
-
-    @property
-    def duration_s(self) -> float:
-        """Length of the separated region."""
-        return self.n_samples / self.rate_hz
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a song has come; `total_s` is None if only reading it all would tell.
-
-    The last one carries the `report`.
-    """
-
-    done_s: float
-    total_s: float | None
-    report: Report | None = None
 
 
 class Separator:
@@ -229,11 +150,9 @@ class Separator:
                 blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
                 parts = list(self.stream(blocks, rate_hz=rate_hz, n_channels=n_channels))
         else:
-            array, rate_hz = _checked_array(song, rate_hz)
+            array, rate_hz = checked_array(song, rate_hz)
             parts = list(self.stream([array], rate_hz=rate_hz, n_channels=array.shape[0]))
-        vocals, instrumental = (
-            np.concatenate(stem, axis=1) for stem in zip(*parts, strict=True)
-        )
+        vocals, instrumental = (np.concatenate(stem, axis=1) for stem in zip(*parts, strict=True))
         return Stems(vocals, instrumental, rate_hz, self.card.name)
 
     def to_files(
@@ -272,8 +191,8 @@ class Separator:
         """
         path = Path(song)
         with open_audio(path) as audio:
-            _check_targets(path, targets, overwrite=overwrite)
-            _make_folders(targets)
+            check_targets(path, targets, overwrite=overwrite)
+            make_folders(targets)
             files = StemFiles(
                 targets,
                 rate_hz=audio.rate_hz,
@@ -327,41 +246,6 @@ def separate(
 ) -> Stems:
     """Separate one song with a freshly loaded model; see `Separator.separate`."""
     return Separator(model).separate(song, rate_hz=rate_hz)
-
-
-def _checked_array(song: Floats, rate_hz: int | None) -> tuple[Floats, int]:
-    """Return an array fit for `Separator.stream`, and its rate, or say what is wrong."""
-    array = np.asarray(song)
-    if rate_hz is None or rate_hz < 1:
-        raise AudioError(f"array of shape {array.shape}: say its sampling rate with rate_hz=")
-    if array.ndim != 2 or 0 in array.shape:
-        raise AudioError(f"array of shape {array.shape}: need (channels, samples), neither of them 0")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise AudioError(f"array of {array.dtype}: need floats with full scale 1.0")
-    if not np.isfinite(array).all():
-        raise AudioError(f"array of shape {array.shape}: holds NaN or infinite samples")
-    return array.astype(np.float32, copy=False), rate_hz
-
-
-def _check_targets(song: Path, targets: Mapping[str, Path], *, overwrite: bool) -> None:
-    unknown = sorted(set(targets) - set(STEMS))
-    if unknown or not targets:
-        raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
-    if len({path.resolve() for path in targets.values()}) < len(targets):
-        raise AudioError(f"{song}: both stems would go to {next(iter(targets.values()))}")
-    for path in targets.values():
-        if path.exists() and path.samefile(song):
-            raise AudioError(f"{path}: a stem would overwrite its own song; choose another folder")
-        if path.exists() and not overwrite:
-            raise AudioError(f"{path}: is already there; add --overwrite to replace it")
-
-
-def _make_folders(targets: Mapping[str, Path]) -> None:
-    for path in targets.values():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise AudioError(f"{path.parent}: cannot be made ({error.strerror})") from error
 
 
 def _region_s(length_s: float | None, start_s: float, duration_s: float | None) -> float | None:

@@ -22,9 +22,11 @@ from viso import masking
 from viso.audio import AudioWriter, copy_tags
 from viso.errors import AudioError
 
-__all__ = ["StemFiles"]
+__all__ = ["STEMS", "StemFiles", "check_targets", "make_folders"]
 
 Floats = npt.NDArray[np.float32]
+
+STEMS = ("vocals", "instrumental")
 
 
 class StemFiles:
@@ -212,3 +214,26 @@ def _raw_file(folder: Path) -> IO[bytes]:
         return tempfile.TemporaryFile(dir=folder, prefix=".viso-", suffix=".part")
     except OSError as error:
         raise AudioError(f"{folder}: cannot be written to ({error.strerror})") from error
+
+
+def check_targets(song: Path, targets: Mapping[str, Path], *, overwrite: bool) -> None:
+    """Refuse stems that do not exist, or files that must not be replaced (AudioError)."""
+    unknown = sorted(set(targets) - set(STEMS))
+    if unknown or not targets:
+        raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
+    if len({path.resolve() for path in targets.values()}) < len(targets):
+        raise AudioError(f"{song}: both stems would go to {next(iter(targets.values()))}")
+    for path in targets.values():
+        if path.exists() and path.samefile(song):
+            raise AudioError(f"{path}: a stem would overwrite its own song; choose another folder")
+        if path.exists() and not overwrite:
+            raise AudioError(f"{path}: is already there; add --overwrite to replace it")
+
+
+def make_folders(targets: Mapping[str, Path]) -> None:
+    """Make the folders that the targets lie in (AudioError if that is not possible)."""
+    for path in targets.values():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioError(f"{path.parent}: cannot be made ({error.strerror})") from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from viso.errors import AudioError
 from viso.model import Model
 from viso.spectral import Analysis, Synthesis
 
-__all__ = ["VocalStream"]
+__all__ = ["VocalStream", "channel_groups", "checked_array"]
 
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
@@ -101,3 +102,19 @@ class VocalStream:
         if self._card.target == "instrumental":
             result = chunk[:, :, context : context + step] - result
         return result
+
+
+def checked_array(song: Floats, rate_hz: int | None) -> tuple[Floats, int]:
+    """Return an array fit for `Separator.stream`, and its rate, or say what is wrong."""
+    array = np.asarray(song)
+    if rate_hz is None or rate_hz < 1:
+        raise AudioError(f"array of shape {array.shape}: say its sampling rate with rate_hz=")
+    if array.ndim != 2 or 0 in array.shape:
+        raise AudioError(
+            f"array of shape {array.shape}: need (channels, samples), neither of them 0"
+        )
+    if not np.issubdtype(array.dtype, np.floating):
+        raise AudioError(f"array of {array.dtype}: need floats with full scale 1.0")
+    if not np.isfinite(array).all():
+        raise AudioError(f"array of shape {array.shape}: holds NaN or infinite samples")
+    return array.astype(np.float32, copy=False), rate_hz

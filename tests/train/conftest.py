@@ -1,0 +1,144 @@
+"""Sound, corpora and recipes for the tests of viso.train: tiny, made here, from fixed seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from viso.config import SpectralConfig
+from viso.train.corpus import Corpus, CorpusWriter, Track
+from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.recipe import Mixing, NetworkSettings, Recipe, Schedule
+
+RATE_HZ = 8000
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep torch from spreading work this small over all cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_track(**facts: Any) -> Track:
+    """A stereo training track of a finished record, unless told otherwise."""
+    usual = {"song": "s", "role": "vocals", "group": "songs", "n_channels": 2}
+    return Track(**{**usual, "bandwidth_hz": 4000.0, "release_level": True, **facts})
+
+
+def pack_tracks(folder: Path, tracks: list[tuple[dict[str, Any], Any]]) -> Corpus:
+    """Write (facts, float audio) pairs as a corpus and open it."""
+    with CorpusWriter(folder, rate_hz=RATE_HZ) as writer:
+        for facts, audio in tracks:
+            writer.add(make_track(**{"n_channels": audio.shape[0], **facts}), [audio])
+    return Corpus(folder)
+
+
+def voice(seconds: float, seed: int) -> Any:
+    """High harmonic tones in the centre, their pitch swinging, with a rest now and then."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    pitch = rng.uniform(700, 900) * (1 + 0.03 * np.sin(2 * np.pi * rng.uniform(4, 6) * t))
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE_HZ
+    tone = sum(np.sin(k * phase) / k for k in (1, 2, 3, 4)) * 0.15
+    tone = tone * (np.sin(2 * np.pi * 0.7 * t + rng.uniform(0, 6)) > -0.7)
+    return np.stack([tone, tone]).astype(np.float32)
+
+
+def backing(seconds: float, seed: int) -> Any:
+    """Low noise, another one on either side."""
+    white = np.random.default_rng(seed).standard_normal((2, int(seconds * RATE_HZ)))
+    spectrum = np.fft.rfft(white)
+    spectrum[:, np.fft.rfftfreq(white.shape[1], 1 / RATE_HZ) > 500] = 0
+    low = np.fft.irfft(spectrum, white.shape[1])
+    return (0.12 * low / low.std()).astype(np.float32)
+
+
+@pytest.fixture
+def track() -> Callable[..., Track]:
+    return make_track
+
+
+@pytest.fixture
+def packed() -> Callable[..., Corpus]:
+    return pack_tracks
+
+
+@pytest.fixture(scope="session")
+def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Six songs to learn from and two to be judged by."""
+    tracks = []
+    for n in range(8):
+        facts = {"song": f"song {n}", "split": "valid" if n > 5 else "train"}
+        tracks += [
+            ({**facts, "role": "vocals"}, voice(3.0, n)),
+            ({**facts, "role": "instrumental"}, backing(3.0, 100 + n)),
+        ]
+    return pack_tracks(tmp_path_factory.mktemp("toy"), tracks)
+
+
+SPECTRAL = SpectralConfig(rate_hz=RATE_HZ, n_fft=256, hop=64)
+NETWORK = NetworkSettings(
+    bands=48,
+    linear_to_hz=1000.0,
+    top_hz=4000.0,
+    channels=(4, 4, 6, 6),
+    kernel=(3, 3),
+    pool_1=(2, 4),
+    pool_2=(1, 3),
+    dense_context=3,
+    dense=(48, 32),
+    chunk_frames=40,
+    context_frames=10,
+)
+
+
+@pytest.fixture
+def spectral() -> SpectralConfig:
+    return SPECTRAL
+
+
+@pytest.fixture
+def settings() -> NetworkSettings:
+    return NETWORK
+
+
+def make_network(settings: NetworkSettings = NETWORK, *, seed: int = 0) -> VisoCnn:
+    """A network as if trained: the weights that begin as zero are drawn, too."""
+    torch.manual_seed(seed)
+    network = VisoCnn(settings, SPECTRAL)
+    with torch.no_grad():
+        network.weigh.weight.normal_(0.0, 0.3)
+        network.weigh.bias.normal_(0.0, 0.3)
+    return network.eval()
+
+
+@pytest.fixture
+def drawn_network() -> Callable[..., VisoCnn]:
+    return make_network
+
+
+@pytest.fixture
+def recipe(toy_corpus: Corpus) -> Callable[..., Recipe]:
+    """Make a recipe for the toy corpus; keywords go to its schedule."""
+
+    def make(*, corpus: str = str(toy_corpus.folder), seed: int = 1, **schedule: Any) -> Recipe:
+        usual = {"batch": 4, "steps": 4, "learning_rate": 3e-3, "warmup_steps": 5}
+        return Recipe(
+            name="toy",
+            seed=seed,
+            corpus=corpus,
+            spectral=SPECTRAL,
+            network=NETWORK,
+            mixing=Mixing(vocals={"songs": 1.0}, instrumentals={"songs": 1.0}, same_song=0.5),
+            schedule=Schedule(**{**usual, **schedule}),
+        )
+
+    return make
