@@ -197,6 +197,8 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     options.use_deterministic_compute = True
+    # Threads that spin while the rest of the story runs take the cores it needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises a family of private types

@@ -211,7 +211,9 @@ def test_bandwidth_is_the_narrower_one_at_its_speed(tmp_path, packed):
 
 def test_speed_moves_the_pitch_of_both_stems_alike(tmp_path, packed):
     t = np.arange(40_000) / RATE_HZ
-    tones = {role: np.sin(2 * np.pi * hz * t) for role, hz in (("vocals", 400), ("instrumental", 600))}
+    tones = {
+        role: np.sin(2 * np.pi * hz * t) for role, hz in (("vocals", 400), ("instrumental", 600))
+    }
     corpus = packed(
         tmp_path,
         [({"role": r}, np.stack([x, x]).astype(np.float32) / 4) for r, x in tones.items()],
@@ -258,9 +260,7 @@ def test_some_mixtures_have_no_vocals(tmp_path, packed):
 
 def test_two_pieces_of_music_of_one_name_are_both_drawn(tmp_path, packed):
     tracks = [({}, noise(2, 20_000, 0))]
-    tracks += [
-        ({"role": "instrumental", "song": "intro"}, constant(v, 20_000)) for v in (0.1, 0.2)
-    ]
+    tracks += [({"role": "instrumental", "song": "intro"}, constant(v, 20_000)) for v in (0.1, 0.2)]
     corpus = packed(tmp_path, tracks)
     mixer = Mixer(corpus, mixing(same_song=0.0), n_samples=500, device=CPU)
     level = mixer.draw(200, seeded()).instrumental[:, 0, 0]
