@@ -47,7 +47,8 @@ def speed(work: object, audio: np.ndarray, repeats: int = 7) -> tuple[float, flo
 def main() -> None:
     """Measure and print."""
     audio = np.random.default_rng(0).standard_normal((2, int(SECONDS * 44_100)), np.float32)
-    print(f"numpy, streaming, 1 thread: {'%.0fx (best %.0fx)' % speed(ours, audio)}")
+    median, best = speed(ours, audio)
+    print(f"numpy, streaming, 1 thread: {median:.0f}x (best {best:.0f}x)")
     try:
         import torch
     except ModuleNotFoundError:
@@ -68,7 +69,8 @@ def main() -> None:
 
     for threads in (1, torch.get_num_threads()):
         torch.set_num_threads(threads)
-        print(f"torch, whole, {threads} threads: {'%.0fx (best %.0fx)' % speed(theirs, audio)}")
+        median, best = speed(theirs, audio)
+        print(f"torch, whole, {threads} threads: {median:.0f}x (best {best:.0f}x)")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def files_below(folder: Path) -> set[str]:
-    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    """All files, and the folders that hold none."""
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() or not any(path.iterdir())
+    }
 
 
 def test_a_song_becomes_two_stems(folder: Path, mask_model: Path) -> None:
@@ -214,6 +219,12 @@ def test_an_output_folder_that_is_a_file(folder: Path, mask_model: Path) -> None
         ["--bit-depth", "12"],
         ["--stems", "drums"],
         ["--template", "{composer}.wav"],
+        ["--template", "{}.wav"],
+        ["--template", "{name:d}.wav"],
+        ["--template", "../{stem}.{ext}"],
+        ["--bitrate", "320k"],
+        ["--format", "mp3", "--bitrate", "banana"],
+        ["--format", "flac", "--bit-depth", "float"],
         ["--device", "tpu"],
         ["--start", "-1"],
     ],
@@ -222,17 +233,37 @@ def test_wrong_usage_is_exit_code_2(folder: Path, words: list[str]) -> None:
     result = viso("separate", "my song.flac", *words, cwd=folder)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+    assert words[-1][:8] in result.stderr
     assert files_below(folder) == {"my song.flac"}
 
 
-def test_templates_stay_inside_the_folder(folder: Path, mask_model: Path) -> None:
+def test_a_later_song_is_not_overwritten(folder: Path, mask_model: Path) -> None:
+    later = folder / "separated/my song/vocals.wav"
+    later.parent.mkdir(parents=True)
+    write(later, song(1, 5000), rate_hz=44_100)
+    before = later.read_bytes()
     result = viso(
-        "separate", "my song.flac", "--model", mask_model, "--template", "../{stem}.{ext}",
-        cwd=folder,
-    )  # fmt: skip
+        "separate", "my song.flac", later, "--model", mask_model, "--overwrite", cwd=folder
+    )
     assert result.returncode == 1
-    assert "outside" in result.stderr
-    assert files_below(folder) == {"my song.flac"}
+    assert later.read_bytes() == before
+
+
+def test_names_of_any_bytes_and_any_length(folder: Path, mask_model: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 [bold] :cat:.flac")
+    (folder / "my song.flac").rename(folder / name)
+    long = "x" * 240 + ".flac"
+    (folder / long).write_bytes((folder / name).read_bytes())
+    for words in (["--json"], []):
+        result = viso(
+            "separate", name, long, "--model", mask_model, "-o", f"out{len(words)}",
+            "--template", "{name} - {stem}.{ext}", *words, cwd=folder,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        )  # fmt: skip
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert len(list((folder / f"out{len(words)}").iterdir())) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

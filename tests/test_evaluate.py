@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import song
 
+from conftest import song
 from viso import Separator
 from viso.audio import write
 from viso.errors import DataError
@@ -57,7 +57,7 @@ def make_songs(folder: Path, n: int = 3) -> Path:
 
 def test_rows_and_oracles(tmp_path: Path, mask_model: Path) -> None:
     folder = make_songs(tmp_path)
-    songs = dict(evaluate(Separator(mask_model), folder))
+    songs = dict(evaluate(Separator(mask_model), songs_of(folder)))
     rows = {(row.stem, row.system): row for row in summary(songs)}
     assert len(rows) == 8
     for stem in ("vocals", "instrumental"):
@@ -76,7 +76,7 @@ def test_the_mixture_as_estimate_is_the_level_between_the_stems(
     tmp_path: Path, mask_model: Path
 ) -> None:
     folder = make_songs(tmp_path, 1)
-    ((_, scores),) = evaluate(Separator(mask_model), folder, oracles=False)
+    ((_, scores),) = evaluate(Separator(mask_model), songs_of(folder), oracles=False)
     total = scores["mixture"]["vocals"] + scores["mixture"]["instrumental"]
     assert total == pytest.approx(0.0, abs=1e-4)
 
@@ -85,7 +85,7 @@ def test_silent_vocals_are_left_out_of_the_row(tmp_path: Path, mask_model: Path)
     folder = make_songs(tmp_path, 2)
     silence = np.zeros((2, 40_000), np.float32)
     write(folder / "song 1" / "vocals.flac", silence, rate_hz=44_100)
-    rows = summary(dict(evaluate(Separator(mask_model), folder)))
+    rows = summary(dict(evaluate(Separator(mask_model), songs_of(folder))))
     assert {row.n_songs for row in rows if row.stem == "vocals"} == {1}
 
 
@@ -101,20 +101,20 @@ def test_the_interval_covers_what_it_should() -> None:
 
 
 def test_folders_that_do_not_fit(tmp_path: Path, mask_model: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="No such file"):
         songs_of(tmp_path / "none")
     with pytest.raises(DataError, match="no song folder"):
         songs_of(tmp_path)
     folder = make_songs(tmp_path / "songs", 1)
     write(folder / "song 0" / "vocals.flac", song(2, 30_000), rate_hz=44_100)
     with pytest.raises(DataError, match="align"):
-        list(evaluate(Separator(mask_model), folder))
+        list(evaluate(Separator(mask_model), songs_of(folder)))
     write(folder / "song 0" / "vocals.flac", song(2, 40_000), rate_hz=48_000)
     with pytest.raises(DataError, match="Hz"):
-        list(evaluate(Separator(mask_model), folder))
+        list(evaluate(Separator(mask_model), songs_of(folder)))
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a": {"vocals_usdr": 1}}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"a": [1]}', '{"a": {"vocals_usdr": 1}}'])
 def test_baselines_that_are_none(tmp_path: Path, content: str) -> None:
     path = tmp_path / "baseline.json"
     path.write_text(content, encoding="utf-8")

@@ -68,11 +68,15 @@ def test_split_of_anything_is_within_a_rounding(x: np.ndarray, v: np.ndarray) ->
 
 
 @pytest.mark.parametrize("bits", [16, 24])
-@pytest.mark.parametrize("peak", [0.0, 0.5, 0.99, 1.0, 1.7, 40.0])
-def test_joint_gain_fits_the_format_and_no_more(peak: float, bits: int) -> None:
-    gain = joint_gain(peak, bits=bits)
-    top = 2 ** (bits - 1) - 1
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 0), (-0.5, 0.3), (-1.0, 0.9), (-0.2, 1.0), (-1.7, 1.0), (0, 40.0)]
+)
+def test_joint_gain_fits_the_format_and_no_more(low: float, high: float, bits: int) -> None:
+    gain = joint_gain(low, high, bits=bits)
+    steps = 2 ** (bits - 1)
     assert gain <= 1.0
-    assert round(peak * gain * 2 ** (bits - 1)) <= top
+    assert round(high * gain * steps) <= steps - 1
+    assert round(low * gain * steps) >= -steps
     if gain < 1:
-        assert round(peak * gain * 2 ** (bits - 1)) == top
+        assert round(max(high, -low) * gain * steps) == steps - 2
+        assert high > 1 - 1 / steps or low < -1

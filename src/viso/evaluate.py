@@ -57,14 +57,20 @@ def songs_of(folder: Path) -> dict[str, list[Path]]:
     DataError
         If there is no folder with ``vocals.*`` and at least one other stem.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; name one that holds a folder for each song")
     songs = {}
-    for song in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = [p for p in sorted(song.iterdir()) if p.suffix.lower() in _SUFFIXES]
-        stems = [path for path in files if path.stem != "mixture"]
-        if len(stems) > 1 and any(path.stem == "vocals" for path in stems):
-            songs[song.name] = stems
+    try:
+        for song in sorted(path for path in folder.iterdir() if path.is_dir()):
+            files = [p for p in sorted(song.iterdir()) if p.suffix.lower() in _SUFFIXES]
+            stems = [p for p in files if p.stem != "mixture" and not p.name.startswith(".")]
+            names = [path.stem for path in stems]
+            if len(set(names)) < len(names) or ("instrumental" in names and len(names) > 2):
+                raise DataError(f"{song}: stems that count twice among {', '.join(sorted(names))}")
+            if len(stems) > 1 and "vocals" in names:
+                songs[song.name] = stems
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: {error.strerror}; name a folder that holds a folder for each song"
+        ) from error
     if not songs:
         raise DataError(f"{folder}: no song folder with vocals and another stem in it")
     return songs
@@ -102,15 +108,15 @@ def _oracle(
 
 
 def evaluate(
-    separator: Separator, folder: Path, *, oracles: bool = True
+    separator: Separator, songs: Mapping[str, list[Path]], *, oracles: bool = True
 ) -> Iterator[tuple[str, SongScores]]:
     """Separate and score every song, yielding each as it is done.
 
     Parameters
     ----------
     separator : Separator
-    folder : Path
-        A folder for each song: ``vocals.*`` and its other stems, as long as one another.
+    songs : mapping of str to list of Path
+        Stem files of each song (see `songs_of`), as long as one another.
     oracles : bool
         Also score the ideal binary and ratio mask at the model's own transform.
 
@@ -123,11 +129,11 @@ def evaluate(
     Raises
     ------
     DataError
-        If there are no songs, or a song's stems do not fit each other.
+        If a song's stems do not fit each other.
     AudioError
         If a stem cannot be decoded.
     """
-    for name, stems in songs_of(folder).items():
+    for name, stems in songs.items():
         truth, rate_hz = _truth(stems)
         mixture = truth["vocals"] + truth["instrumental"]
         found = separator.separate(mixture, rate_hz=rate_hz)
@@ -174,13 +180,16 @@ def read_baseline(path: Path, *, label: str) -> dict[str, SongScores]:
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        return {
+        scores = {
             Path(song).name: {label: {stem: float(values[f"{stem}_usdr"]) for stem in STEMS}}
             for song, values in records.items()
-            if isinstance(values, dict) and "vocals_usdr" in values
+            if "vocals_usdr" in values
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: no baseline scores ({error!r:.80})") from error
+    if not scores:
+        raise DataError(f"{path}: no song with vocals_usdr in it")
+    return scores
 
 
 def summary(songs: Mapping[str, SongScores], *, seed: int = 0) -> list[Row]:

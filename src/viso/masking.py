@@ -62,20 +62,23 @@ def split(mixture: Floats, vocals: Floats) -> tuple[Floats, Floats]:
     return mixture - instrumental, instrumental
 
 
-def joint_gain(peak: float, *, bits: int) -> float:
+def joint_gain(low: float, high: float, *, bits: int) -> float:
     """Return the one gain that brings both stems inside an integer format.
 
     Parameters
     ----------
-    peak : float
-        Largest absolute sample of either stem, full scale 1.0.
+    low, high : float
+        Smallest and largest sample of either stem, full scale 1.0.
     bits : int
-        Depth of the format.
+        Depth of the format, which holds -1 to ``1 - 2 ** (1 - bits)``.
 
     Returns
     -------
     float
-        1.0 if nothing would clip, otherwise a factor below 1.
+        1.0 if nothing would clip. Otherwise a factor below 1 that leaves one step of the
+        format free, for the rounding of a stem that makes up for the other's.
     """
-    largest = 1.0 - 2.0 ** (1 - bits)
-    return 1.0 if peak <= largest else largest / peak
+    step = 2.0 ** (1 - bits)
+    if low >= -1.0 and high <= 1.0 - step:
+        return 1.0
+    return (1.0 - 2.0 * step) / max(high, -low)

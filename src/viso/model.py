@@ -104,8 +104,9 @@ def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes
         if card.target == "instrumental":
             # What the network does not see is no voice.
             estimate[:, bins:] = middle[:, bins:]
+    seen_bins = slice(None) if card.output == "mask" else slice(bins)
     if card.gain != 1.0:
-        estimate[:, :bins] *= np.float32(card.gain)
+        estimate[:, seen_bins] *= np.float32(card.gain)
     return _rotate(estimate) if card.basis == "mid-side" else estimate
 
 
@@ -149,7 +150,20 @@ class OnnxModel:
 
     def run(self, features: Floats, /) -> Floats:
         """Run the bare graph on one input array [shape=(1, channels, bins, chunk_frames)]."""
-        result: Floats = self._session.run(None, {self._input: features})[0]
+        try:
+            result: Floats = self._session.run(None, {self._input: features})[0]
+        except Exception as error:  # ONNX Runtime raises a family of private types
+            raise ModelError(f"{self.path}: failed while running ({_reason(error)})") from error
+        frames = (self.card.chunk_frames, self.card.step_frames)
+        if (
+            result.ndim != 4
+            or result.shape[2] != features.shape[2]
+            or result.shape[3] not in frames
+        ):
+            raise ModelError(
+                f"{self.path}: gave an output of shape {result.shape} for {features.shape}, "
+                "which its card does not allow"
+            )
         return result
 
     def estimate(self, chunk: Complexes) -> Complexes:
@@ -166,7 +180,7 @@ def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 
         See `OnnxModel`; also for a name that is neither packaged nor a file.
     """
     path = Path(model)
-    if not path.suffix and (str(model) in weights.available() or not path.exists()):
+    if str(model) in weights.available() or not (path.suffix or path.exists()):
         path = weights.path_of(str(model))
     return OnnxModel(path, device=device, threads=threads)
 
@@ -202,13 +216,18 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     try:
         session = ort.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises a family of private types
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"{path}: not a model that ONNX Runtime can run ({reason:.160})"
+            f"{path}: not a model that ONNX Runtime can run ({_reason(error)})"
         ) from error
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise ModelError(f"{path}: device cuda asked for, but it did not start; use --device cpu")
     return session
+
+
+def _reason(error: Exception) -> str:
+    """First line of a library's message, at most 160 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160]
 
 
 def _card_of(session: Any, path: Path) -> ModelCard:
@@ -233,8 +252,9 @@ def _check_shapes(session: Any, card: ModelCard, path: Path) -> None:
         raise ModelError(
             f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; need one of each"
         )
-    if inputs[0].type != "tensor(float)":
-        raise ModelError(f"{path}: takes {inputs[0].type}, not float32")
+    for side in (inputs[0], outputs[0]):
+        if side.type != "tensor(float)":
+            raise ModelError(f"{path}: {side.name} is {side.type}, not float32")
     sides = (
         ("input", inputs[0].shape, card.input, {card.chunk_frames}),
         ("output", outputs[0].shape, card.output, {card.chunk_frames, card.step_frames}),

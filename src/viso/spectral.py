@@ -93,7 +93,8 @@ class Analysis:
             part = slice(first, min(n, first + _PORTION))
             work = self._work[:, : part.stop - first]
             np.multiply(views[:, part], self._window, out=work)
-            np.fft.rfft(work, axis=2, out=frames[:, part])
+            # numpy's annotations do not know that float32 stays float32.
+            np.fft.rfft(work, axis=2, out=frames[:, part])  # type: ignore[arg-type]
         return frames.transpose(0, 2, 1)
 
 
@@ -138,7 +139,7 @@ class Synthesis:
         for first in range(0, n, _PORTION):
             part = frames[:, :, first : first + _PORTION].transpose(0, 2, 1)
             pieces = self._work[:, : part.shape[1]]
-            np.fft.irfft(part, n=self._n_fft, axis=2, out=pieces)
+            np.fft.irfft(part, n=self._n_fft, axis=2, out=pieces)  # type: ignore[arg-type]
             pieces *= self._window
             for t in range(part.shape[1]):
                 span = slice((first + t) * self._hop, (first + t) * self._hop + self._n_fft)

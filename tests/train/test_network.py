@@ -16,6 +16,7 @@ SETTINGS = [
     # rate_hz, n_fft, hop, bands, linear_to_hz, top_hz
     (44_100, 4096, 1024, 320, 1500.0, 20_000.0),
     (44_100, 4096, 1024, 160, 1000.0, 16_000.0),
+    (44_100, 4096, 1024, 160, 1500.0, 20_000.0),
     (44_100, 2048, 512, 64, 200.0, 20_000.0),
     (8000, 256, 64, 48, 1000.0, 4000.0),
     (8000, 256, 64, 129, 1000.0, 9000.0),
@@ -129,6 +130,16 @@ def test_the_mask_fits_the_middle_frames(settings, spectral, drawn_network, chan
 def test_settings_under_which_the_mask_would_be_misplaced_are_refused(settings, changes):
     with pytest.raises(ConfigError, match="recipe"):
         NetworkSettings.from_mapping({**settings.model_dump(), **changes}, origin="recipe")
+
+
+@torch.inference_mode()
+def test_a_network_that_is_sure_says_exactly_nothing_or_all(drawn_network):
+    network = drawn_network()
+    network.out.weight *= 300
+    mask = network(magnitudes())
+    assert mask.min() == 0
+    assert mask.max() == pytest.approx(1, abs=1e-5)
+    assert mask.max() <= 1 + 1e-6  # the sum of a column of the band matrix
 
 
 @torch.inference_mode()

@@ -35,9 +35,14 @@ def _terminated(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line; never shows a traceback for a user's mistake."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminated)
     try:
         app()
     except VisoError as error:
         error_line(str(error))
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        error_line(f"{error.filename or 'output'}: {error.strerror or error}")
         sys.exit(EXIT_FAILED)

@@ -16,22 +16,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "bar", "error_line", "out"]
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "bar", "error_line", "out", "shown"]
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def out() -> Console:
-    """Return a console on standard output that never wraps what is not a table."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    """Return a console on standard output that prints text as it is, and wraps tables only."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def error_line(message: str) -> None:
     """Print an error on one line of standard error."""
-    one_line = " ".join(message.split())
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-    console.print("[bold red]error:[/] ", end="")
-    console.print(one_line, markup=False)
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print("error: ", end="", style="bold red")
+    console.print(shown(" ".join(message.split())))
+
+
+def shown(text: str) -> str:
+    """Return text that any terminal can print, whatever bytes a file's name is made of."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager

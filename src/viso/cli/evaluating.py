@@ -12,6 +12,7 @@ from rich.table import Table
 
 from viso import weights
 from viso.cli.console import bar, out
+from viso.errors import ConfigError, DataError
 from viso.evaluate import Row, SongScores, evaluate, read_baseline, songs_of, summary
 from viso.separator import STEMS, Separator
 
@@ -24,26 +25,25 @@ def _table(rows: list[Row]) -> Table:
     table.add_column("system")
     for name in ("median", "95 % interval", "mean", "songs"):
         table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(
-            row.stem,
-            row.system,
-            f"{row.median:.2f}",
-            f"{row.low:.2f} to {row.high:.2f}",
-            f"{row.mean:.2f}",
-            str(row.n_songs),
-            end_section=row is rows[-1] or row.stem != rows[rows.index(row) + 1].stem,
-        )
+    for stem in STEMS:
+        for row in rows:
+            if row.stem == stem:
+                interval = f"{row.low:.2f} to {row.high:.2f}"
+                figures = (f"{row.median:.2f}", interval, f"{row.mean:.2f}", str(row.n_songs))
+                table.add_row(row.stem, row.system, *figures)
+        table.add_section()
     return table
 
 
 def _write_csv(path: Path, songs: dict[str, SongScores]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    unfinished = path.with_name(f".{path.name}.part")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["song", "system", *(f"{stem}_usdr_db" for stem in STEMS)])
         for song, scores in songs.items():
             for system, values in scores.items():
                 writer.writerow([song, system, *(f"{values[stem]:.3f}" for stem in STEMS)])
+    unfinished.replace(path)
 
 
 def register(app: typer.Typer) -> None:
@@ -71,16 +71,20 @@ def register(app: typer.Typer) -> None:
         separator = Separator(model)
         others = read_baseline(baseline, label=baseline_name) if baseline else {}
         names = songs_of(data)
+        if baseline and not set(names) & set(others):
+            raise DataError(f"{baseline}: none of the songs in {data} is in it")
+        if output is not None and not output.parent.is_dir():
+            raise ConfigError(f"{output}: no such folder; make it first")
         songs: dict[str, SongScores] = {}
         with bar(quiet=as_json) as progress:
             task = progress.add_task("songs", total=len(names), speed="")
-            for name, scores in evaluate(separator, data, oracles=oracles):
-                songs[name] = {**scores, **others.get(name, {})}
+            for name, scores in evaluate(separator, names, oracles=oracles):
+                songs[name] = {**others.get(name, {}), **scores}
                 progress.advance(task)
         rows = summary(songs)
-        if output is not None:
-            _write_csv(output, songs)
         if as_json:
             typer.echo(json.dumps([vars(row) for row in rows]))
         else:
             out().print(_table(rows), soft_wrap=False)
+        if output is not None:
+            _write_csv(output, songs)

@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
         for name in chosen:
             model = load(name, device="cpu", threads=1)
             if as_json:
-                typer.echo(json.dumps(_record(model), ensure_ascii=False))
+                typer.echo(json.dumps(_record(model)))
             else:
                 is_default = model.card.name == weights.DEFAULT
                 out().print(_lines(model, is_default=is_default), soft_wrap=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import string
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import typer
 from rich.progress import Progress as Bar
 
 from viso import weights
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.separator import STEMS, Report, Separator
@@ -55,12 +56,32 @@ class _Wish:
 
 def _checked_template(template: str) -> str:
     try:
-        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
-    except ValueError as error:
-        raise typer.BadParameter(f"{template!r}: {error}") from error
+        fields = {
+            field for _, field, _, _ in string.Formatter().parse(template) if field is not None
+        }
+        template.format(name="n", stem="s", ext="e", model="m")
+    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        raise typer.BadParameter(f"{template!r}: {error}", param_hint="--template") from error
     if fields - _FIELDS:
-        raise typer.BadParameter(f"{template!r}: use only {{name}}, {{stem}}, {{ext}}, {{model}}")
+        raise typer.BadParameter(
+            f"{template!r}: use only {{name}}, {{stem}}, {{ext}}, {{model}}",
+            param_hint="--template",
+        )
+    if Path(template).is_absolute() or ".." in Path(template).parts:
+        raise typer.BadParameter(
+            f"{template!r} leads outside the output folder", param_hint="--template"
+        )
     return template
+
+
+def _checked_coding(file_format: str, bit_depth: str, bitrate: str | None) -> None:
+    """Refuse combinations that no file can have."""
+    lossless = file_format in ("wav", "flac")
+    if bitrate is not None and (lossless or not re.fullmatch(r"[1-9]\d{0,3}[kK]", bitrate)):
+        reason = f"{file_format} has no bit rate" if lossless else "say it like 320k"
+        raise typer.BadParameter(f"{bitrate!r}: {reason}", param_hint="--bitrate")
+    if file_format == "flac" and bit_depth == "float":
+        raise typer.BadParameter("'float': flac has 16 or 24 bits", param_hint="--bit-depth")
 
 
 def _checked_stems(text: str) -> tuple[str, ...]:
@@ -70,14 +91,16 @@ def _checked_stems(text: str) -> tuple[str, ...]:
     return stems
 
 
-def _run_one(separator: Separator, song: Path, wish: _Wish, progress: Bar) -> Report:
+def _run_one(
+    separator: Separator, song: Path, targets: Mapping[str, Path], wish: _Wish, progress: Bar
+) -> Report:
     """Separate one song behind a bar."""
-    task = progress.add_task(song.name, total=None, speed="")
+    task = progress.add_task(shown(song.name), total=None, speed="")
     began = time.monotonic()
     try:
         steps = separator.to_files(
             song,
-            wish.targets(song, separator.card.name),
+            targets,
             bit_depth=wish.bit_depth,
             bitrate=wish.bitrate,
             start_s=wish.start_s,
@@ -113,12 +136,12 @@ def _as_json(song: Path, report: Report | None, error: VisoError | None, took_s:
             "written_rate_hz": report.written_rate_hz,
             "gain_db": report.gain_db,
             "largest_error": report.largest_error,
+            "is_lossless": report.is_lossless,
             "model": report.model,
             "model_sha256": report.model_sha256,
             "device": report.device,
             "took_s": round(took_s, 3),
-        },
-        ensure_ascii=False,
+        }
     )
 
 
@@ -132,7 +155,7 @@ def _describe(report: Report, took_s: float) -> str:
     ]
     if report.gain_db:
         lines.append(f"  both stems lowered by {-report.gain_db:.2f} dB, so that neither clips")
-    elif report.is_lossless:
+    elif report.is_lossless and set(report.outputs) == set(STEMS):
         error = report.largest_error
         how = "exactly" if error == 0 else f"within {20 * math.log10(error):.0f} dB of full scale"
         lines.append(f"  vocals + instrumental = mixture, {how}")
@@ -142,7 +165,7 @@ def _describe(report: Report, took_s: float) -> str:
 
 
 def _claim(taken: dict[Path, Path], targets: Mapping[str, Path], song: Path) -> None:
-    """Refuse targets that another song of this run has."""
+    """Refuse targets that are, or belong to, another song of this run."""
     for path in targets.values():
         other = taken.setdefault(path.resolve(), song)
         if other != song:
@@ -154,22 +177,26 @@ def _run_all(
 ) -> int:
     """Separate song after song; return how many failed."""
     n_failed = 0
-    taken: dict[Path, Path] = {}
+    taken = {song.resolve(): song for song in songs}
     with bar(quiet=quiet or as_json) as progress:
         for song in songs:
             began = time.monotonic()
             report, failure = None, None
+            targets: dict[str, Path] = {}
             try:
-                _claim(taken, wish.targets(song, separator.card.name), song)
-                report = _run_one(separator, song, wish, progress)
+                targets = wish.targets(song, separator.card.name)
+                _claim(taken, targets, song)
+                report = _run_one(separator, song, targets, wish, progress)
             except VisoError as error:
                 failure, n_failed = error, n_failed + 1
                 error_line(str(error))
+                # What a song did not get, the next of that name may have.
+                taken = {path: owner for path, owner in taken.items() if owner != song}
             took_s = time.monotonic() - began
             if as_json:
                 typer.echo(_as_json(song, report, failure, took_s))
             elif report is not None and not quiet:
-                out().print(_describe(report, took_s), markup=False)
+                out().print(shown(_describe(report, took_s)))
     return n_failed
 
 
@@ -208,11 +235,14 @@ def register(app: typer.Typer) -> None:
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
     ) -> None:
         """Take songs apart into vocals and instrumental."""
+        file_format = _one_of(file_format.lower().lstrip("."), _FORMATS, "--format")
+        bit_depth = _one_of(bit_depth, ("16", "24", "float"), "--bit-depth")
+        _checked_coding(file_format, bit_depth, bitrate)
         wish = _Wish(
             out=output,
             stems=_checked_stems(stems),
-            format=_one_of(file_format.lower().lstrip("."), _FORMATS, "--format"),
-            bit_depth=_one_of(bit_depth, ("16", "24", "float"), "--bit-depth"),
+            format=file_format,
+            bit_depth=bit_depth,
             bitrate=bitrate,
             template=_checked_template(template),
             start_s=start,

@@ -46,4 +46,4 @@ def register(app: typer.Typer) -> None:
         path = plots.spectrograms(
             signals, rate_hz=stems.rate_hz, path=output, title=song.name, start_s=start
         )
-        out().print(str(path), markup=False)
+        out().print(str(path))

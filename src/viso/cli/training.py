@@ -115,6 +115,9 @@ def register(app: typer.Typer) -> None:
         """Turn a run's best weights into a model file with its card inside."""
         with _needs_training():
             from viso.train.export import export_run
-        figures = json.loads(scores.read_text(encoding="utf-8")) if scores else {}
+        try:
+            figures = json.loads(scores.read_text(encoding="utf-8")) if scores else {}
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{scores}: no JSON object of figures ({error})") from error
         difference = export_run(folder, output, scores=figures)
         out().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, parity {difference:.1e}")

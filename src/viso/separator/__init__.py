@@ -20,8 +20,9 @@ from viso import masking, weights
 from viso._version import __version__
 from viso.audio import Resampler, open_audio, reblock
 from viso.config import ModelCard
+from viso.errors import AudioError
 from viso.model import Device, Model, OnnxModel, load
-from viso.separator.files import StemFiles, check_targets, make_folders
+from viso.separator.files import StemFiles, check_targets
 from viso.separator.results import STEMS, Progress, Report, Stems
 from viso.separator.stream import VocalStream, checked_array
 
@@ -32,6 +33,9 @@ Floats = npt.NDArray[np.float32]
 # All sound runs in portions of this many samples, however it arrives: what a model sees does
 # not depend on how the caller cut it, so streamed and whole results are the same bits.
 _PORTION = 65_536
+
+# Outside of these a rate is a damaged header, and resampling would take any amount of memory.
+_LOWEST_HZ, _HIGHEST_HZ = 1_000, 768_000
 
 
 class Separator:
@@ -102,6 +106,10 @@ class Separator:
         self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
     ) -> Iterator[tuple[Floats, Floats, Floats]]:
         """Yield the mixture and its two stems."""
+        if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
+            raise AudioError(
+                f"sampling rate {rate_hz} Hz: need {_LOWEST_HZ} to {_HIGHEST_HZ}; resample it"
+            )
         model_hz = self.card.spectral.rate_hz
         down = Resampler(n_channels, from_hz=rate_hz, to_hz=model_hz)
         up = Resampler(n_channels, from_hz=model_hz, to_hz=rate_hz)
@@ -111,7 +119,6 @@ class Separator:
         for block in reblock(blocks, _PORTION):
             mixture = np.concatenate([mixture, block], axis=1)
             vocals = up.process(voice.push(down.process(block)))
-            vocals = vocals[:, : mixture.shape[1]]
             if vocals.shape[1]:
                 known, mixture = np.split(mixture, [vocals.shape[1]], axis=1)
                 yield known, *masking.split(known, vocals)
@@ -150,10 +157,12 @@ class Separator:
                 blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
                 parts = list(self.stream(blocks, rate_hz=rate_hz, n_channels=n_channels))
         else:
+            if start_s or duration_s is not None:
+                raise AudioError("start_s and duration_s are for files; slice the array instead")
             array, rate_hz = checked_array(song, rate_hz)
             parts = list(self.stream([array], rate_hz=rate_hz, n_channels=array.shape[0]))
         vocals, instrumental = (np.concatenate(stem, axis=1) for stem in zip(*parts, strict=True))
-        return Stems(vocals, instrumental, rate_hz, self.card.name)
+        return Stems(vocals, instrumental, rate_hz, self.card.name, self._tags())
 
     def to_files(
         self,
@@ -192,7 +201,6 @@ class Separator:
         path = Path(song)
         with open_audio(path) as audio:
             check_targets(path, targets, overwrite=overwrite)
-            make_folders(targets)
             files = StemFiles(
                 targets,
                 rate_hz=audio.rate_hz,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,7 +22,7 @@ from viso import masking
 from viso.audio import AudioWriter, copy_tags
 from viso.errors import AudioError
 
-__all__ = ["STEMS", "StemFiles", "check_targets", "make_folders"]
+__all__ = ["STEMS", "StemFiles", "check_targets"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,8 +44,6 @@ class StemFiles:
 
     Attributes
     ----------
-    peak : float
-        Largest absolute sample of either stem so far, full scale 1.0.
     gain : float
         What both stems were multiplied with, known after `finish`.
     largest_error : float
@@ -76,7 +74,8 @@ class StemFiles:
             "bit_depth": bit_depth,
             "bitrate": bitrate,
         }
-        self.peak, self.gain, self.largest_error = 0.0, 1.0, 0.0
+        self.gain, self.largest_error = 1.0, 0.0
+        self._low = self._high = 0.0
         # Lossy files are decoded to 16 bits by most players.
         suffixes = {path.suffix.lower() for path in self._targets.values()}
         self._is_integer = not (suffixes == {".wav"} and bit_depth == "float")
@@ -84,7 +83,10 @@ class StemFiles:
         self._bits = 24 if bit_depth == "24" and self.is_lossless else 16
         self._stack = ExitStack()
         self._raw: IO[bytes] | None = None
+        self._made: list[Path] = []
         try:
+            for path in self._targets.values():
+                self._make_folder(path.parent)
             self._writers = self._open_writers()
             if self._is_integer:
                 folder = next(iter(self._targets.values())).parent
@@ -100,9 +102,19 @@ class StemFiles:
             self._stack.callback(writers[name].abort)
         return writers
 
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and its parents, remembering which are new."""
+        try:
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            self._made.extend(missing)
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioError(f"{folder}: cannot be made ({error.strerror})") from error
+
     @property
     def _clips(self) -> bool:
-        return self._is_integer and masking.joint_gain(self.peak, bits=self._bits) < 1.0
+        gain = masking.joint_gain(self._low, self._high, bits=self._bits)
+        return self._is_integer and gain < 1.0
 
     @property
     def written_rate_hz(self) -> int:
@@ -116,7 +128,8 @@ class StemFiles:
             self.largest_error, float(np.abs(vocals + instrumental - mixture).max(initial=0.0))
         )
         for stem in (vocals, instrumental):
-            self.peak = max(self.peak, float(np.abs(stem).max(initial=0.0)))
+            self._low = min(self._low, float(stem.min(initial=0.0)))
+            self._high = max(self._high, float(stem.max(initial=0.0)))
         if self._raw is not None:
             try:
                 self._raw.write(np.ascontiguousarray(vocals.T).tobytes())
@@ -125,27 +138,31 @@ class StemFiles:
         if not self._clips:
             self._encode(vocals, instrumental)
 
-    def _split(self, mixture: Floats, vocals: Floats) -> tuple[Floats, Floats]:
+    def _split(self, mixture: npt.NDArray[Any], vocals: npt.NDArray[Any]) -> tuple[Floats, Floats]:
         """Split as the files will hold it: the instrumental takes up the vocals' rounding."""
         if not (self._is_integer and self.is_lossless):
-            return masking.split(mixture, vocals)
-        step = np.float32(2.0 ** (1 - self._bits))
-        vocals = np.rint(vocals / step) * step
-        return vocals, np.rint((mixture - vocals) / step) * step
+            return masking.split(mixture.astype(np.float32), vocals.astype(np.float32))
+        step = 2.0 ** (1 - self._bits)
+        # In float64, where steps of 24 bits are exact far beyond full scale.
+        rounded = np.rint(vocals.astype(np.float64) / step) * step
+        rest = np.rint(mixture.astype(np.float64) / step) * step - rounded
+        return rounded.astype(np.float32), rest.astype(np.float32)
 
     def _encode(self, vocals: Floats, instrumental: Floats) -> None:
         stems = {"vocals": vocals, "instrumental": instrumental}
         for name, writer in self._writers.items():
             writer.write(stems[name])
 
-    def finish(self, mixture: Iterable[Floats], *, source: Path, tags: Mapping[str, str]) -> None:
+    def finish(
+        self, mixture: Iterable[Floats], *, source: Path | None, tags: Mapping[str, str]
+    ) -> None:
         """Complete the files under their hidden names, with tags.
 
         Parameters
         ----------
         mixture : iterable of float32 arrays [shape=(channels, n)]
             The song once more; only read if the stems have to be written again.
-        source : Path
+        source : Path, optional
             Where the song's own tags come from.
         tags : mapping of str to str
             Added to them; the stem's name comes by itself.
@@ -153,16 +170,17 @@ class StemFiles:
         if self._clips:
             for writer in self._writers.values():
                 writer.abort()
-            self.gain = masking.joint_gain(self.peak, bits=self._bits)
+            self.gain = masking.joint_gain(self._low, self._high, bits=self._bits)
             self._writers = self._open_writers()
-            factor = np.float32(self.gain)
             for block, vocals in self._again(mixture):
-                self._encode(vocals * factor, (block - vocals) * factor)
+                louder = [stem.astype(np.float64) * self.gain for stem in (block, vocals)]
+                self._encode(*self._split(*louder))
         if self.gain != 1.0:
             tags = {**tags, "viso_gain_db": f"{20 * np.log10(self.gain):.3f}"}
         for name, writer in self._writers.items():
             writer.finish()
-            copy_tags(source, writer.temporary_path, extra={**tags, "viso_stem": name})
+            kept = writer.temporary_path
+            copy_tags(source or kept, kept, extra={**tags, "viso_stem": name})
 
     def _again(self, mixture: Iterable[Floats]) -> Iterator[tuple[Floats, Floats]]:
         """Yield the song's blocks, each with its vocals from the raw file."""
@@ -178,6 +196,8 @@ class StemFiles:
             if len(raw) != block.size * 4:
                 raise AudioError(f"{self._first}: the song changed while it was read; try again")
             yield block, np.frombuffer(raw, np.float32).reshape(block.shape[::-1]).T
+        if self._raw.read(1):
+            raise AudioError(f"{self._first}: the song changed while it was read; try again")
 
     @property
     def _first(self) -> Path:
@@ -190,11 +210,15 @@ class StemFiles:
         """Give all files their final names."""
         for writer in self._writers.values():
             writer.commit()
+        self._made = []
         self._stack.close()
 
     def abort(self) -> None:
-        """Remove whatever has no final name yet."""
+        """Remove whatever has no final name yet, and folders made for it."""
         self._stack.close()
+        for folder in sorted(self._made, key=lambda path: -len(path.parts)):
+            with suppress(OSError):
+                folder.rmdir()
 
     def __enter__(self) -> StemFiles:
         return self
@@ -224,16 +248,12 @@ def check_targets(song: Path, targets: Mapping[str, Path], *, overwrite: bool) -
     if len({path.resolve() for path in targets.values()}) < len(targets):
         raise AudioError(f"{song}: both stems would go to {next(iter(targets.values()))}")
     for path in targets.values():
-        if path.exists() and path.samefile(song):
-            raise AudioError(f"{path}: a stem would overwrite its own song; choose another folder")
-        if path.exists() and not overwrite:
-            raise AudioError(f"{path}: is already there; add --overwrite to replace it")
-
-
-def make_folders(targets: Mapping[str, Path]) -> None:
-    """Make the folders that the targets lie in (AudioError if that is not possible)."""
-    for path in targets.values():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            is_there = path.exists()
+            is_song = is_there and path.samefile(song)
         except OSError as error:
-            raise AudioError(f"{path.parent}: cannot be made ({error.strerror})") from error
+            raise AudioError(f"{path}: cannot be written ({error.strerror})") from error
+        if is_song:
+            raise AudioError(f"{path}: a stem would overwrite its own song; choose another folder")
+        if is_there and not overwrite:
+            raise AudioError(f"{path}: is already there; add --overwrite to replace it")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from viso import masking
-from viso.audio import write
-from viso.separator.files import STEMS, make_folders
+from viso.separator.files import STEMS, StemFiles
 
 __all__ = ["STEMS", "Progress", "Report", "Stems"]
 
@@ -23,35 +22,50 @@ class Stems:
     """A separated song in memory.
 
     `vocals` and `instrumental` are float32 [shape=(channels, n)] and add up to the song;
-    `rate_hz` is the song's sampling rate, `model` the name of the model that was used.
+    `rate_hz` is the song's sampling rate, `model` the name of the model that was used,
+    `tags` what a file of them should say of it.
     """
 
     vocals: Floats
     instrumental: Floats
     rate_hz: int
     model: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def save(
         self, folder: str | PathLike[str], *, suffix: str = "wav", bit_depth: str = "24"
-    ) -> list[Path]:
-        """Write ``vocals`` and ``instrumental`` into `folder`; return the two paths.
+    ) -> float:
+        """Write ``vocals`` and ``instrumental`` into `folder`, replacing what is there.
 
-        In an integer format both get one joint gain if either would clip.
+        Parameters
+        ----------
+        folder : path
+            Made if missing.
+        suffix : {"wav", "flac", "mp3", "ogg", "opus", "m4a"}
+        bit_depth : {"16", "24", "float"}
+
+        Returns
+        -------
+        float
+            The one gain of both stems in decibels: 0.0 unless an integer format would clip.
 
         Raises
         ------
         AudioError
-            If a file cannot be written.
+            If a file cannot be written; neither is there then.
         """
-        targets = {name: Path(folder) / f"{name}.{suffix}" for name in STEMS}
-        make_folders(targets)
-        bits = 24 if bit_depth == "24" else 16
-        peak = max(float(np.abs(stem).max()) for stem in (self.vocals, self.instrumental))
-        gain = 1.0 if bit_depth == "float" else masking.joint_gain(peak, bits=bits)
-        for name, path in targets.items():
-            stem = getattr(self, name) * np.float32(gain)
-            write(path, stem, rate_hz=self.rate_hz, bit_depth=bit_depth)
-        return list(targets.values())
+        files = StemFiles(
+            {name: Path(folder) / f"{name}.{suffix}" for name in STEMS},
+            rate_hz=self.rate_hz,
+            n_channels=self.vocals.shape[0],
+            bit_depth=bit_depth,
+        )
+        mixture = self.vocals + self.instrumental
+        with files:
+            files.write(mixture, self.vocals)
+            files.finish([mixture], source=None, tags=self.tags)
+            files.commit()
+        return float(20 * np.log10(files.gain))
 
 
 @dataclass(frozen=True)

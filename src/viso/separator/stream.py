@@ -1,11 +1,13 @@
-"""The whole story: audio blocks in, blocks of vocals and instrumental out."""
+"""One pass through a network at its own rate: samples in, samples of the vocals out."""
 
 from __future__ import annotations
+
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
 
-from viso.errors import AudioError
+from viso.errors import AudioError, ModelError
 from viso.model import Model
 from viso.spectral import Analysis, Synthesis
 
@@ -99,6 +101,8 @@ class VocalStream:
             estimate = self._model.estimate(chunk[list(group)])
             for place, channel in enumerate(group):
                 result[channel] = estimate[place]
+        if not np.isfinite(result).all():
+            raise ModelError(f"{self._card.name}: the network gave NaN or infinity for this song")
         if self._card.target == "instrumental":
             result = chunk[:, :, context : context + step] - result
         return result
@@ -107,14 +111,16 @@ class VocalStream:
 def checked_array(song: Floats, rate_hz: int | None) -> tuple[Floats, int]:
     """Return an array fit for `Separator.stream`, and its rate, or say what is wrong."""
     array = np.asarray(song)
-    if rate_hz is None or rate_hz < 1:
-        raise AudioError(f"array of shape {array.shape}: say its sampling rate with rate_hz=")
-    if array.ndim != 2 or 0 in array.shape:
+    if not isinstance(rate_hz, Integral) or isinstance(rate_hz, bool) or rate_hz < 1:
         raise AudioError(
-            f"array of shape {array.shape}: need (channels, samples), neither of them 0"
+            f"array of shape {array.shape}: sampling rate {rate_hz!r}; say a whole number, rate_hz="
         )
+    if array.ndim != 2 or 0 in array.shape:
+        raise AudioError(f"array of shape {array.shape}: need (channels, samples), neither 0")
     if not np.issubdtype(array.dtype, np.floating):
         raise AudioError(f"array of {array.dtype}: need floats with full scale 1.0")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise AudioError(f"array of shape {array.shape}: holds NaN or infinite samples")
-    return array.astype(np.float32, copy=False), rate_hz
+    return array, int(rate_hz)
