@@ -325,6 +325,12 @@ def test_spectrogram_draws_a_picture(folder: Path, mask_model: Path) -> None:
     assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_version(tmp_path: Path) -> None:
+    from viso import __version__
+
+    assert viso("--version", cwd=tmp_path).stdout == f"viso {__version__}\n"
+
+
 def test_help_names_every_command(tmp_path: Path) -> None:
     shown = viso("--help", cwd=tmp_path).stdout
     for command in ("separate", "models", "evaluate", "spectrogram", "train", "export", "data"):

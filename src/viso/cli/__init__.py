@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
+from typing import Annotated
 
 import typer
 
+from viso._version import __version__
 from viso.cli.console import EXIT_FAILED, error_line
 from viso.errors import VisoError
 
@@ -26,6 +28,22 @@ from viso.cli import evaluating, models, separating, spectrogram, training  # no
 
 for _module in (separating, models, evaluating, spectrogram, training):
     _module.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"viso {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
+    ] = False,
+) -> None:
+    """Takes a song, gives back the vocals and the instrumental."""
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
