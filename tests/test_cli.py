@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import song
+from small import song
 from viso.audio import read, write
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]

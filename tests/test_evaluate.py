@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import song
+from small import song
 from viso import Separator
 from viso.audio import write
 from viso.errors import DataError

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from conftest import SMALL, build_onnx, mask_card, mdx_network, song
+from small import SMALL, build_onnx, mask_card, mdx_network, song
 from viso import Separator, weights
 from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import SMALL, mask_card, song
+from small import SMALL, mask_card, song
 from viso import Separator, separate
 from viso.audio import read, write
 from viso.audio.tags import read_tags

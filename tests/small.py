@@ -1,0 +1,75 @@
+"""Small networks and small songs for the tests, all made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from viso.config import ModelCard, SpectralConfig
+
+CARD_KEY = "viso.card"
+SMALL = SpectralConfig(rate_hz=44_100, n_fft=512, hop=128)
+
+
+def build_onnx(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, npt.NDArray[Any]],
+    *,
+    in_shape: list[int],
+    out_shape: list[int],
+    card: ModelCard | None,
+    in_type: int = TensorProto.FLOAT,
+) -> Path:
+    """Write a graph from ``x`` to ``y``; with a card inside if one is given."""
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", in_type, in_shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out_shape)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if card is not None:
+        helper.set_model_props(model, {CARD_KEY: card.model_dump_json()})
+    onnx.save(model, path)
+    return path
+
+
+def mask_card(**changes: Any) -> ModelCard:
+    """The card of `mask_model`, with changes."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "spectral": SMALL,
+        "basis": "mid-side",
+        "chunk_frames": 24,
+        "context_frames": 4,
+        "licence": "MIT",
+        "trained_on": ("nothing",),
+    }
+    return ModelCard(**{**values, **changes})
+
+
+def mdx_network(path: Path, *, weights: npt.NDArray[np.float32], bins: int, frames: int) -> Path:
+    """A convolution over 4 channels of complex spectrum, as MDX-Net files have them, no card."""
+    shape = [1, 4, bins, frames]
+    pad = weights.shape[2] // 2
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[pad, pad, pad, pad])
+    return build_onnx(path, [node], {"w": weights}, in_shape=shape, out_shape=shape, card=None)
+
+
+def song(
+    n_channels: int = 2, n_samples: int = 44_100, *, seed: int = 0, level: float = 0.1
+) -> npt.NDArray[np.float32]:
+    """Coloured noise on the grid of 24 bits, so that sums of stems can be exact."""
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((n_channels, n_samples))
+    noise = np.cumsum(noise, axis=1) * 0.02 + noise
+    noise -= noise.mean(axis=1, keepdims=True)
+    noise *= level / max(1e-9, float(np.abs(noise).max()))
+    return (np.rint(noise * 2**23) / 2**23).astype(np.float32)
