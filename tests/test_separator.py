@@ -213,7 +213,8 @@ def test_one_gain_for_both_where_a_stem_would_clip(
     gain = 10 ** (report.gain_db / 20)
     vocals = read(tmp_path / "vocals.wav")[0].astype(np.float64)
     mixture = mixture.astype(np.float64)
-    assert np.abs(vocals - gain * share * mixture).max() < 2.0**-22
+    # Twice through the transform in float32: a few roundings of the unscaled stem.
+    assert np.abs(vocals - gain * share * mixture).max() < 3e-7 * max(1.0, abs(share))
     assert float(read_tags(tmp_path / "vocals.wav")["viso_gain_db"]) == pytest.approx(
         report.gain_db, abs=1e-3
     )

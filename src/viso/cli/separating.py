@@ -178,25 +178,26 @@ def _run_all(
     """Separate song after song; return how many failed."""
     n_failed = 0
     taken = {song.resolve(): song for song in songs}
-    with bar(quiet=quiet or as_json) as progress:
-        for song in songs:
-            began = time.monotonic()
-            report, failure = None, None
-            targets: dict[str, Path] = {}
-            try:
-                targets = wish.targets(song, separator.card.name)
-                _claim(taken, targets, song)
+    for song in songs:
+        began = time.monotonic()
+        report, failure = None, None
+        targets: dict[str, Path] = {}
+        try:
+            targets = wish.targets(song, separator.card.name)
+            _claim(taken, targets, song)
+            # A bar for each song, gone before anything is printed: they share the terminal.
+            with bar(quiet=quiet or as_json) as progress:
                 report = _run_one(separator, song, targets, wish, progress)
-            except VisoError as error:
-                failure, n_failed = error, n_failed + 1
-                error_line(str(error))
-                # What a song did not get, the next of that name may have.
-                taken = {path: owner for path, owner in taken.items() if owner != song}
-            took_s = time.monotonic() - began
-            if as_json:
-                typer.echo(_as_json(song, report, failure, took_s))
-            elif report is not None and not quiet:
-                out().print(shown(_describe(report, took_s)))
+        except VisoError as error:
+            failure, n_failed = error, n_failed + 1
+            error_line(str(error))
+            # What a song did not get, the next of that name may have.
+            taken = {path: owner for path, owner in taken.items() if owner != song}
+        took_s = time.monotonic() - began
+        if as_json:
+            typer.echo(_as_json(song, report, failure, took_s))
+        elif report is not None and not quiet:
+            out().print(shown(_describe(report, took_s)))
     return n_failed
 
 
