@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -103,6 +104,8 @@ def register(app: typer.Typer) -> None:
                 f"step {state.step}/{settings.schedule.steps}  loss {state.loss:.4f}  "
                 f"{state.audio_hours:.1f} h of audio in {state.hours:.2f} h{score}"
             )
+        best = f", best validation uSDR {trainer.best_db:.2f} dB" if trainer.best_db > -inf else ""
+        out().print(f"{trainer.folder}: {trainer.step} steps done{best}")
 
     @app.command()
     def export(
