@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
             from viso import plots
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"{error.name} is needed for pictures: pip install 'viso-audio[plot]'"
+                f"{error.name} is needed for pictures; for the extra [plot]: pip install '.[plot]'"
             ) from error
         stems = Separator(model).separate(song, start_s=start, duration_s=duration)
         signals = {

@@ -26,7 +26,7 @@ def _needs_training() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{error.name} is needed for training: pip install 'viso-audio[train]'"
+            f"{error.name} is needed for training; for the extra [train]: pip install '.[train]'"
         ) from error
 
 
