@@ -8,7 +8,7 @@ song's mixture is the sum of its stems.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.audio import read
-from viso.config import SpectralConfig
 from viso.errors import DataError
 from viso.masking import binary_mask, ratio_mask
-from viso.metrics import usdr
+from viso.metrics import oracle, usdr
 from viso.separator import STEMS, Separator
-from viso.spectral import istft, stft
 
 __all__ = ["Row", "SongScores", "evaluate", "read_baseline", "songs_of", "summary"]
 
@@ -95,18 +93,6 @@ def _truth(stems: list[Path]) -> tuple[dict[str, Floats], int]:
     return truth, rates.pop()
 
 
-def _oracle(
-    truth: Mapping[str, Floats],
-    config: SpectralConfig,
-    mask_of: Callable[..., npt.NDArray[np.float32]],
-) -> Floats:
-    """Vocals by a mask computed from the truth, [shape=(channels, n)]."""
-    vocals = stft(truth["vocals"], config=config)
-    music = stft(truth["instrumental"], config=config)
-    masked = (vocals + music) * mask_of(vocals, music)
-    return istft(masked, config=config, n_samples=truth["vocals"].shape[1])
-
-
 def evaluate(
     separator: Separator, songs: Mapping[str, list[Path]], *, oracles: bool = True
 ) -> Iterator[tuple[str, SongScores]]:
@@ -147,7 +133,9 @@ def evaluate(
                 ("ideal binary mask", binary_mask),
                 ("ideal ratio mask", ratio_mask),
             ):
-                vocals = _oracle(truth, config, mask_of)
+                vocals = oracle(
+                    truth["vocals"], truth["instrumental"], config=config, mask_of=mask_of
+                )
                 estimates[label] = {"vocals": vocals, "instrumental": mixture - vocals}
         yield (
             name,

@@ -1,11 +1,44 @@
-"""How close an estimate is to the truth."""
+"""How close an estimate is to the truth, and how close a mask could come at best."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["usdr"]
+from viso.config import SpectralConfig
+from viso.spectral import istft, stft
+
+__all__ = ["oracle", "usdr"]
+
+MaskOf = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.float32]]
+
+
+def oracle(
+    vocals: npt.NDArray[np.float32],
+    instrumental: npt.NDArray[np.float32],
+    *,
+    config: SpectralConfig,
+    mask_of: MaskOf,
+) -> npt.NDArray[np.float32]:
+    """Return the vocals that a mask made from the truth takes out of the mixture.
+
+    Parameters
+    ----------
+    vocals, instrumental : float32 arrays [shape=(channels, n)]
+    config : SpectralConfig
+    mask_of : callable
+        From the complex spectra of both to a mask, such as `viso.masking.ratio_mask`.
+
+    Returns
+    -------
+    float32 array [shape=(channels, n)]
+    """
+    target, other = stft(vocals, config=config), stft(instrumental, config=config)
+    masked = (target + other) * mask_of(target, other)
+    return istft(masked, config=config, n_samples=vocals.shape[1])
 
 
 def usdr(reference: npt.NDArray[np.float32], estimate: npt.NDArray[np.float32]) -> float:

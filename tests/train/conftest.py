@@ -12,8 +12,16 @@ import torch
 
 from viso.config import SpectralConfig
 from viso.train.corpus import Corpus, CorpusWriter, Track
+from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
-from viso.train.recipe import Mixing, NetworkSettings, Recipe, Schedule
+from viso.train.recipe import (
+    Mixing,
+    NetworkSettings,
+    Recipe,
+    Schedule,
+    VisoCnnSettings,
+    VisoSettings,
+)
 
 RATE_HZ = 8000
 
@@ -76,16 +84,18 @@ def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """Six songs to learn from and two to be judged by."""
     tracks = []
     for n in range(8):
-        facts = {"song": f"song {n}", "split": "valid" if n > 5 else "train"}
+        # Short, as a small run spends most of its time on being judged.
+        split, seconds = ("valid", 1.0) if n > 5 else ("train", 3.0)
+        facts = {"song": f"song {n}", "split": split}
         tracks += [
-            ({**facts, "role": "vocals"}, voice(3.0, n)),
-            ({**facts, "role": "instrumental"}, backing(3.0, 100 + n)),
+            ({**facts, "role": "vocals"}, voice(seconds, n)),
+            ({**facts, "role": "instrumental"}, backing(seconds, 100 + n)),
         ]
     return pack_tracks(tmp_path_factory.mktemp("toy"), tracks)
 
 
 SPECTRAL = SpectralConfig(rate_hz=RATE_HZ, n_fft=256, hop=64)
-NETWORK = NetworkSettings(
+NETWORK = VisoCnnSettings(
     bands=48,
     linear_to_hz=1000.0,
     top_hz=4000.0,
@@ -98,6 +108,17 @@ NETWORK = NetworkSettings(
     chunk_frames=40,
     context_frames=10,
 )
+VISO = VisoSettings(
+    segments=((16, 1), (8, 4), (8, 10)),
+    channels=(4, 6, 8),
+    bottleneck=4,
+    projected=4,
+    hidden=16,
+    dilations=(1, 2),
+    chunk_frames=40,
+    context_frames=8,
+)
+KINDS = {"viso_cnn": NETWORK, "viso": VISO}
 
 
 @pytest.fixture
@@ -106,11 +127,16 @@ def spectral() -> SpectralConfig:
 
 
 @pytest.fixture
-def settings() -> NetworkSettings:
+def settings() -> VisoCnnSettings:
     return NETWORK
 
 
-def make_network(settings: NetworkSettings = NETWORK, *, seed: int = 0) -> VisoCnn:
+@pytest.fixture
+def viso_settings() -> VisoSettings:
+    return VISO
+
+
+def make_network(settings: VisoCnnSettings = NETWORK, *, seed: int = 0) -> VisoCnn:
     """A network as if trained: the weights that begin as zero are drawn, too."""
     torch.manual_seed(seed)
     network = VisoCnn(settings, SPECTRAL)
@@ -125,18 +151,41 @@ def drawn_network() -> Callable[..., VisoCnn]:
     return make_network
 
 
+def make_viso(settings: VisoSettings = VISO, *, seed: int = 0) -> Viso:
+    """A flagship as if trained: its batch norms have seen something."""
+    torch.manual_seed(seed)
+    network = Viso(settings, SPECTRAL)
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(2, 4, settings.n_bins, settings.chunk_frames))
+    return network.eval()
+
+
+@pytest.fixture
+def drawn_viso() -> Callable[..., Viso]:
+    return make_viso
+
+
 @pytest.fixture
 def recipe(toy_corpus: Corpus) -> Callable[..., Recipe]:
-    """Make a recipe for the toy corpus; keywords go to its schedule."""
+    """Make a recipe for the toy corpus; further keywords go to its schedule."""
 
-    def make(*, corpus: str = str(toy_corpus.folder), seed: int = 1, **schedule: Any) -> Recipe:
-        usual = {"batch": 4, "steps": 4, "learning_rate": 3e-3, "warmup_steps": 5}
+    def make(
+        *,
+        corpus: str = str(toy_corpus.folder),
+        seed: int = 1,
+        network: str | NetworkSettings = "viso_cnn",
+        **schedule: Any,
+    ) -> Recipe:
+        usual = {"batch": 4, "learning_rate": 3e-3, "warmup_steps": 5}
+        if "time_s" not in schedule:
+            usual["steps"] = 4
         return Recipe(
             name="toy",
             seed=seed,
             corpus=corpus,
             spectral=SPECTRAL,
-            network=NETWORK,
+            network=KINDS[network] if isinstance(network, str) else network,
             mixing=Mixing(vocals={"songs": 1.0}, instrumentals={"songs": 1.0}, same_song=0.5),
             schedule=Schedule(**{**usual, **schedule}),
         )

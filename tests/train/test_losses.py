@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from viso.train.losses import binary_target, mask_cross_entropy
+from viso.train.losses import band_residual, binary_target, mask_cross_entropy, residual_db
 
 
 def seeded_inputs(shape=(3, 2, 4, 5)):
@@ -98,3 +99,88 @@ def test_shapes_that_differ_are_refused(place):
     inputs[place] = inputs[place][:, :1]
     with pytest.raises(AssertionError, match="must be equal"):
         mask_cross_entropy(*inputs, power=1.0)
+
+
+def complex_bands(shape=(2, 2, 3, 4), width=5, seed=0):
+    """Spectra of vocals and mixture with `width` bins to a band, and the three sums over them."""
+    rng = np.random.default_rng(seed)
+    vocals, music = (
+        rng.standard_normal((*shape, width)) + 1j * rng.standard_normal((*shape, width))
+        for _ in range(2)
+    )
+    mixture = vocals + music
+    sums = (abs(mixture) ** 2, abs(vocals) ** 2, (vocals * mixture.conj()).real)
+    return vocals, mixture, [torch.from_numpy(each.sum(axis=-1)) for each in sums]
+
+
+def test_the_residual_is_that_of_every_bin_phases_included():
+    vocals, mixture, sums = complex_bands()
+    mask = np.random.default_rng(1).uniform(0, 1, vocals.shape[:-1])
+    expected = (abs(mask[..., None] * mixture - vocals) ** 2).sum(axis=-1)
+    found = band_residual(torch.from_numpy(mask), *sums)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
+
+
+def test_the_best_factor_is_the_phase_sensitive_mask():
+    vocals, mixture, sums = complex_bands()
+    whole, _, shared = sums
+    best = shared / whole
+    least = band_residual(best, *sums)
+    for shift in (-1e-2, 1e-2):
+        assert (band_residual(best + shift, *sums) > least).all()
+    # With one bin a band, the formula of the paper: |v| / |x| cos(angle between them).
+    vocals, mixture, (whole, _, shared) = complex_bands(width=1)
+    angle = np.angle(vocals) - np.angle(mixture)
+    paper = (abs(vocals) / abs(mixture) * np.cos(angle))[..., 0]
+    np.testing.assert_allclose((shared / whole).numpy(), paper, rtol=1e-9)
+
+
+def test_rounding_never_makes_a_residual_negative():
+    power = torch.tensor([1.0, 3.3e7, 1e-12]).view(1, 1, 1, 3)
+    assert (band_residual(torch.ones_like(power), power, power * (1 - 1e-6), power) >= 0).all()
+
+
+def residuals(share):
+    power = torch.rand((2, 2, 3, 4), generator=torch.Generator().manual_seed(0)) + 0.1
+    return share * power, power, torch.ones(2, 1, 1, 4)
+
+
+@pytest.mark.parametrize(("share", "expected_db"), [
+    (1.0, 0.00434), (0.1, -9.957), (0.0, -30.0), (4.0, 6.0217),
+])  # fmt: skip
+def test_the_residual_in_decibels(share, expected_db):
+    assert float(residual_db(*residuals(share))) == pytest.approx(expected_db, abs=1e-3)
+
+
+def test_songs_count_alike_however_loud():
+    residual, power, allowed = residuals(0.1)
+    residual[1] *= 10
+    loud = torch.tensor([1e-3, 1e3]).view(2, 1, 1, 1)
+    mean_db = (10 * math.log10(0.101) + 10 * math.log10(1.001)) / 2
+    for factor in (1.0, loud):
+        found = residual_db(residual * factor, power * factor, allowed)
+        assert float(found) == pytest.approx(mean_db, abs=1e-3)
+
+
+def test_bands_above_the_bandwidth_have_no_say_in_the_residual():
+    residual, power, allowed = residuals(0.1)
+    allowed[1, ..., 2:] = 0
+    residual.requires_grad_()
+    loss = residual_db(residual, power, allowed)
+    loss.backward()
+    assert (residual.grad[1, ..., 2:] == 0).all()
+    assert (residual.grad[1, ..., :2] > 0).all()
+    assert (residual.grad[0] > 0).all()
+    with torch.no_grad():
+        residual[1, ..., 2:] = 50.0
+        power[1, ..., 2:] = 70.0
+        assert torch.equal(residual_db(residual, power, allowed), loss)
+
+
+def test_residuals_of_other_shapes_are_refused():
+    _, _, sums = complex_bands()
+    with pytest.raises(AssertionError, match="differ"):
+        band_residual(sums[0][:1], *sums)
+    residual, power, allowed = residuals(0.1)
+    with pytest.raises(AssertionError, match="must be equal"):
+        residual_db(residual[:1], power, allowed)

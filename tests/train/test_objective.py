@@ -8,7 +8,8 @@ import torch
 
 from viso.spectral import stft
 from viso.train.mixer import Batch
-from viso.train.objective import Objective
+from viso.train.networks import build_network
+from viso.train.objective import BinaryMaskObjective, ResidualObjective, build_objective
 
 N_SAMPLES = 39 * 64
 
@@ -23,15 +24,19 @@ def batch_of(seed, bandwidth_hz=(4000.0, 1500.0)):
     return Batch(*as_tensor, torch.tensor(bandwidth_hz))
 
 
-def magnitudes_of(audio, spectral):
-    """Mid and side magnitudes [shape=(2, bins, frames)], as the separator sees them."""
+def spectra_of(audio, spectral):
+    """Mid and side [shape=(2, bins, frames)], as the separator sees them."""
     left, right = audio.numpy()
     rotated = np.stack([left + right, left - right]) * np.float32(np.sqrt(0.5))
-    return np.abs(stft(rotated, config=spectral))
+    return stft(rotated, config=spectral)
+
+
+def magnitudes_of(audio, spectral):
+    return np.abs(spectra_of(audio, spectral))
 
 
 @pytest.mark.parametrize("power", [0.0, 1.2])
-def test_the_loss_is_the_one_computed_from_the_separators_own_frames(
+def test_the_cross_entropy_is_the_one_computed_from_the_separators_own_frames(
     recipe, drawn_network, spectral, power
 ):
     settings, network, batch = recipe(loss_power=power), drawn_network(), batch_of(1)
@@ -54,26 +59,74 @@ def test_the_loss_is_the_one_computed_from_the_separators_own_frames(
         weight = level**power * (band_hz < float(batch.bandwidth_hz[n]))
         each = -target * np.log(p) - (1 - target) * np.log(1 - p)
         songs.append((each * weight).sum() / weight.sum())
-    loss = Objective(settings, network).loss(batch)
+    loss = BinaryMaskObjective(settings)(network, batch)
     assert float(loss.detach()) == pytest.approx(np.mean(songs), rel=1e-4)
 
 
-def test_bands_above_the_bandwidth_teach_nothing(recipe, drawn_network):
-    network = drawn_network()
-    losses = []
+def test_the_residual_is_the_one_computed_bin_by_bin(recipe, drawn_viso, spectral):
+    network, batch = drawn_viso(), batch_of(1)
+    n_bins = network.bands.n_bins
+    songs = []
+    for n in range(2):
+        vocals = spectra_of(batch.vocals[n], spectral)[:, :n_bins].astype(np.complex128)
+        mixture = spectra_of(batch.mixture[n], spectral)[:, :n_bins]
+        parts = np.stack([part for side in mixture for part in (side.real, side.imag)])
+        with torch.inference_mode():
+            powers = network.powers(torch.from_numpy(parts)[None].transpose(2, 3))
+            logits = network.logits(network.features(powers))
+            mask = network.bands.spread(torch.sigmoid(logits))[0].transpose(1, 2).numpy()
+        # Bands whose lowest bin lies below the bandwidth count whole: 250 Hz each from bin 16 on,
+        # 312.5 Hz each from bin 48 on.
+        first_out = {4000.0: n_bins, 1500.0: 48}[float(batch.bandwidth_hz[n])]
+        wrong = np.abs(mask * mixture - vocals)[:, :first_out] ** 2
+        whole = np.abs(mixture)[:, :first_out] ** 2
+        songs.append(10 * np.log10(wrong.sum() / whole.sum() + 1e-3))
+    loss = ResidualObjective(recipe(network="viso"))(network, batch)
+    assert float(loss.detach()) == pytest.approx(np.mean(songs), abs=1e-3)
+
+
+@pytest.fixture(params=["viso_cnn", "viso"])
+def pair(request, recipe, drawn_network, drawn_viso):
+    """An objective with its network."""
+    network = {"viso_cnn": drawn_network, "viso": drawn_viso}[request.param]()
+    return build_objective(recipe(network=request.param)), network
+
+
+def test_sound_above_the_bandwidth_teaches_nothing(pair):
+    objective, network = pair
+    gradients = []
     for high in (0.0, 1.0):
         batch = batch_of(2, bandwidth_hz=(1000.0, 1000.0))
         # A tone far above the bandwidth, in the vocals or in the music.
         tone = 0.01 * torch.sin(2 * torch.pi * 3500 / 8000 * torch.arange(N_SAMPLES))
         vocals, music = batch.vocals + high * tone, batch.instrumental + (1 - high) * tone
-        both = Batch(vocals, music, batch.bandwidth_hz)
-        losses.append(float(Objective(recipe(), network).loss(both).detach()))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        network.zero_grad()
+        objective(network, Batch(vocals, music, batch.bandwidth_hz)).backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.01, atol=1e-3 * float(one.abs().max()))
 
 
-def test_every_weight_is_taught(recipe, drawn_network):
-    network = drawn_network().train()
-    Objective(recipe(), network).loss(batch_of(3)).backward()
+def test_every_weight_is_taught(pair):
+    objective, network = pair
+    objective(network.train(), batch_of(3)).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_silence_gives_numbers(pair):
+    objective, network = pair
+    silence = torch.zeros(2, 2, N_SAMPLES)
+    loss = objective(network.train(), Batch(silence, silence, torch.tensor([4000.0, 4000.0])))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("kind", ["viso_cnn", "viso"])
+def test_a_recipe_gets_the_network_and_the_objective_of_its_kind(recipe, kind):
+    settings = recipe(network=kind)
+    network, objective = build_network(settings), build_objective(settings)
+    assert network.settings == settings.network
+    assert objective(network, batch_of(4)).isfinite()

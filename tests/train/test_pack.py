@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 
-from viso.errors import DataError
+from viso.errors import AudioError, DataError
 from viso.train.corpus import Corpus
-from viso.train.pack import bandwidth_hz, music_in, music_listed, pack, songs_in, voices_in
+from viso.train.pack import bandwidth_hz, groups_of, pack
+from viso.train.readers import music_in, music_listed, songs_in, voices_in
 
 
 def put(path, audio, *, rate_hz=44_100):
@@ -23,9 +27,10 @@ def noise(n_channels, n_samples, seed):
 
 
 def packed_from(items, folder, **options):
-    tracks = list(pack(items, folder, **options))
+    steps = list(pack(items, folder, **options))
     corpus = Corpus(folder)
-    assert corpus.tracks == tracks
+    assert [step.track for step in steps] == corpus.tracks
+    assert not any(step.is_kept for step in steps)
     return corpus
 
 
@@ -81,13 +86,12 @@ def test_folders_without_what_is_looked_for(tmp_path):
     put(tmp_path / "songs" / "only vocals" / "vocals.wav", noise(1, 100, 0))
     put(tmp_path / "songs" / "only music" / "drums.wav", noise(1, 100, 0))
     (tmp_path / "empty").mkdir()
-    for folder in (tmp_path / "songs", tmp_path / "empty", tmp_path / "nowhere"):
+    for folder in (tmp_path / "songs", tmp_path / "empty"):
         with pytest.raises(DataError, match=folder.name):
-            list(songs_in(folder, group="g", split="train"))
+            songs_in(folder, group="g", split="train")
     for reader in (voices_in, music_in):
-        for folder in (tmp_path / "empty", tmp_path / "nowhere"):
-            with pytest.raises(DataError, match=folder.name):
-                list(reader(folder, group="g"))
+        with pytest.raises(DataError, match="empty"):
+            reader(tmp_path / "empty", group="g")
     with pytest.raises(DataError, match="nothing to pack"):
         list(pack(iter(()), tmp_path / "corpus"))
 
@@ -98,21 +102,18 @@ def test_voices_and_music_are_found_at_any_depth(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "files" / "readme.txt").touch()
-    voices = list(voices_in(tmp_path / "files", group="v", licence="CC0"))
-    assert [item.song for item in voices] == ["v/b", "v/deep/c", "v/deep/er/a"]
-    assert {(i.role, i.group, i.split, i.licence) for i in voices} == {
-        ("vocals", "v", "train", "CC0")
-    }
-    assert [item.singer for item in voices] == ["b", "c", "a"]
-    music = list(music_in(tmp_path / "files", group="m"))
-    assert [item.song for item in music] == ["m/b", "m/deep/c", "m/deep/er/a"]
-    assert {(i.role, i.singer, i.release_level) for i in music} == {("instrumental", None, False)}
+    for reader, role in ((voices_in, "vocals"), (music_in, "instrumental")):
+        items = reader(tmp_path / "files", group="g")
+        assert [item.song for item in items] == ["g/b", "g/deep/c", "g/deep/er/a"]
+        assert {(i.role, i.group, i.split, i.release_level) for i in items} == {
+            (role, "g", "train", False)
+        }
 
 
 def test_two_tracks_of_one_name_are_refused(tmp_path):
     put(tmp_path / "v" / "a.wav", noise(1, 100, 0))
     put(tmp_path / "v" / "a.flac", noise(1, 100, 1))
-    with pytest.raises(DataError, match="v/a"):
+    with pytest.raises(DataError, match=r"v/a: .*a\.flac .*a\.wav; rename"):
         list(pack(voices_in(tmp_path / "v", group="v"), tmp_path / "corpus"))
 
 
@@ -133,7 +134,7 @@ def test_listed_music_takes_the_training_rows_that_are_there(tmp_path):
         put(tmp_path / "root" / path, noise(1, 100, 0))
     table = table_of(tmp_path / "t.tsv", rows)
     items = list(music_listed(table, root=tmp_path / "root", group="games", longest_s=2.0))
-    assert [item.paths[0].relative_to(tmp_path / "root").as_posix() for item in items] == [
+    assert [item.sources[0].path.relative_to(tmp_path / "root").as_posix() for item in items] == [
         "music/one/intro.wav",
         "music/two/intro.wav",
     ]
@@ -196,3 +197,129 @@ def test_of_more_than_two_channels_the_front_pair_is_kept(tmp_path):
     put(tmp_path / "m" / "a.wav", sound)
     corpus = packed_from(music_in(tmp_path / "m", group="m"), tmp_path / "corpus")
     np.testing.assert_array_equal(corpus.read(corpus.tracks[0]), sound[:2])
+
+
+def test_a_sum_above_full_scale_is_not_clipped(tmp_path):
+    for n, name in enumerate(("drums", "bass", "other")):
+        put(tmp_path / "s" / "A" / f"{name}.wav", 4 * noise(2, 5000, n))
+    put(tmp_path / "s" / "A" / "vocals.wav", noise(2, 5000, 9))
+    corpus = packed_from(songs_in(tmp_path / "s"), tmp_path / "corpus")
+    expected = 4 * sum(noise(2, 5000, n) for n in range(3))
+    vocals, music = corpus.tracks
+    assert music.peak == np.abs(expected).max() > 1
+    assert vocals.peak == 1
+    np.testing.assert_allclose(corpus.read(music), expected, atol=music.peak / 32768)
+
+
+def test_a_song_of_which_the_music_is_shorter_is_refused(tmp_path):
+    put(tmp_path / "s" / "A" / "vocals.wav", noise(1, 44_100, 0))
+    put(tmp_path / "s" / "A" / "instrumental.wav", noise(1, 30_000, 0))
+    with pytest.raises(DataError, match=r"s/A: .* 1\.00, 0\.68 s"):
+        list(pack(songs_in(tmp_path / "s"), tmp_path / "corpus"))
+
+
+def test_a_file_that_is_no_sound_is_named(tmp_path):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "a.wav").write_text("words " * 1000, encoding="utf-8")
+    with pytest.raises(AudioError, match=r"a\.wav"):
+        list(pack(voices_in(tmp_path / "v"), tmp_path / "corpus"))
+
+
+def test_groups_are_summed_up(tmp_path):
+    put(tmp_path / "v" / "anna-1.wav", band_limited(5000, 44_100))
+    put(tmp_path / "v" / "anna-2.wav", band_limited(7000, 44_100))
+    put(tmp_path / "v" / "ben-1.wav", band_limited(9000, 44_100))
+    put(tmp_path / "m" / "a.wav", band_limited(9000, 44_100))
+    items = [*voices_in(tmp_path / "v"), *music_in(tmp_path / "m")]
+    voices, music = groups_of(packed_from(items, tmp_path / "c").tracks, rate_hz=44_100)
+    assert (voices.name, voices.role, voices.split) == ("v", "vocals", "train")
+    assert (voices.n_tracks, voices.n_singers) == (3, 2)
+    assert voices.hours == pytest.approx(6 / 3600)
+    assert voices.bandwidth_hz == pytest.approx(7000, abs=150)
+    assert (music.name, music.n_tracks, music.n_singers) == ("m", 1, 0)
+
+
+@pytest.fixture
+def voices(tmp_path):
+    """Eight short files, some of them too loud for a corpus of peak 1, and in another rate."""
+    for n in range(8):
+        put(tmp_path / "v" / f"singer-{n}.wav", noise(1 + n % 2, 9000 + n, n), rate_hz=32_000)
+    return voices_in(tmp_path / "v")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_packing_goes_on_after_a_consumer_that_stopped(tmp_path, voices):
+    list(pack(voices, tmp_path / "unbroken"))
+    steps = pack(voices, tmp_path / "broken")
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    again = list(pack(voices, tmp_path / "broken"))
+    assert [step.is_kept for step in again] == [True] * 3 + [False] * 5
+    assert contents(tmp_path / "broken") == contents(tmp_path / "unbroken")
+
+
+def test_packing_goes_on_once_a_damaged_file_is_mended(tmp_path, voices):
+    list(pack(voices, tmp_path / "unbroken"))
+    path = tmp_path / "v" / "singer-5.wav"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:5000])
+    with pytest.raises(AudioError, match="singer-5"):
+        list(pack(voices, tmp_path / "broken"))
+    path.write_bytes(whole)
+    again = list(pack(voices, tmp_path / "broken"))
+    assert sum(step.is_kept for step in again) == 5
+    assert contents(tmp_path / "broken") == contents(tmp_path / "unbroken")
+
+
+def test_a_file_that_has_changed_is_packed_anew(tmp_path, voices):
+    steps = pack(voices, tmp_path / "broken")
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    put(tmp_path / "v" / "singer-1.wav", noise(1, 12_000, 77), rate_hz=32_000)
+    again = list(pack(voices, tmp_path / "broken"))
+    assert [step.is_kept for step in again] == [True] + [False] * 7
+    list(pack(voices, tmp_path / "unbroken"))
+    assert contents(tmp_path / "broken") == contents(tmp_path / "unbroken")
+
+
+def test_the_lengths_of_kept_stems_still_count(tmp_path):
+    put(tmp_path / "s" / "A" / "vocals.wav", noise(1, 44_100, 0))
+    put(tmp_path / "s" / "A" / "instrumental.wav", noise(1, 30_000, 0))
+    steps = pack(songs_in(tmp_path / "s"), tmp_path / "corpus")
+    next(steps)
+    steps.close()
+    steps = pack(songs_in(tmp_path / "s"), tmp_path / "corpus")
+    assert next(steps).is_kept
+    with pytest.raises(DataError, match="s/A"):
+        next(steps)
+
+
+PACK = """
+import sys, time
+from pathlib import Path
+from viso.train.pack import pack
+from viso.train.readers import voices_in
+
+for n, step in enumerate(pack(voices_in(Path(sys.argv[1])), Path(sys.argv[2]))):
+    print(step.track.song, flush=True)
+    if n == 6:
+        time.sleep(300)  # it must not get to its end before it is killed
+"""
+
+
+def test_a_killed_process_loses_nothing_that_was_written(tmp_path, voices):
+    list(pack(voices, tmp_path / "unbroken"))
+    command = [sys.executable, "-c", PACK, str(tmp_path / "v"), str(tmp_path / "broken")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        told = [process.stdout.readline().strip() for _ in range(3)]
+        process.kill()  # SIGKILL, wherever it is by now
+    assert told == ["v/singer-0", "v/singer-1", "v/singer-2"]
+    assert not (tmp_path / "broken" / "index.json").exists()
+    again = list(pack(voices, tmp_path / "broken"))
+    assert 3 <= sum(step.is_kept for step in again) < 8
+    assert contents(tmp_path / "broken") == contents(tmp_path / "unbroken")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from viso.errors import ConfigError
-from viso.train.networks.viso_cnn import VisoCnn
-from viso.train.recipe import Recipe
+from viso.train.networks import build_network
+from viso.train.recipe import Recipe, Schedule, VisoSettings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -20,11 +20,10 @@ def test_there_are_recipes():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_can_be_built(path):
     recipe = Recipe.from_toml(path)
-    network = VisoCnn(recipe.network, recipe.spectral)
+    network = build_network(recipe)
     card = recipe.card(parameters=network.count())
     assert card.chunk_frames == recipe.network.chunk_frames
-    assert network.map.spread.shape == (recipe.network.bands, recipe.spectral.n_bins)
-    assert (network.map.spread.sum(dim=1) > 0.5).all()
+    assert card.parameters > 100_000
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -47,3 +46,42 @@ def test_the_card_names_what_it_was_trained_on(recipe):
     named = plain.model_copy(update={"trained_on": ("Some Songs",)})
     assert named.card(parameters=5).trained_on == ("Some Songs",)
     assert named.card(parameters=5).parameters == 5
+
+
+@pytest.mark.parametrize("kind", ["viso_cnn", "viso"])
+def test_either_kind_of_network_goes_there_and_back(recipe, tmp_path, kind):
+    made = recipe(network=kind)
+    (tmp_path / "r.toml").write_text(made.to_toml(), encoding="utf-8")
+    assert f'kind = "{kind}"' in made.to_toml()
+    assert Recipe.from_toml(tmp_path / "r.toml") == made
+
+
+@pytest.mark.parametrize(("kind", "n_bins", "sees"), [
+    ("viso_cnn", None, "magnitude"), ("viso", 128, "complex"),
+])  # fmt: skip
+def test_the_card_says_what_the_network_sees(recipe, kind, n_bins, sees):
+    card = recipe(network=kind).card(parameters=1)
+    assert (card.n_bins, card.input, card.output) == (n_bins, sees, "mask")
+
+
+def test_a_kind_that_nobody_knows_is_named(recipe, tmp_path):
+    text = recipe().to_toml().replace('"viso_cnn"', '"transformer"')
+    (tmp_path / "r.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"network.*transformer"):
+        Recipe.from_toml(tmp_path / "r.toml")
+
+
+def test_a_run_must_end():
+    with pytest.raises(ConfigError, match="steps, time_s or both"):
+        Schedule.from_mapping({"batch": 4}, origin="recipe")
+    assert Schedule(time_s=60.0).steps is None
+
+
+@pytest.mark.parametrize("changes", [
+    {"segments": ((15, 1), (8, 4), (8, 10))},
+    {"chunk_frames": 42},
+    {"context_frames": 20},
+])  # fmt: skip
+def test_settings_that_do_not_fit_the_flagship_are_refused(viso_settings, changes):
+    with pytest.raises(ConfigError, match="recipe"):
+        VisoSettings.from_mapping({**viso_settings.model_dump(), **changes}, origin="recipe")

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from viso.errors import AudioError
 
-__all__ = ["Promise", "inspect", "ogg_crc", "truncated"]
+__all__ = ["Promise", "inspect", "no_such_track", "ogg_crc", "truncated"]
 
 _GIB4 = 1 << 32
 
@@ -53,6 +53,14 @@ def truncated(path: Path, stated: str, found: str) -> AudioError:
     return AudioError(
         f"{path}: cut short or damaged: {stated} promised, {found} found; "
         "get a whole copy, or convert the part that plays to WAV with another program"
+    )
+
+
+def no_such_track(path: Path, track: int, n_tracks: int) -> AudioError:
+    """Return the error for an audio track that a file does not have."""
+    return AudioError(
+        f"{path}: no audio track {track} (counted from 0) in this file, which has {n_tracks}; "
+        "ask for one that is there"
     )
 
 

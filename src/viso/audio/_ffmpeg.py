@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from viso.audio._blocks import Block
-from viso.audio._containers import Promise, truncated
+from viso.audio._containers import Promise, no_such_track, truncated
 from viso.errors import AudioError
 
 __all__ = ["FfmpegDecoder"]
@@ -29,18 +29,19 @@ _DURATION_TOLERANCE_S = 1.0
 
 
 class FfmpegDecoder:
-    """One pass through the first audio track; see `viso.audio.AudioFile` for the attributes.
+    """One pass through one audio track; see `viso.audio.AudioFile` for the attributes.
 
     FFmpeg applies what the container states about encoder delay at the start (LAME's header, MP4
     edit lists, Matroska's codec delay, Opus' pre-skip). It does not take off all of the padding at
     the end; `_end` does.
     """
 
-    def __init__(self, path: Path, promise: Promise) -> None:
+    def __init__(self, path: Path, promise: Promise, *, track: int = 0) -> None:
         import av
 
         self._path = path
         self._promise = promise
+        self._track = track
         self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, ValueError)
         try:
             # The whitelist keeps a playlist in disguise from reaching into the network.
@@ -67,7 +68,10 @@ class FfmpegDecoder:
             raise AudioError(f"{path}: a playlist, not sound; pass the files that it names")
         if not container.streams.audio:
             raise AudioError(f"{path}: no audio track in this file; pass one that has sound")
-        self._stream = container.streams.audio[0]
+        self.n_tracks: int = len(container.streams.audio)
+        if self._track >= self.n_tracks:
+            raise no_such_track(path, self._track, self.n_tracks)
+        self._stream = container.streams.audio[self._track]
         codec = self._stream.codec_context
         if codec is None:
             raise AudioError(f"{path}: FFmpeg has no decoder for its audio track; convert it first")
@@ -128,7 +132,8 @@ class FfmpegDecoder:
             return end
         # The last packet of an MP4 track lasts as long as it has sound; its padding does not count.
         end -= max(0, self._last_frame - self._last_duration) if self._last_duration else 0
-        itunes = self._container.metadata.get("iTunSMPB", "").split()
+        # The container has one such note, whatever the number of its tracks: that of the first.
+        itunes = self._container.metadata.get("iTunSMPB", "").split() if not self._track else []
         if len(itunes) > 3 and 0 < (stated := int(itunes[3], 16)) < end:
             end = stated
         edit = self._stream.duration or end

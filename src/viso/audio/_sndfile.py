@@ -63,6 +63,7 @@ class SndfileDecoder:
         file = self._file
         self.rate_hz: int = file.samplerate
         self.n_channels: int = file.channels
+        self.n_tracks: int = 1
         self.n_samples: int | None = file.frames if file.frames < _LENGTH_UNKNOWN else None
         self.duration_s = None if self.n_samples is None else self.n_samples / self.rate_hz
         self.bit_depth: int | None = _BITS.get(file.subtype)

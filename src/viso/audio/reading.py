@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 
 from viso.audio._blocks import Block, reblock
-from viso.audio._containers import Promise, inspect
+from viso.audio._containers import Promise, inspect, no_such_track
 from viso.audio._ffmpeg import FfmpegDecoder
 from viso.audio._sndfile import SndfileDecoder
 from viso.errors import AudioError
@@ -19,7 +19,7 @@ from viso.errors import AudioError
 __all__ = ["AudioFile", "open_audio", "read"]
 
 
-def open_audio(path: str | os.PathLike[str]) -> AudioFile:
+def open_audio(path: str | os.PathLike[str], *, track: int = 0) -> AudioFile:
     """Open a sound or video file for reading.
 
     libsndfile decodes PCM formats (WAV, RF64, AIFF, ...), FLAC and Ogg; FFmpeg, through PyAV, MP3
@@ -28,6 +28,8 @@ def open_audio(path: str | os.PathLike[str]) -> AudioFile:
     Parameters
     ----------
     path : str or path-like
+    track : int
+        Which of the file's audio tracks, counted from 0.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def open_audio(path: str | os.PathLike[str]) -> AudioFile:
     ------
     AudioError
         If there is no such file, it may not be read, is empty, cut short (as far as its header
-        tells), encrypted, or holds no sound.
+        tells), encrypted, holds no sound, or has no such track.
 
     See Also
     --------
@@ -48,7 +50,7 @@ def open_audio(path: str | os.PathLike[str]) -> AudioFile:
     >>> with open_audio("song.flac") as song:                     # doctest: +SKIP
     ...     peak = max(abs(block).max() for block in song.blocks())
     """
-    return AudioFile(path)
+    return AudioFile(path, track=track)
 
 
 class AudioFile:
@@ -66,10 +68,15 @@ class AudioFile:
     Parameters
     ----------
     path : str or path-like
+    track : int
+        Which of the file's audio tracks, counted from 0.
 
     Attributes
     ----------
     path : Path
+    track : int
+    n_tracks : int
+        How many audio tracks the file has.
     rate_hz : int
         Samples per second and channel.
     n_channels : int
@@ -83,15 +90,17 @@ class AudioFile:
         Bits per sample of a lossless format.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, track: int = 0) -> None:
         self.path = Path(path)
+        self.track = track
         _check_readable(self.path)
         self._promise = inspect(self.path)
         self._is_closed = False
-        decoder = _open_decoder(self.path, self._promise)
+        decoder = _open_decoder(self.path, self._promise, track=track)
         try:
             self.rate_hz: int = decoder.rate_hz
             self.n_channels: int = decoder.n_channels
+            self.n_tracks: int = decoder.n_tracks
             self.n_samples: int | None = decoder.n_samples
             self.duration_s: float | None = decoder.duration_s
             self.subtype: str = decoder.subtype
@@ -165,7 +174,9 @@ class AudioFile:
         )
 
     def _read(self, block_size: int, start: int, count: int | None) -> Iterator[Block]:
-        decoder = _open_decoder(self.path, self._promise, through_ffmpeg=self._through_ffmpeg)
+        decoder = _open_decoder(
+            self.path, self._promise, track=self.track, through_ffmpeg=self._through_ffmpeg
+        )
         position = start
         try:
             for block in reblock(_limited(decoder.chunks(start), count), block_size):
@@ -258,16 +269,22 @@ def _check_readable(path: Path) -> None:
 
 
 def _open_decoder(
-    path: Path, promise: Promise, *, through_ffmpeg: bool | None = None
+    path: Path, promise: Promise, *, track: int, through_ffmpeg: bool | None = None
 ) -> SndfileDecoder | FfmpegDecoder:
+    if track < 0:
+        raise AudioError(f"{path}: audio track {track} must be 0 or more")
     if through_ffmpeg or promise.use_ffmpeg:
-        return FfmpegDecoder(path, promise)
+        return FfmpegDecoder(path, promise, track=track)
     try:
-        return SndfileDecoder(path)
+        decoder = SndfileDecoder(path)
     except AudioError as refusal:
         if "cut short" in str(refusal) or through_ffmpeg is not None:
             raise
-        return FfmpegDecoder(path, promise)
+        return FfmpegDecoder(path, promise, track=track)
+    if track:  # what libsndfile reads has one track
+        decoder.close()
+        raise no_such_track(path, track, 1)
+    return decoder
 
 
 def _limited(chunks: Iterator[Block], count: int | None) -> Iterator[Block]:

@@ -24,9 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-from viso.cli import evaluating, models, separating, spectrogram, training  # noqa: E402
+from viso.cli import data, evaluating, models, separating, spectrogram, training  # noqa: E402
 
-for _module in (separating, models, evaluating, spectrogram, training):
+for _module in (separating, models, evaluating, spectrogram, data, training):
     _module.register(app)
 
 

@@ -1,27 +1,44 @@
-"""``viso data pack``, ``viso train`` and ``viso export``; they need the [train] extra."""
+"""``viso train`` and ``viso export``; they need the [train] extra."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from datetime import datetime, timedelta
+from enum import StrEnum
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from viso.cli.console import out
-from viso.errors import ConfigError
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out
+from viso.errors import ConfigError, VisoError
+from viso.evaluate import read_baseline
 
-__all__ = ["register"]
+if TYPE_CHECKING:
+    from viso.train.loop import Outlook, Progress, Trainer
+    from viso.train.recipe import Recipe
 
-data = typer.Typer(help="Prepare recordings for training.", no_args_is_help=True)
+__all__ = ["needs_training", "register", "seconds_of"]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Device(StrEnum):
+    """Where to train."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 @contextmanager
-def _needs_training() -> Iterator[None]:
+def needs_training() -> Iterator[None]:
+    """Turn a missing package of the [train] extra into an error with the way out."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -30,56 +47,100 @@ def _needs_training() -> Iterator[None]:
         ) from error
 
 
-def _group(folder: Path) -> str:
-    """A folder's own name; of ``name/train`` and ``name/valid`` the name."""
-    return folder.parent.name if folder.name in ("train", "valid") else folder.name
+def seconds_of(text: str) -> float:
+    """Return the seconds in a duration such as ``90s``, ``10m``, ``1h30m`` or ``2d``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+        raise ConfigError(f"time {text!r} is no duration; write 90s, 10m, 1h30m or 2d")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not seconds:
+        raise ConfigError(f"time {text!r} leaves nothing to train in; give more")
+    return seconds
 
 
-@data.command()
-def pack(
-    output: Annotated[Path, typer.Option("--out", "-o", help="The corpus to make.")],
-    songs: Annotated[
-        list[Path] | None, typer.Option(help="Folder with a folder of stems for each song.")
-    ] = None,
-    valid: Annotated[list[Path] | None, typer.Option(help="The same, for validation only.")] = None,
-    voices: Annotated[
-        list[Path] | None, typer.Option(help="Folder of solo singing, named as its group.")
-    ] = None,
-    music: Annotated[
-        list[Path] | None, typer.Option(help="Folder of music without singing.")
-    ] = None,
-    music_table: Annotated[
-        Path | None, typer.Option(help="Tab-separated list: package, path, split.")
-    ] = None,
-    music_root: Annotated[Path, typer.Option(help="Where the paths of the list begin.")] = Path(),
-    longest: Annotated[
-        float | None, typer.Option(help="Keep this many seconds of a listed track.")
-    ] = None,
-) -> None:
-    """Pack recordings into a corpus that a recipe can train on."""
-    with _needs_training():
-        from viso.train import pack as readers
-    items = chain(
-        *(readers.songs_in(p, group=_group(p), split="train") for p in songs or []),
-        *(readers.songs_in(p, group=_group(p), split="valid") for p in valid or []),
-        *(readers.voices_in(p, group=p.name) for p in voices or []),
-        *(readers.music_in(p, group=p.name) for p in music or []),
-        readers.music_listed(
-            music_table, root=music_root, group=music_table.stem, longest_s=longest
-        )
-        if music_table
-        else (),
+def _changed(recipe: Recipe, *, corpus: Path | None, time: str | None, steps: int | None) -> Recipe:
+    """Return the recipe with what the command line says in place of what it says itself."""
+    values = recipe.model_dump()
+    if corpus is not None:
+        values["corpus"] = str(corpus)
+    if time is not None:
+        # The time is the schedule then, unless steps are asked for, too.
+        values["schedule"] |= {"time_s": seconds_of(time), "steps": None}
+    if steps is not None:
+        values["schedule"]["steps"] = steps
+    return type(recipe).from_mapping(values, origin="command line")
+
+
+def _announce(trainer: Trainer) -> None:
+    """Say what there is to learn from and to be judged by."""
+    recipe = trainer.recipe
+    hours = trainer.corpus.hours()
+    weights = {"vocals": recipe.mixing.vocals, "instrumental": recipe.mixing.instrumentals}
+    table = Table(title=f"{recipe.name} learns from", title_justify="left")
+    table.add_column("what")
+    table.add_column("group")
+    for name in ("hours", "drawn, %"):
+        table.add_column(name, justify="right")
+    shares = trainer.shares()
+    for role, groups in weights.items():
+        for group in sorted(groups or shares[role]):
+            amount = hours.get(f"{role}/{group}/train", 0.0)
+            table.add_row(role, group, f"{amount:.2f}", f"{100 * shares[role][group]:.0f}")
+        table.add_section()
+    out().print(table)
+    held_out = sum(h for key, h in hours.items() if key.startswith("vocals/") and "/valid" in key)
+    out().print(
+        f"{trainer.n_parameters / 1e6:.2f} M parameters; held out: {held_out:.2f} h of songs"
+        + (f", {trainer.n_songs} of them score it" if trainer.n_songs else "")
     )
-    n_tracks, seconds = 0, 0.0
-    for track in readers.pack(items, output):
-        n_tracks += 1
-        seconds += track.n_samples / 44_100
-    out().print(f"{output}: {n_tracks} tracks, {seconds / 3600:.2f} h")
+    if not trainer.n_songs:
+        out().print("no songs to judge by: pack some with --valid, or nobody knows if it learns")
+
+
+def _outlook(outlook: Outlook, recipe: Recipe) -> str:
+    chunk_s = recipe.network.chunk_frames * recipe.spectral.hop / recipe.spectral.rate_hz
+    speed = recipe.schedule.batch * chunk_s / outlook.step_s
+    ends = datetime.now().astimezone() + timedelta(seconds=outlook.seconds)
+    return (
+        f"a step takes {outlook.step_s:.2f} s ({speed:.0f} hours of sound an hour), "
+        f"a validation {outlook.validation_s:.0f} s; step {outlook.steps} is the last, "
+        f"about {ends:%Y-%m-%d %H:%M}"
+    )
+
+
+def _line(row: Progress) -> str:
+    score = "" if row.usdr_db is None else f"  validation uSDR {row.usdr_db:.2f} dB"
+    return (
+        f"step {row.step}  loss {row.loss:.4f}  {row.audio_hours:.1f} h of sound "
+        f"in {row.hours:.2f} h, drawing {row.drawing:.0%}, waiting {row.waiting:.1%}{score}"
+    )
+
+
+@contextmanager
+def _one_voice(trainer: Trainer) -> Iterator[None]:
+    """Let the first of several processes alone say how a run broke off."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if trainer.is_main:
+            last = trainer.folder.last
+            rest = f"goes on from {last}" if last.exists() else "begins anew"
+            error_line(f"interrupted; the same command {rest}")
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    except VisoError as error:
+        if trainer.is_main:
+            raise
+        raise typer.Exit(EXIT_FAILED) from error
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.add_typer(data, name="data")
 
     @app.command()
     def train(
@@ -88,24 +149,53 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(help="Run folder; goes on if it holds a run.")
         ] = None,
         corpus: Annotated[Path | None, typer.Option(help="In place of the recipe's.")] = None,
-        device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+        time: Annotated[
+            str | None, typer.Option(help="Train for so long (10m, 1h30m), not the recipe's steps.")
+        ] = None,
+        steps: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
+        device: Annotated[Device, typer.Option(help="auto takes a GPU if any.")] = Device.auto,
+        devices: Annotated[int, typer.Option(min=1, help="How many of them share the batch.")] = 1,
+        baseline: Annotated[
+            Path | None, typer.Option(help="JSON with another system's scores by song.")
+        ] = None,
+        baseline_name: Annotated[str, typer.Option(help="What to call it.")] = "baseline",
     ) -> None:
         """Train a model from a recipe; run it again to go on where it stopped."""
-        with _needs_training():
+        with needs_training():
             from viso.train.loop import Trainer
             from viso.train.recipe import Recipe
-        settings = Recipe.from_toml(recipe)
-        if corpus is not None:
-            settings = settings.model_copy(update={"corpus": str(corpus)})
-        trainer = Trainer(settings, folder or Path("runs") / settings.name, device=device)
-        for state in trainer.run():
-            score = "" if state.usdr_db is None else f"  validation uSDR {state.usdr_db:.2f} dB"
-            out().print(
-                f"step {state.step}/{settings.schedule.steps}  loss {state.loss:.4f}  "
-                f"{state.audio_hours:.1f} h of audio in {state.hours:.2f} h{score}"
-            )
-        best = f", best validation uSDR {trainer.best_db:.2f} dB" if trainer.best_db > -inf else ""
-        out().print(f"{trainer.folder}: {trainer.step} steps done{best}")
+        settings = _changed(Recipe.from_toml(recipe), corpus=corpus, time=time, steps=steps)
+        known = read_baseline(baseline, label=baseline_name) if baseline is not None else {}
+        trainer = Trainer(
+            settings,
+            folder or Path("runs") / settings.name,
+            device=device.value,
+            devices=devices,
+            baseline={song: scores[baseline_name]["vocals"] for song, scores in known.items()},
+            baseline_name=baseline_name,
+        )
+        references: dict[str, float] = {}
+        if trainer.is_main:
+            _announce(trainer)
+            references = trainer.references()
+        beside = ", ".join(f"{name} {value:.2f}" for name, value in references.items())
+
+        def started(outlook: Outlook) -> None:
+            out().print(_outlook(outlook, settings))
+
+        def went_on(row: Progress) -> None:
+            scored = row.usdr_db is not None
+            out().print(_line(row) + (f" ({beside})" if scored and beside else ""))
+            trouble = trainer.complaint(references) if scored else None
+            if trouble:
+                out().print(trouble)
+
+        with _one_voice(trainer):
+            trainer.run(on_start=started, on_progress=went_on)
+        if trainer.is_main:
+            best_db = trainer.best_db
+            best = f", best validation uSDR {best_db:.2f} dB" if best_db > -inf else ""
+            out().print(f"{trainer.folder.path}: {trainer.step} steps done{best}")
 
     @app.command()
     def export(
@@ -116,7 +206,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Turn a run's best weights into a model file with its card inside."""
-        with _needs_training():
+        with needs_training():
             from viso.train.export import export_run
         try:
             figures = json.loads(scores.read_text(encoding="utf-8")) if scores else {}

@@ -7,22 +7,23 @@ very weights that ship.
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from viso.config import ModelCard
 from viso.errors import DataError, ModelError
 from viso.model import CARD_KEY, OnnxModel
-from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.networks import build_network, load_weights
 from viso.train.recipe import Recipe
 
 __all__ = ["LARGEST_DIFFERENCE", "export", "export_run", "with_card"]
@@ -31,6 +32,8 @@ LARGEST_DIFFERENCE = 1e-4
 """A mask of the exported file may differ from torch's by this much."""
 
 _WIDE = 4096  # smaller tensors are not worth a cast
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) -> float:
@@ -39,8 +42,10 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
     Parameters
     ----------
     network : nn.Module
-        Maps (1, channels, bins, chunk_frames) to a mask, as its card says. It is moved to
-        the CPU, set to evaluation, and its wide weights are rounded to float16, in place.
+        Maps (1, channels, bins, chunk_frames), or twice the channels where the card says that
+        its input is complex, to a mask. It is moved to
+        the CPU, set to evaluation, its batch norms are folded into the convolutions before
+        them, and its wide weights are rounded to float16, in place.
     card : ModelCard
     path : Path
         Its folder is made if missing; it appears only when the comparison has passed.
@@ -58,12 +63,16 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
         If it is above `LARGEST_DIFFERENCE`.
     """
     network = network.eval().cpu()
+    _fold(network)
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.numel() >= _WIDE:
                 parameter.copy_(parameter.half().float())
-    shape = (1, card.channels, card.used_bins, card.chunk_frames)
-    noise = np.random.default_rng(seed).standard_normal(shape, np.float32) ** 2
+    is_complex = card.input == "complex"
+    shape = (1, card.channels * (2 if is_complex else 1), card.used_bins, card.chunk_frames)
+    noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+    if not is_complex:
+        noise = noise**2
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.part.onnx")
     try:
@@ -102,15 +111,11 @@ def export_run(folder: Path, path: Path, *, scores: Mapping[str, float]) -> floa
         See `export`.
     """
     recipe = Recipe.from_toml(folder / "recipe.toml")
-    network = VisoCnn(recipe.network, recipe.spectral)
-    try:
-        state = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
-        network.load_state_dict(state["network"])
-    except OSError as error:
-        raise DataError(f"{folder}: no best.pt, the run has not been validated yet") from error
-    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{folder}: best.pt does not fit recipe.toml ({reason:.120})") from error
+    network = build_network(recipe)
+    best = folder / "best.pt"
+    if not best.exists():
+        raise DataError(f"{folder}: no best.pt, the run has not been validated yet")
+    load_weights(network, best)
     card = recipe.card(parameters=network.count()).model_copy(update={"scores": dict(scores)})
     return export(network, card, path)
 
@@ -120,6 +125,22 @@ def with_card(graph: onnx.ModelProto, card: ModelCard) -> None:
     others = {p.key: p.value for p in graph.metadata_props if p.key != CARD_KEY}
     text = json.dumps(card.model_dump(mode="json"), ensure_ascii=False)
     helper.set_model_props(graph, {**others, CARD_KEY: text})
+
+
+def _fold(network: nn.Module) -> None:
+    """Put each batch norm that follows a convolution into its weights, as the exporter would.
+
+    Done before the rounding to float16, or the exporter's products would no longer fit it.
+    """
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for number, (layer, norm) in enumerate(itertools.pairwise(module)):
+            if isinstance(layer, _CONVOLUTIONS) and isinstance(norm, _NORMS):
+                module[number] = fuse_conv_bn_eval(
+                    layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d)
+                )
+                module[number + 1] = nn.Identity()
 
 
 def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:

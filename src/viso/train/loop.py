@@ -1,246 +1,282 @@
-"""The training loop: draw, step, average, validate, save; exact resume."""
+"""A training run from beginning to end: put together what stands beside Lightning's loop."""
 
 from __future__ import annotations
 
-import csv
+import logging
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import nn
+from lightning.fabric.utilities.types import _PATH
+from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from viso.errors import ConfigError, DataError
+from viso.train.batches import Batches
 from viso.train.corpus import Corpus
-from viso.train.mixer import Mixer
-from viso.train.networks.viso_cnn import VisoCnn
-from viso.train.objective import Objective
+from viso.train.learner import Average, Learner
 from viso.train.recipe import Recipe
-from viso.train.validation import TorchModel, score
+from viso.train.run_folder import Progress, RunFolder
+from viso.train.supervisor import Outlook, Supervisor
+from viso.train.validation import Judge
+from viso.train.verdict import complaint
 
-__all__ = ["Progress", "TorchModel", "Trainer"]
+__all__ = ["Outlook", "Progress", "Trainer"]
 
-_COLUMNS = ["step", "loss", "audio_hours", "hours", "valid_usdr_db"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the loop yields now and then; `usdr_db` only after a validation."""
-
-    step: int
-    loss: float
-    audio_hours: float
-    hours: float
-    usdr_db: float | None = None
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class Trainer:
-    """One training run in one folder.
-
-    The folder holds ``recipe.toml``, ``log.csv``, ``last.pt`` (all that a resume needs) and
-    ``best.pt`` (averaged weights with the highest validation score).
+    """One training run in one folder (see `RunFolder` for what lies in it).
 
     Parameters
     ----------
     recipe : Recipe
     folder : Path
-        Created if missing. If it holds ``last.pt``, the run goes on from there.
-    device : str
-        A torch device.
+        Created if missing. If it holds a run, that run goes on.
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes a GPU where there is one.
+    devices : int
+        How many of them; each is a process of its own, and they share out the batch.
+    baseline : mapping of str to float, optional
+        Another system's vocals uSDR by validation song, in decibels, to be shown beside ours.
+    baseline_name : str
 
     Raises
     ------
     DataError
         If the corpus is missing or does not fit the recipe.
     ConfigError
-        If the folder belongs to another recipe.
+        If the folder belongs to another recipe, the devices are not there, or the batch cannot
+        be shared out evenly among them.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu") -> None:
-        self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        device: Device = "auto",
+        devices: int = 1,
+        baseline: Mapping[str, float] | None = None,
+        baseline_name: str = "baseline",
+    ) -> None:
         corpus = Corpus(Path(recipe.corpus))
         if corpus.rate_hz != recipe.spectral.rate_hz:
             raise DataError(
                 f"{recipe.corpus}: packed at {corpus.rate_hz} Hz, "
                 f"the recipe wants {recipe.spectral.rate_hz}"
             )
-        self._corpus = corpus
-        torch.manual_seed(recipe.seed)
-        self.network = VisoCnn(recipe.network, recipe.spectral).to(self.device)
-        self.average = VisoCnn(recipe.network, recipe.spectral).to(self.device).eval()
-        self.average.load_state_dict(self.network.state_dict())
-        self._optimiser = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=recipe.schedule.learning_rate,
-            weight_decay=recipe.schedule.weight_decay,
+        _check_devices(device, devices, batch=recipe.schedule.batch)
+        self.recipe, self.corpus = recipe, corpus
+        self.folder = RunFolder(folder)
+        self.is_main = _rank() == 0
+        self._device, self._devices = device, devices
+        self._judge = Judge(corpus, baseline=baseline, baseline_name=baseline_name)
+        self._batches = Batches(recipe, corpus)
+        # Before the folder is claimed: a recipe that cannot be run leaves none behind.
+        self._learner = Learner(recipe)
+        self._mixer = self._batches.prepare(self._main_device())
+        if self.is_main:
+            self.folder.claim(recipe, corpus)
+        self.best_db, self.step = -math.inf, 0
+
+    def references(self) -> dict[str, float]:
+        """Return the medians to hold a score against (see `Judge.references`)."""
+        return self._judge.references(self.recipe.spectral)
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Return how often each group is drawn, by role; each role sums to one."""
+        return self._mixer.shares
+
+    @property
+    def n_parameters(self) -> int:
+        """Trained parameters of the network."""
+        return self._learner.network.count()
+
+    @property
+    def n_songs(self) -> int:
+        """Songs that a validation scores."""
+        return self._judge.n_songs
+
+    def complaint(self, references: Mapping[str, float]) -> str | None:
+        """Return what is wrong with the run so far, or None (see `verdict.complaint`)."""
+        return complaint(
+            self.folder.history(),
+            mixture_db=references.get("mixture"),
+            warmup_steps=self.recipe.schedule.warmup_steps,
         )
-        self._generator = torch.Generator(self.device).manual_seed(recipe.seed)
-        spectral = recipe.spectral
-        self._mixer = Mixer(
-            corpus,
-            recipe.mixing,
-            n_samples=(recipe.network.chunk_frames - 1) * spectral.hop,
-            device=self.device,
-        )
-        self._objective = Objective(recipe, self.network)
-        self.step, self.seconds, self.best_db = 0, 0.0, -math.inf
-        # Only now: a recipe that cannot be run leaves no folder behind.
-        self._claim_folder()
-        if (folder / "last.pt").exists():
-            self._resume()
 
-    def _claim_folder(self) -> None:
-        path = self.folder / "recipe.toml"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.recipe.to_toml(), encoding="utf-8")
-        elif Recipe.from_toml(path) != self.recipe:
-            raise ConfigError(f"{self.folder}: holds a run of another recipe; name a new folder")
+    def run(
+        self,
+        *,
+        on_start: Callable[[Outlook], None] = lambda _: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """Train to the end of the recipe's schedule.
 
-    def run(self) -> Iterator[Progress]:
-        """Train to the recipe's last step, yielding the state of things as it goes.
+        A run that is complete is left as it is.
 
-        A run that is complete yields nothing and changes nothing.
+        Parameters
+        ----------
+        on_start : callable
+            Told once, before the first step, what a step costs and when the end will be.
+        on_progress : callable
+            Told every row of the log as it is written.
+
+        Raises
+        ------
+        DataError
+            If the loss is no longer a number, or the checkpoint is damaged.
+        KeyboardInterrupt
+            Of which nothing is caught; the run can be taken up from its last checkpoint.
         """
-        self._trim_log()
-        schedule = self.recipe.schedule
-        losses: list[float] = []
-        began = time.monotonic() - self.seconds
-        while self.step < schedule.steps:
-            losses.append(self.train_step())
-            self.seconds = time.monotonic() - began
-            last = self.step == schedule.steps
-            progress = None
-            if self.step % schedule.validate_every == 0 or last:
-                progress = self._log(losses, self._validate_and_keep())
-            elif self.step % schedule.log_every == 0:
-                progress = self._log(losses, None)
-            if self.step % schedule.checkpoint_every == 0 or last:
-                self._checkpoint()
-            if progress is not None:
-                losses = []
-                yield progress
-
-    def train_step(self) -> float:
-        """Take one step; return its loss."""
-        schedule = self.recipe.schedule
-        batch = self._mixer.draw(schedule.batch, self._generator)
-        # Dropout draws from torch's global generator: tie it to the step, for exact resume.
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        self.network.train()
-        loss = self._objective.loss(batch)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), schedule.clip)
-        for group in self._optimiser.param_groups:
-            group["lr"] = schedule.learning_rate * self._rate_factor()
-        self._optimiser.step()
-        self.step += 1
-        self._update_average()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DataError(f"{self.folder}: loss is {value} at step {self.step}; lower the rate")
-        return value
-
-    def _rate_factor(self) -> float:
-        schedule = self.recipe.schedule
-        if self.step < schedule.warmup_steps:
-            return (self.step + 1) / schedule.warmup_steps
-        done = (self.step - schedule.warmup_steps) / max(1, schedule.steps - schedule.warmup_steps)
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-    def _update_average(self) -> None:
-        # Young averages follow quickly, old ones slowly.
-        keep = min(self.recipe.schedule.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            state = self.network.state_dict()
-            for name, value in self.average.state_dict().items():
-                if value.dtype.is_floating_point:
-                    value.lerp_(state[name], 1 - keep)
-                else:
-                    value.copy_(state[name])
-
-    def validate(self) -> float | None:
-        """Return the averaged weights' score on the validation songs (see `validation.score`)."""
-        card = self.recipe.card(parameters=self.average.count())
-        return score(TorchModel(self.average, card, self.device), self._corpus)
-
-    def _validate_and_keep(self) -> float | None:
-        """Validate, and save the averaged weights if they are the best so far."""
-        score_db = self.validate()
-        # Without songs to judge by, the latest are the best.
-        if score_db is None or score_db > self.best_db or not (self.folder / "best.pt").exists():
-            self.best_db = self.best_db if score_db is None else score_db
-            self._save(self.folder / "best.pt", {"network": self.average.state_dict()})
-        return score_db
-
-    def _log(self, losses: list[float], score_db: float | None) -> Progress:
-        network = self.recipe.network
-        chunk_s = network.chunk_frames * self.recipe.spectral.hop / self.recipe.spectral.rate_hz
-        audio_hours = self.step * self.recipe.schedule.batch * chunk_s / 3600
-        loss = float(np.mean(losses)) if losses else math.nan
-        progress = Progress(self.step, loss, audio_hours, self.seconds / 3600, score_db)
-        path = self.folder / "log.csv"
-        is_new = not path.exists()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            if is_new:
-                writer.writerow(_COLUMNS)
-            shown = "" if score_db is None else f"{score_db:.3f}"
-            writer.writerow(
-                [self.step, f"{loss:.6f}", f"{audio_hours:.3f}", f"{progress.hours:.4f}", shown]
-            )
-        return progress
-
-    def _trim_log(self) -> None:
-        """Drop the rows of steps that are about to be taken again."""
-        path = self.folder / "log.csv"
-        if not path.exists():
+        average = Average(self.recipe.schedule.ema)
+        supervisor = Supervisor(
+            self.folder,
+            learner=self._learner,
+            batches=self._batches,
+            average=average,
+            judge=self._judge,
+            on_start=on_start,
+            on_progress=on_progress,
+        )
+        resume = self._checkpoint()
+        if resume is not None and resume["done"] >= 1.0:
+            self.best_db, self.step = resume["best_db"], resume["step"]
             return
-        lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines[1:] if self._is_past(line)]
-        if lines[1:] != kept:
-            unfinished = path.with_suffix(".part")
-            unfinished.write_bytes(b"".join(lines[:1] + kept))
-            unfinished.replace(path)
+        begun = 0 if resume is None else resume["step"]
+        with _quiet():
+            trainer = self._lightning([average, supervisor], begun)
+            with _ended_together(trainer):
+                trainer.fit(
+                    self._learner,
+                    datamodule=self._batches,
+                    ckpt_path=None if resume is None else self.folder.last,
+                    weights_only=True,
+                )
+        self.best_db, self.step = supervisor.best_db, supervisor.step
 
-    def _is_past(self, row: bytes) -> bool:
-        step, _, rest = row.partition(b",")
-        # A row cut short by a crash has no line end; it was not the last before a checkpoint.
-        return step.isdigit() and int(step) <= self.step and rest.endswith(b"\n")
+    def _lightning(self, callbacks: list[Any], begun: int) -> LightningTrainer:
+        schedule = self.recipe.schedule
+        accelerator = "gpu" if self._main_device().type == "cuda" else "cpu"
+        return LightningTrainer(
+            accelerator=accelerator,
+            devices=self._devices,
+            strategy="ddp" if self._devices > 1 else "auto",
+            precision=schedule.precision or self._usual_precision(),
+            sync_batchnorm=self._devices > 1 and accelerator == "gpu",
+            max_epochs=-1,
+            max_steps=schedule.steps or -1,
+            gradient_clip_val=schedule.clip,
+            benchmark=True,
+            logger=TensorBoardLogger(
+                # Hides what an interrupted run wrote of steps that are taken again.
+                self.folder.path,
+                name="",
+                version="tensorboard",
+                purge_step=begun + 1,
+            ),
+            callbacks=callbacks,
+            plugins=[_WholeFiles()],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
 
-    def _checkpoint(self) -> None:
-        state = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "best_db": self.best_db,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "generator": self._generator.get_state(),
-        }
-        self._save(self.folder / "last.pt", state)
+    def _main_device(self) -> torch.device:
+        if self._device == "cpu" or not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", _rank())
 
-    @staticmethod
-    def _save(path: Path, state: dict[str, Any]) -> None:
-        unfinished = path.with_suffix(".part")
-        torch.save(state, unfinished)
-        unfinished.replace(path)
+    def _usual_precision(self) -> Literal["bf16-mixed", "32-true"]:
+        if self._main_device().type != "cuda":
+            return "32-true"
+        # Older cards only emulate it, and crawl.
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if has_bf16 else "32-true"
 
-    def _resume(self) -> None:
-        path = self.folder / "last.pt"
+    def _checkpoint(self) -> dict[str, Any] | None:
+        """Return what the supervisor left in the last checkpoint, if there is one."""
+        path = self.folder.last
+        if not path.exists():
+            return None
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError) as error:
-            raise DataError(f"{path}: damaged checkpoint, remove it to start again") from error
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self.best_db = float(state["best_db"])
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._generator.set_state(state["generator"].cpu())
+            whole = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            state: dict[str, Any] = whole["callbacks"][Supervisor.__qualname__]
+        except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+            reason = (str(error) or repr(error)).splitlines()[0]
+            raise DataError(
+                f"{path}: damaged ({reason:.80}); remove it to start the run again"
+            ) from error
+        return state
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside and renames it: under its name it is whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
+    ) -> None:
+        unfinished = f"{os.fspath(path)}.part"
+        super().save_checkpoint(checkpoint, unfinished, storage_options)
+        Path(unfinished).replace(path)
+
+
+def _rank() -> int:
+    """Return which of the processes that share a run this one is."""
+    return int(getattr(rank_zero_only, "rank", 0))
+
+
+def _check_devices(device: Device, devices: int, *, batch: int) -> None:
+    n_cards = 0 if device == "cpu" else torch.cuda.device_count()
+    if device == "cuda" and not n_cards:
+        raise ConfigError("device cuda asked for, but torch finds none; use cpu or auto")
+    if devices < 1:
+        raise ConfigError(f"devices {devices}: one at least has to do it")
+    if 0 < n_cards < devices:
+        raise ConfigError(f"devices {devices} asked for, but torch finds {n_cards}")
+    if batch % devices:
+        raise ConfigError(f"batch {batch} cannot be shared by {devices} devices; change one")
+
+
+@contextmanager
+def _ended_together(trainer: LightningTrainer) -> Iterator[None]:
+    """Pass Ctrl-C on as what it is; leave no process that waits for one that has failed."""
+    try:
+        yield
+    except SystemExit as error:
+        # Lightning's answer to Ctrl-C.
+        raise KeyboardInterrupt from error
+    except Exception:
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+        raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice out of a run that says for itself what matters."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Batches are made on the device; loader processes would only be in the way.
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""The loss of the seed's design: cross-entropy against the smoothed ideal binary mask."""
+"""Losses: cross-entropy against the ideal binary mask, and what a mask leaves wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["binary_target", "mask_cross_entropy"]
+__all__ = ["band_residual", "binary_target", "mask_cross_entropy", "residual_db"]
 
 
 def binary_target(vocals: Tensor, instrumental: Tensor, *, smoothing: float) -> Tensor:
@@ -52,3 +52,57 @@ def mask_cross_entropy(
     weight = (mixture / (mixture.mean(dim=dims, keepdim=True) + 1e-12)) ** power * allowed
     each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return torch.mean((each * weight).sum(dim=dims) / (weight.sum(dim=dims) + 1e-12))
+
+
+def band_residual(
+    mask: Tensor, mixture_power: Tensor, vocal_power: Tensor, shared: Tensor
+) -> Tensor:
+    """Return the energy that masked bands miss of the vocals, or have too much.
+
+    A factor m for a whole band of bins leaves ``sum |m x - v|^2``, which is
+
+        ``m^2 sum |x|^2 - 2 m sum Re(v x*) + sum |v|^2``
+
+    so the complex residual follows from three sums a band, exactly, phases included; its best
+    m is the phase-sensitive mask of Erdogan et al. 2015 (there a factor a bin).
+
+    Parameters
+    ----------
+    mask, mixture_power, vocal_power, shared : Tensor [shape=(batch, channels, frames, bands)]
+        `shared` is ``sum Re(v x*)``.
+
+    Returns
+    -------
+    Tensor of that shape, not negative
+    """
+    if not mask.shape == mixture_power.shape == vocal_power.shape == shared.shape:
+        raise AssertionError(f"{mask.shape}, {mixture_power.shape}, {vocal_power.shape} differ")
+    return (mask.square() * mixture_power - 2 * mask * shared + vocal_power).clamp_min(0)
+
+
+def residual_db(
+    residual: Tensor, mixture_power: Tensor, allowed: Tensor, *, floor: float = 1e-3
+) -> Tensor:
+    """Return the residual's energy over the mixture's in decibels, mean over the batch.
+
+    For a given song this is its negative SDR and a constant, so that what is learnt is what is
+    measured; without vocals it is how much of the music leaks into them.
+
+    Parameters
+    ----------
+    residual, mixture_power : Tensor [shape=(batch, channels, frames, bands)]
+    allowed : Tensor [shape=(batch, 1, 1, bands)]
+        1 where the sources have a say, 0 above their bandwidth.
+    floor : float
+        Shares below this no longer count: what is that clean is clean enough.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    if residual.shape != mixture_power.shape:
+        raise AssertionError(f"{residual.shape} and {mixture_power.shape} must be equal")
+    dims = (1, 2, 3)
+    share = (residual * allowed).sum(dim=dims) / ((mixture_power * allowed).sum(dim=dims) + 1e-9)
+    return torch.mean(10 * torch.log10(share + floor))

@@ -1,53 +1,85 @@
-"""From a batch of sources to the loss: spectra, bands, ideal mask, cross-entropy."""
+"""From a batch of sources to the loss: one objective for each kind of network."""
 
 from __future__ import annotations
 
 import math
+from typing import assert_never
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from viso.train.losses import binary_target, mask_cross_entropy
+from viso.config import SpectralConfig
+from viso.train.losses import band_residual, binary_target, mask_cross_entropy, residual_db
 from viso.train.mixer import Batch
+from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
-from viso.train.recipe import Recipe
+from viso.train.recipe import Recipe, VisoCnnSettings, VisoSettings
 
-__all__ = ["Objective"]
+__all__ = ["BinaryMaskObjective", "ResidualObjective", "build_objective"]
 
 
-class Objective:
-    """What a network of a recipe is trained for.
+class _Spectra(nn.Module):
+    """Audio to the spectra of mid and side, as real and imaginary parts."""
+
+    def __init__(self, spectral: SpectralConfig) -> None:
+        super().__init__()
+        self.spectral = spectral
+        self.window: Tensor
+        self.register_buffer("window", torch.hann_window(spectral.n_fft), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Transform (batch, 2, samples) to (batch, 2, frames, bins, 2)."""
+        left, right = audio[:, 0], audio[:, 1]
+        rotated = torch.stack([left + right, left - right], dim=1) * math.sqrt(0.5)
+        frames = torch.stft(
+            rotated.flatten(0, 1),
+            self.spectral.n_fft,
+            self.spectral.hop,
+            window=self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        parts = torch.view_as_real(frames.transpose(1, 2))
+        return parts.reshape(len(audio), 2, *parts.shape[1:])
+
+
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """Real part of ``one * conj(other)``, parts in the last axis; for equal ones the power."""
+    return (one * other).sum(dim=-1)
+
+
+class BinaryMaskObjective(nn.Module):
+    """Cross-entropy of `VisoCnn` against the smoothed ideal binary mask of mid and side.
 
     Parameters
     ----------
     recipe : Recipe
-    network : VisoCnn
-        On the training device.
     """
 
-    def __init__(self, recipe: Recipe, network: VisoCnn) -> None:
-        self._recipe, self._network = recipe, network
-        spectral, device = recipe.spectral, network.map.spread.device
-        self._window = torch.hann_window(spectral.n_fft, device=device)
-        band_bin = network.map.spread.argmax(dim=1)
-        self._band_hz = band_bin * spectral.rate_hz / spectral.n_fft
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self._recipe = recipe
+        self._spectra = _Spectra(recipe.spectral)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def forward(self, network: VisoCnn, batch: Batch) -> Tensor:
         """Return the loss of the network on a batch, a scalar to differentiate."""
-        network = self._network
-        with torch.no_grad():
+        spectral, settings = self._recipe.spectral, network.settings
+        with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
             vocals, music = self._spectra(batch.vocals), self._spectra(batch.instrumental)
-            power = _power(vocals + music)
+            mixture = vocals + music
+            power = _product(mixture, mixture)
             # Powers compare as magnitudes do.
-            smoothing = network.settings.smoothing
-            mask = binary_target(_power(vocals), _power(music), smoothing=smoothing)
+            mask = binary_target(
+                _product(vocals, vocals), _product(music, music), smoothing=settings.smoothing
+            )
             bands = network.map.bands(power)
             # A band of several bins aims at the mean of their binary masks, the loud ones first.
             target = network.map.bands(mask * power) / (bands + 1e-9)
             features = network.features(bands)
-            allowed = (self._band_hz[None] < batch.bandwidth_hz[:, None]).float()[:, None, None]
-        logits = network.logits(features)
-        settings = self._recipe.network
+            band_hz = network.map.spread.argmax(dim=1) * (spectral.rate_hz / spectral.n_fft)
+            allowed = (band_hz[None] < batch.bandwidth_hz[:, None]).float()[:, None, None]
+        logits = network.logits(features).float()
         middle = slice(settings.context_frames, settings.chunk_frames - settings.context_frames)
         return mask_cross_entropy(
             logits,
@@ -57,24 +89,44 @@ class Objective:
             power=self._recipe.schedule.loss_power,
         )
 
-    def _spectra(self, audio: Tensor) -> Tensor:
-        """Mid and side spectra [shape=(batch, 2, frames, bins)]."""
-        left, right = audio[:, 0], audio[:, 1]
-        rotated = torch.stack([left + right, left - right], dim=1) * math.sqrt(0.5)
-        spectral = self._recipe.spectral
-        frames = torch.stft(
-            rotated.flatten(0, 1),
-            spectral.n_fft,
-            spectral.hop,
-            window=self._window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        bins, n = frames.shape[1:]
-        return frames.reshape(len(audio), 2, bins, n).transpose(2, 3)
+
+class ResidualObjective(nn.Module):
+    """What the masks of `Viso` leave wrong in the spectra of mid and side, in decibels.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self._recipe = recipe
+        self._spectra = _Spectra(recipe.spectral)
+
+    def forward(self, network: Viso, batch: Batch) -> Tensor:
+        """Return the loss of the network on a batch, a scalar to differentiate."""
+        spectral, bands = self._recipe.spectral, network.bands
+        with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
+            vocals = self._spectra(batch.vocals)[:, :, :, : bands.n_bins]
+            mixture = self._spectra(batch.mixture)[:, :, :, : bands.n_bins]
+            powers = network.powers(mixture.permute(0, 1, 4, 2, 3).flatten(1, 2))
+            features = network.features(powers)
+            vocal_power = bands.sums(_product(vocals, vocals))
+            shared = bands.sums(_product(vocals, mixture))
+            low_bin = torch.cumsum(bands.width, 0) - bands.width
+            band_hz = low_bin * (spectral.rate_hz / spectral.n_fft)
+            allowed = (band_hz[None] < batch.bandwidth_hz[:, None]).float()[:, None, None]
+        mask = torch.sigmoid(network.logits(features).float())
+        residual = band_residual(mask, powers[:, :2], vocal_power, shared)
+        return residual_db(residual, powers[:, :2], allowed)
 
 
-def _power(spectra: Tensor) -> Tensor:
-    """Squared magnitude; the direct way costs a third of ``abs() ** 2``."""
-    return torch.view_as_real(spectra).square().sum(dim=-1)
+def build_objective(recipe: Recipe) -> BinaryMaskObjective | ResidualObjective:
+    """Return the objective of the recipe's kind of network."""
+    match recipe.network:
+        case VisoCnnSettings():
+            return BinaryMaskObjective(recipe)
+        case VisoSettings():
+            return ResidualObjective(recipe)
+        case never:
+            assert_never(never)

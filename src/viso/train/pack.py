@@ -1,155 +1,117 @@
-"""Readers: folders of songs, voices and music become tracks of a corpus."""
+"""Packing: what the readers found becomes a corpus, which can be interrupted and taken up again."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+import json
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from viso.audio import Resampler, open_audio
+from viso._version import __version__
 from viso.errors import DataError
 from viso.train.corpus import CorpusWriter, Track
+from viso.train.readers.item import Item, check_lengths, load
 
-__all__ = ["Item", "music_in", "music_listed", "pack", "songs_in", "voices_in"]
+__all__ = ["Group", "Packed", "bandwidth_hz", "groups_of", "pack"]
 
-_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a"}
 _SILENT_DB = -75.0
-
-Split = Literal["train", "valid"]
 
 
 @dataclass(frozen=True)
-class Item:
-    """One track to be packed: the sum of `paths`, with what is known about it."""
+class Packed:
+    """One track of the corpus; `is_kept` if an interrupted packing had written it already."""
 
-    paths: tuple[Path, ...]
-    song: str
-    role: Literal["vocals", "instrumental"]
-    group: str
-    split: Split
-    singer: str | None = None
-    licence: str = "unknown"
-    release_level: bool = False
-    longest_s: float | None = None
+    track: Track
+    is_kept: bool
 
 
-def _audio_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+def pack(items: Iterable[Item], folder: Path, *, rate_hz: int = 44_100) -> Iterator[Packed]:
+    """Decode, sum, resample and append every item; yield each track as it is written.
 
+    If this ends early, by an error or by the end of the process, the tracks written so far stay
+    in the folder unfinished. The same call then keeps them, as far as their files have not
+    changed, and makes byte for byte what one unbroken call makes. A corpus that was in the folder
+    can be read until the new one is whole.
 
-def _audio_below(folder: Path) -> list[Path]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise DataError(f"{folder}: no sound file in it ({' '.join(sorted(_SUFFIXES))})")
-    return files
+    Parameters
+    ----------
+    items : iterable of Item
+    folder : Path
+        The corpus to make.
+    rate_hz : int
+        Everything is resampled to this rate.
 
-
-def songs_in(folder: Path, *, group: str, split: Split, licence: str = "unknown") -> Iterator[Item]:
-    """Yield the vocals and the instrumental of every song folder below `folder`.
-
-    A song folder holds `vocals.*` and either `instrumental.*` or any other stems, which are
-    summed. Songs with several stems are taken to have the levels of the finished record.
+    Yields
+    ------
+    Packed
+        Those that are kept come first.
 
     Raises
     ------
+    AudioError
+        If a file cannot be decoded.
     DataError
-        If no song is found.
+        If there is no item, a song has two tracks of one role, or the stems of a song differ
+        in length by more than 0.1 s.
     """
-    found = False
-    for song in sorted(p for p in folder.glob("*") if p.is_dir()):
-        stems = {p.stem: p for p in _audio_in(song) if p.stem != "mixture"}
-        vocals = stems.pop("vocals", None)
-        if vocals is None or not stems:
-            continue
-        found = True
-        several = "instrumental" not in stems
-        music = tuple(stems.values()) if several else (stems["instrumental"],)
-        singer = song.name.split("-")[0].strip()
-        shared = (f"{group}/{song.name}",)
-        yield Item((vocals,), *shared, "vocals", group, split, singer, licence, several)
-        yield Item(music, *shared, "instrumental", group, split, singer, licence, several)
-    if not found:
-        raise DataError(f"{folder}: no song folder with vocals and another stem in it")
+    wanted = list(items)
+    _check_names(wanted, folder)
+    lengths: dict[str, list[int]] = {}
+    with CorpusWriter(folder, rate_hz=rate_hz, plan=[_key(item) for item in wanted]) as writer:
+        for track in list(writer.tracks):
+            lengths.setdefault(track.song, []).append(track.n_samples)
+            yield Packed(track, is_kept=True)
+        for item in wanted[len(writer.tracks) :]:
+            audio = load(item, rate_hz=rate_hz)
+            ends = lengths.setdefault(item.song, [])
+            ends.append(audio.shape[1])
+            check_lengths(f"{item.song}: its vocals and its instrumental", ends, rate_hz)
+            yield Packed(writer.add(_track(item, audio, rate_hz), [audio]), is_kept=False)
 
 
-def voices_in(folder: Path, *, group: str, licence: str = "unknown") -> Iterator[Item]:
-    """Yield every file below `folder` as solo singing.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    for path in _audio_below(folder):
-        name = str(path.relative_to(folder).with_suffix(""))
-        yield Item((path,), f"{group}/{name}", "vocals", group, "train", path.stem, licence)
-
-
-def music_in(folder: Path, *, group: str, licence: str = "unknown") -> Iterator[Item]:
-    """Yield every file below `folder` as music without singing.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    for path in _audio_below(folder):
-        name = str(path.relative_to(folder).with_suffix(""))
-        yield Item((path,), f"{group}/{name}", "instrumental", group, "train", None, licence)
-
-
-def music_listed(
-    table: Path, *, root: Path, group: str, longest_s: float | None = None
-) -> Iterator[Item]:
-    """Yield the tracks of a tab-separated `table` (columns: package, path, split).
-
-    Only the rows of the training split that exist below `root` are taken; `longest_s` keeps
-    the middle of a longer track.
-
-    Raises
-    ------
-    DataError
-        If the table cannot be read, lacks a column, or none of its tracks is there.
-    """
-    found = False
-    try:
-        with table.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines, delimiter="\t"))
-        wanted = [row for row in rows if row["split"] == "train"]
-        listed = [(row["package"], root / row["path"]) for row in wanted]
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{table}: needs columns package, path and split ({error!r})") from error
-    for package, path in listed:
-        if path.is_file():
-            found = True
-            # Several tracks of a package may share a file name, in folders of their own.
-            name = f"{group}/{package}/{path.relative_to(root).with_suffix('')}"
-            licence = f"package {package}"
-            yield Item(
-                (path,), name, "instrumental", group, "train", None, licence, False, longest_s
+def _check_names(items: list[Item], folder: Path) -> None:
+    if not items:
+        raise DataError(f"{folder}: nothing to pack; name a folder of songs, voices or music")
+    found: dict[tuple[str, str], Path] = {}
+    for item in items:
+        path = item.sources[0].path
+        other = found.setdefault((item.song, item.role), path)
+        if other is not path:
+            raise DataError(
+                f"{item.song}: two {item.role} tracks of this name, {other} and {path}; rename one"
             )
-    if not found:
-        raise DataError(f"{table}: none of its training tracks is below {root}; fetch them first")
 
 
-def _decode(path: Path, rate_hz: int, longest_s: float | None) -> npt.NDArray[np.float32]:
-    """Return at most two channels of `path` at `rate_hz` [shape=(channels, n)]."""
-    with open_audio(path) as song:
-        start_s = 0.0
-        if longest_s is not None and song.duration_s is not None and song.duration_s > longest_s:
-            start_s = (song.duration_s - longest_s) / 2
-        resampler = Resampler(song.n_channels, from_hz=song.rate_hz, to_hz=rate_hz)
-        blocks = song.blocks(start_s=start_s, duration_s=longest_s)
-        parts = [resampler.process(block) for block in blocks]
-        parts.append(resampler.process(np.zeros((song.n_channels, 0), np.float32), last=True))
-    return np.concatenate(parts, axis=1)[:2]
+def _track(item: Item, audio: npt.NDArray[np.float32], rate_hz: int) -> Track:
+    return Track(
+        song=item.song,
+        role=item.role,
+        group=item.group,
+        split=item.split,
+        singer=item.singer,
+        licence=item.licence,
+        bandwidth_hz=bandwidth_hz(audio, rate_hz),
+        release_level=item.release_level,
+        n_channels=audio.shape[0],
+    )
+
+
+def _key(item: Item) -> str:
+    """Return what tells this track, made from these files by this version, from any other."""
+    files = []
+    for source in item.sources:
+        try:
+            facts = source.path.stat()
+            files.append((str(source.path.absolute()), facts.st_size, facts.st_mtime_ns))
+        except OSError:  # decoding it will say so
+            files.append((str(source.path), 0, 0))
+    what = json.dumps([__version__, asdict(item), files], default=str)
+    return hashlib.sha256(what.encode()).hexdigest()
 
 
 def bandwidth_hz(audio: npt.NDArray[np.float32], rate_hz: int) -> float:
@@ -178,63 +140,43 @@ def bandwidth_hz(audio: npt.NDArray[np.float32], rate_hz: int) -> float:
     return float(min((loud[-1] + 1) * rate_hz / n, rate_hz / 2))
 
 
-def pack(items: Iterator[Item], folder: Path, *, rate_hz: int = 44_100) -> Iterator[Track]:
-    """Decode, sum, resample and append every item; yield each track as it is written.
+@dataclass(frozen=True)
+class Group:
+    """The tracks of one role, group and split, in figures.
 
-    Parameters
+    Attributes
     ----------
-    items : iterator of Item
-    folder : Path
-        The corpus to make.
-    rate_hz : int
-        Everything is resampled to this rate.
-
-    Raises
-    ------
-    AudioError
-        If a file cannot be decoded.
-    DataError
-        If there is no item, a song has two tracks of one role, or the stems of a song differ
-        in length by more than 0.1 s.
+    name, role, split : str
+    n_tracks, n_singers : int
+        Of the singers those that are known.
+    hours : float
+    bandwidth_hz : float
+        Median over the tracks.
     """
-    lengths: dict[tuple[str, str], int] = {}
-    with CorpusWriter(folder, rate_hz=rate_hz) as writer:
-        for item in items:
-            if (item.song, item.role) in lengths:
-                raise DataError(f"{item.song}: two {item.role} tracks of this name; rename one")
-            audio = _summed(item, rate_hz)
-            lengths[item.song, item.role] = audio.shape[1]
-            both = [n for (song, _), n in lengths.items() if song == item.song]
-            _check_lengths(item.song, both, rate_hz)
-            track = Track(
-                song=item.song,
-                role=item.role,
-                group=item.group,
-                split=item.split,
-                singer=item.singer,
-                licence=item.licence,
-                bandwidth_hz=bandwidth_hz(audio, rate_hz),
-                release_level=item.release_level,
-                n_channels=audio.shape[0],
-            )
-            yield writer.add(track, [audio])
-        if not lengths:
-            raise DataError(f"{folder}: nothing to pack; name a folder of songs, voices or music")
+
+    name: str
+    role: str
+    split: str
+    n_tracks: int
+    n_singers: int
+    hours: float
+    bandwidth_hz: float
 
 
-def _summed(item: Item, rate_hz: int) -> npt.NDArray[np.float32]:
-    """Return the sum of an item's files, mono ones on both sides [shape=(channels, n)]."""
-    stems = [_decode(path, rate_hz, item.longest_s) for path in item.paths]
-    lengths = [stem.shape[1] for stem in stems]
-    _check_lengths(item.song, lengths, rate_hz)
-    channels = max(stem.shape[0] for stem in stems)
-    audio = np.zeros((channels, min(lengths)), np.float32)
-    for stem in stems:
-        audio += stem[:, : min(lengths)]
-    return audio
-
-
-def _check_lengths(song: str, lengths: list[int], rate_hz: int) -> None:
-    # A coder may add a frame or two; more means that the stems are not of one recording.
-    if max(lengths) - min(lengths) > rate_hz // 10:
-        raise DataError(f"{song}: its stems have {lengths} samples, not one length")
+def groups_of(tracks: Iterable[Track], *, rate_hz: int) -> list[Group]:
+    """Sum up tracks by group, split and role, in the order of their first appearance."""
+    members: dict[tuple[str, str, str], list[Track]] = {}
+    for track in tracks:
+        members.setdefault((track.group, track.split, track.role), []).append(track)
+    return [
+        Group(
+            name=name,
+            role=role,
+            split=split,
+            n_tracks=len(found),
+            n_singers=len({track.singer for track in found} - {None}),
+            hours=sum(track.n_samples for track in found) / rate_hz / 3600,
+            bandwidth_hz=statistics.median(track.bandwidth_hz for track in found),
+        )
+        for (name, split, role), found in members.items()
+    ]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from viso.config import ModelCard, Settings, SpectralConfig
 
-__all__ = ["Mixing", "NetworkSettings", "Recipe", "Schedule"]
+__all__ = ["Mixing", "NetworkSettings", "Recipe", "Schedule", "VisoCnnSettings", "VisoSettings"]
 
 
-class NetworkSettings(Settings):
+class VisoCnnSettings(Settings):
     """Widths of the `viso_cnn` network (see `viso.train.networks.viso_cnn`)."""
 
     kind: Literal["viso_cnn"] = "viso_cnn"
@@ -51,37 +51,126 @@ class NetworkSettings(Settings):
         return self
 
 
-class Mixing(Settings):
-    """How mixtures are drawn. Groups are the corpus's; weights need not sum to one."""
+class VisoSettings(Settings):
+    """Widths of the `viso` network (see `viso.train.networks.viso`)."""
 
-    vocals: dict[str, float]
-    instrumentals: dict[str, float]
-    same_song: float = Field(0.3, ge=0, le=1, description="share of true, aligned songs")
-    no_vocals: float = Field(0.05, ge=0, le=1)
-    gain: tuple[float, float] = (0.25, 1.25)
+    kind: Literal["viso"] = "viso"
+    segments: tuple[tuple[int, int], ...] = Field(
+        ((96, 1), (64, 2), (48, 4), (24, 8), (16, 24), (8, 108)),
+        description="from the lowest bin up: so many bands of so many bins each",
+    )
+    channels: tuple[int, int, int] = (16, 32, 64)
+    bottleneck: int = Field(8, ge=1, description="dense layers over frequency narrow by this")
+    projected: int = 16
+    hidden: int = 384
+    dilations: tuple[int, ...] = (1, 2, 4)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    chunk_frames: int = 192
+    context_frames: int = 32
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        n_bands = sum(count for count, _ in self.segments)
+        if n_bands % 4 or self.chunk_frames % 4 or self.context_frames % 4:
+            raise ValueError(
+                f"{n_bands} bands, chunk_frames {self.chunk_frames} and context_frames "
+                f"{self.context_frames} must be multiples of 4"
+            )
+        if self.chunk_frames <= 2 * self.context_frames:
+            raise ValueError(f"chunk_frames {self.chunk_frames} leave nothing between the contexts")
+        return self
+
+    @property
+    def n_bins(self) -> int:
+        """Bins the network sees, from the lowest."""
+        return sum(count * width for count, width in self.segments)
+
+
+NetworkSettings = VisoCnnSettings | VisoSettings
+"""What a recipe's ``[network]`` may be; its ``kind`` says which."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""Part of the chunks, from none (0) to all (1)."""
+
+
+class Mixing(Settings):
+    """How mixtures are drawn. Groups are the corpus's; weights need not sum to one.
+
+    What is done to the sound is said as the share of chunks it is done to (see
+    `viso.train.augment` for each). Of sources that never met: `tilt` both, `shift_pitch` and
+    `harmonise` vocals, `compress`, `double`, `delay` and `reverb` vocals of `dry_groups`.
+    """
+
+    vocals: dict[str, float] = Field({}, description="weights; none: by the root of the length")
+    instrumentals: dict[str, float] = Field({}, description="likewise")
+    same_song: Share = Field(0.3, description="true, aligned songs")
     vocal_level_db: tuple[float, float] = (-13.0, 4.0)
-    swap: bool = True
-    speed: tuple[float, float] = Field((0.9, 1.12), description="playing speed, moves the pitch")
-    pan_db: float = 3.0
-    reverb: float = Field(0.5, ge=0, le=1, description="share of dry voices given a room")
-    reverb_groups: tuple[str, ...] = ()
+    gain: tuple[float, float] = Field((0.25, 1.25), description="of every source, a factor")
     floor_db: float = Field(-45.0, description="quieter vocals are not drawn")
+    dry_groups: tuple[str, ...] = Field((), description="vocals without a room or effects")
+    pan_db: float = Field(3.0, description="how far mono sources stand off the centre at most")
+
+    swap: Share = 0.5
+    invert: Share = 0.5
+    speed: tuple[float, float] = Field((0.9, 1.12), description="playing speed, moves the pitch")
+    speed_share: Share = 0.25
+    mono: Share = Field(0.05, description="both sources in the centre, as old records have them")
+    tilt: Share = 0.15
+    shift_pitch: Share = 0.05
+    harmonise: Share = 0.1
+    compress: Share = 0.4
+    double: Share = 0.1
+    delay: Share = 0.15
+    reverb: Share = 0.5
+    cut_band: Share = Field(0.05, description="both sources, as a lossy codec does")
+    quiet_vocals: Share = 0.03
+    no_vocals: Share = 0.05
+    no_music: Share = 0.02
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in ("vocal_level_db", "gain", "speed"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} runs from {low:g} down to {high:g}; turn it round")
+        if self.speed[0] <= 0:
+            raise ValueError(f"speed {self.speed[0]:g} must be above 0")
+        if self.no_vocals + self.no_music > 1:
+            raise ValueError("no_vocals and no_music together leave nothing to mix")
+        return self
 
 
 class Schedule(Settings):
-    """Optimiser and stopping."""
+    """Optimiser and stopping.
 
-    batch: int = 8
-    steps: int
-    learning_rate: float = 1e-3
-    warmup_steps: int = 300
+    A run ends after `steps` or after `time_s` seconds of training, whichever comes first;
+    the learning rate warms up and then falls along a cosine to that end.
+    """
+
+    batch: int = Field(8, ge=1, description="mixtures a step, over all devices together")
+    steps: int | None = Field(None, ge=1)
+    time_s: float | None = Field(None, gt=0, description="seconds of training, resumes included")
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_steps: int = Field(300, ge=0)
     weight_decay: float = 1e-2
-    ema: float = 0.999
-    clip: float = 5.0
+    ema: float = Field(0.999, ge=0, lt=1, description="what the averaged weights keep in a step")
+    clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     loss_power: float = 1.0
-    validate_every: int = 1000
-    checkpoint_every: int = 500
-    log_every: int = 50
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = Field(
+        None, description="as Lightning names it; unset: bf16-mixed on a GPU that has it"
+    )
+    validations: int = Field(
+        20, ge=1, description="how many over the whole run, the last at its end"
+    )
+    checkpoint_every_s: float = Field(120.0, ge=0)
+    log_every: int = Field(50, ge=1, description="steps averaged in a row of the log")
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.steps is None and self.time_s is None:
+            raise ValueError("give steps, time_s or both: a run must end")
+        return self
 
 
 class Recipe(Settings):
@@ -93,9 +182,10 @@ class Recipe(Settings):
     trained_on: tuple[str, ...] = Field((), description="names of the data sets, for the card")
     seed: int = 1
     corpus: str
+    start_from: str | None = Field(None, description="best.pt of another run, for its weights")
     spectral: SpectralConfig = SpectralConfig()
-    network: NetworkSettings = NetworkSettings()
-    mixing: Mixing
+    network: Annotated[NetworkSettings, Field(discriminator="kind")]
+    mixing: Mixing = Mixing()
     schedule: Schedule
 
     def card(self, *, parameters: int) -> ModelCard:
@@ -107,14 +197,16 @@ class Recipe(Settings):
             How many the network has.
         """
         groups = {*self.mixing.vocals, *self.mixing.instrumentals}
+        complex_input = isinstance(self.network, VisoSettings)
         return ModelCard(
             name=self.name,
             description=self.description,
             spectral=self.spectral,
             channels=2,
             basis="mid-side",
-            input="magnitude",
+            input="complex" if complex_input else "magnitude",
             output="mask",
+            n_bins=self.network.n_bins if isinstance(self.network, VisoSettings) else None,
             chunk_frames=self.network.chunk_frames,
             context_frames=self.network.context_frames,
             trained_on=self.trained_on or tuple(sorted(groups)),

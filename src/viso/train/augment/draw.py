@@ -1,0 +1,74 @@
+"""Chance and choice: which chunks an augmentation works on, and by how much."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["picked", "shuffle", "some", "uniform"]
+
+
+def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Return `n` numbers drawn evenly from low to high [shape=(n,)]."""
+    drawn = torch.rand(n, generator=generator, device=generator.device)
+    return low + (high - low) * drawn
+
+
+def some(n: int, share: float, generator: torch.Generator) -> Tensor:
+    """Choose a share of `n` chunks.
+
+    Their number is `n * share` rounded up or down by chance, so that the share is right on
+    average and every batch costs about the same.
+
+    Parameters
+    ----------
+    n : int
+    share : float
+        From 0 to 1.
+    generator : torch.Generator
+
+    Returns
+    -------
+    bool Tensor [shape=(n,)]
+    """
+    order = torch.rand(n, generator=generator, device=generator.device).argsort()
+    return order < (n * share + uniform(1, 0.0, 1.0, generator)).floor()
+
+
+def picked(chosen: Tensor) -> Tensor:
+    """Return the rows that a choice names [shape=(k,)].
+
+    On a GPU this waits for the choice to be known, once per augmentation; what it saves is
+    the work on the chunks that are not chosen, mostly the far greater part.
+    """
+    return torch.nonzero(chosen)[:, 0]
+
+
+def shuffle(audio: Tensor, chosen: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Hand the chosen chunks of one source round, so that sources of different songs meet.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(batch, 2, n)]
+    chosen : bool Tensor [shape=(batch,)]
+    generator : torch.Generator
+
+    Returns
+    -------
+    audio : Tensor [shape=(batch, 2, n)]
+    order : int64 Tensor [shape=(batch,)]
+        Which chunk now stands in each place, for what else is known of the chunks. Of two or
+        more chosen chunks none stays where it was.
+
+    References
+    ----------
+    Uhlich et al., "Improving music source separation based on deep neural networks through
+    data augmentation and network blending", ICASSP 2017.
+    """
+    rows = picked(chosen)
+    # Each hands its chunk to the next in one ring of random order: a permutation without
+    # fixed points, unlike one drawn from all.
+    ring = rows[torch.rand(len(rows), generator=generator, device=rows.device).argsort()]
+    order = torch.arange(len(audio), device=audio.device)
+    order[ring] = ring.roll(1)
+    return audio[order] if len(rows) else audio, order

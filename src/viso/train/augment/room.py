@@ -1,0 +1,133 @@
+"""Space: rooms and echoes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from viso.train.augment.draw import picked, uniform
+from viso.train.augment.spectrum import fast_size
+
+__all__ = ["delay", "reverb"]
+
+# exp(-6.91) is -60 dB.
+_DECAY = 6.91
+_CROSSOVER_HZ = 4000.0
+_TAPS = 4
+
+
+def reverb(
+    audio: Tensor,
+    chosen: Tensor,
+    *,
+    rate_hz: int,
+    decay_s: tuple[float, float] = (0.2, 1.5),
+    pre_delay_s: tuple[float, float] = (0.0, 0.04),
+    wet_db: tuple[float, float] = (-26.0, -6.0),
+    damping: tuple[float, float] = (0.3, 0.8),
+    generator: torch.Generator,
+) -> Tensor:
+    """Put the chosen chunks into rooms: decaying stereo noise, drawn for each.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(batch, 2, n)]
+    chosen : bool Tensor [shape=(batch,)]
+    rate_hz : int
+    decay_s : (float, float)
+        Time in which the tail loses 60 dB. A tail is cut off after a second.
+    pre_delay_s : (float, float)
+        From the direct sound to the tail.
+    wet_db : (float, float)
+        Energy of the tail's impulse response against that of the direct sound.
+    damping : (float, float)
+        Decay time above about 4 kHz over that below: air and curtains take the highs first.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor [shape=(batch, 2, n)]
+        The sound as it was plus the tail.
+
+    References
+    ----------
+    Moorer, "About this reverberation business", Computer Music Journal 3(2), 1979: noise that
+    decays exponentially passes for a good concert hall.
+    """
+    rows = picked(chosen)
+    if not len(rows):
+        return audio
+    k, n = len(rows), audio.shape[2]
+    length = min(rate_hz, n)
+    t = torch.arange(length, device=audio.device) / rate_hz
+    decay = uniform(k, *decay_s, generator)[:, None, None]
+    start = uniform(k, *pre_delay_s, generator)[:, None, None]
+    level = 10 ** (uniform(k, *wet_db, generator) / 20)
+    high_decay = decay * uniform(k, *damping, generator)[:, None, None]
+    noise = torch.randn((k, 2, length), generator=generator, device=generator.device)
+    low = _smooth(noise, rate_hz)
+    tail = low * torch.exp(-_DECAY * t / decay) + (noise - low) * torch.exp(
+        -_DECAY * t / high_decay
+    )
+    tail = tail * (t >= start)
+    tail = tail * (
+        level[:, None, None] / tail.square().sum(dim=2, keepdim=True).sqrt().clamp_min(1e-9)
+    )
+    # As long as sound and tail together: nothing wraps round to the beginning.
+    size = fast_size(n + length - 1)
+    spectrum = torch.fft.rfft(audio[rows], n=size)
+    spectrum *= torch.fft.rfft(tail, n=size)
+    return audio.index_add(0, rows, torch.fft.irfft(spectrum, n=size)[..., :n])
+
+
+def _smooth(noise: Tensor, rate_hz: int) -> Tensor:
+    """Keep what lies below about 4 kHz: a running mean, twice [shape=(k, 2, n)]."""
+    # Two means over w samples lose 6 dB at 0.44 / w of the rate.
+    width = 2 * round(0.22 * rate_hz / _CROSSOVER_HZ) + 1
+    for _ in range(2):
+        noise = functional.avg_pool1d(noise, width, stride=1, padding=width // 2)
+    return noise
+
+
+def delay(
+    audio: Tensor,
+    chosen: Tensor,
+    *,
+    rate_hz: int,
+    time_s: tuple[float, float] = (0.08, 0.5),
+    level_db: tuple[float, float] = (-22.0, -8.0),
+    feedback: tuple[float, float] = (0.0, 0.5),
+    generator: torch.Generator,
+) -> Tensor:
+    """Add echoes to the chosen chunks.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(batch, 2, n)]
+    chosen : bool Tensor [shape=(batch,)]
+    rate_hz : int
+    time_s : (float, float)
+        From one echo to the next.
+    level_db : (float, float)
+        Of the first echo against the sound itself.
+    feedback : (float, float)
+        Amplitude of each further echo over the one before. Four are made.
+    generator : torch.Generator
+    """
+    rows = picked(chosen)
+    if not len(rows):
+        return audio
+    k, n = len(rows), audio.shape[2]
+    lag = (uniform(k, *time_s, generator) * rate_hz).round().long()[:, None]
+    gain = 10 ** (uniform(k, *level_db, generator) / 20)
+    loss = uniform(k, *feedback, generator)
+    # Sample 0 is a zero: what an echo finds before the chunk began.
+    source = functional.pad(audio[rows], (1, 0))
+    place = torch.arange(1, n + 1, device=audio.device).expand(k, -1)
+    echoes = torch.zeros_like(source[..., 1:])
+    for _ in range(_TAPS):
+        place = (place - lag).clamp_min(0)
+        echoes.addcmul_(source.gather(2, place[:, None].expand(-1, 2, -1)), gain[:, None, None])
+        gain = gain * loss
+    return audio.index_add(0, rows, echoes)

@@ -1,0 +1,101 @@
+"""Tone colour: an equaliser, and the narrow band of lossy codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from viso.train.augment.draw import picked, uniform
+from viso.train.augment.spectrum import apply_gain, frequencies, low_pass
+
+__all__ = ["cut_band", "tilt"]
+
+_PIVOT_HZ, _LOWEST_HZ, _HIGHEST_HZ = 1000.0, 60.0, 16_000.0
+
+
+def tilt(
+    audio: Tensor,
+    chosen: Tensor,
+    *,
+    rate_hz: int,
+    slope_db: tuple[float, float] = (-1.5, 1.5),
+    n_bands: int = 3,
+    band_db: tuple[float, float] = (-6.0, 6.0),
+    generator: torch.Generator,
+) -> Tensor:
+    """Equalise the chosen chunks: a tilt about 1 kHz and a few bells.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(batch, 2, n)]
+    chosen : bool Tensor [shape=(batch,)]
+    rate_hz : int
+    slope_db : (float, float)
+        Decibels per octave from 60 Hz to 16 kHz; flat outside.
+    n_bands : int
+        Bells, their centres drawn evenly in octaves from 100 Hz to 10 kHz, their half widths
+        (one standard deviation of a Gaussian) from a third of an octave to one octave.
+    band_db : (float, float)
+        Gain at the centre of a bell.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor [shape=(batch, 2, n)]
+        Each chunk with the RMS it had: colour is drawn here, balance elsewhere.
+    """
+    rows = picked(chosen)
+    if not len(rows):
+        return audio
+    x = audio[rows]
+    k = len(rows)
+    hz = frequencies(x.shape[2], rate_hz=rate_hz, device=x.device)
+    octave = torch.log2(hz.clamp(_LOWEST_HZ, _HIGHEST_HZ) / _PIVOT_HZ)
+    gain_db = uniform(k, *slope_db, generator)[:, None] * octave
+    for _ in range(n_bands):
+        # Octaves from the pivot: -3.32 is 100 Hz, 3.32 is 10 kHz.
+        centre = uniform(k, -3.32, 3.32, generator)[:, None]
+        width = uniform(k, 1 / 3, 1.0, generator)[:, None]
+        height_db = uniform(k, *band_db, generator)[:, None]
+        gain_db = gain_db + height_db * torch.exp(-0.5 * ((octave - centre) / width).square())
+    y = apply_gain(x, 10 ** (gain_db / 20))
+    before, after = (s.square().mean(dim=(1, 2), keepdim=True).sqrt() for s in (x, y))
+    return audio.index_copy(0, rows, y * (before / after.clamp_min(1e-30)))
+
+
+def cut_band(
+    sources: Sequence[Tensor],
+    chosen: Tensor,
+    *,
+    rate_hz: int,
+    cutoff_hz: tuple[float, float] = (11_000.0, 20_000.0),
+    generator: torch.Generator,
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Take the highest frequencies from the chosen chunks, as lossy codecs do.
+
+    Parameters
+    ----------
+    sources : sequence of Tensor [shape=(batch, 2, n)]
+        The sources of one batch of mixtures: those of a mixture lose the same band.
+    chosen : bool Tensor [shape=(batch,)]
+    rate_hz : int
+    cutoff_hz : (float, float)
+        Where the stopband begins; the sound is whole up to 400 Hz below. 11 kHz is what 64
+        kbit/s leave in an MP3, 16 kHz 128 kbit/s, 20 kHz 320 kbit/s.
+    generator : torch.Generator
+
+    Returns
+    -------
+    sources : tuple of Tensor [shape=(batch, 2, n)]
+    cutoff_hz : Tensor [shape=(batch,)]
+        Above it there is nothing to learn from a chunk; half the rate where not chosen.
+    """
+    cutoffs = torch.full((len(chosen),), rate_hz / 2, device=chosen.device)
+    rows = picked(chosen)
+    if not len(rows):
+        return tuple(sources), cutoffs
+    drawn = uniform(len(rows), *cutoff_hz, generator).clamp_max(rate_hz / 2)
+    cut = [s.index_copy(0, rows, low_pass(s[rows], drawn, rate_hz=rate_hz)) for s in sources]
+    return tuple(cut), cutoffs.index_copy(0, rows, drawn)

@@ -1,0 +1,162 @@
+"""Checks that need one sound alone: finite, audible, unclipped, without offset, full band."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Clipping", "bandwidth_hz", "clipping", "dc_offset", "loudest_db", "not_finite"]
+
+_SHORTEST_RUN = 3
+_FLAT = 1e-4
+_STEEP = 1e-3
+_STEP_16_BIT = 1 / 32768
+
+
+def not_finite(audio: npt.NDArray[np.float32]) -> tuple[int, int]:
+    """Count the samples that are NaN or infinite, and say where the first is.
+
+    Parameters
+    ----------
+    audio : array [shape=(channels, n)]
+
+    Returns
+    -------
+    count, first : int
+        `first` is a sample index, -1 if there is none.
+    """
+    # A sum is much faster than a test of every sample, and finite only if all of them are
+    # (float64, lest many loud samples overflow).
+    with np.errstate(invalid="ignore"):
+        total = np.sum(audio, dtype=np.float64)
+    if np.isfinite(total):
+        return 0, -1
+    bad = ~np.isfinite(audio)
+    return int(bad.sum()), int(np.flatnonzero(bad.any(axis=0))[0])
+
+
+def loudest_db(audio: npt.NDArray[np.float32], *, rate_hz: int) -> float:
+    """Return the RMS of the loudest tenth of a second in dB of full scale (-inf: silence).
+
+    Parameters
+    ----------
+    audio : array [shape=(channels, n)]
+    rate_hz : int
+    """
+    n = max(1, min(rate_hz // 10, audio.shape[1]))
+    blocks = audio[:, : audio.shape[1] // n * n].reshape(len(audio), -1, n)
+    power = np.einsum("cbn,cbn->b", blocks, blocks) / (len(audio) * n)
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(power.max(initial=0.0)))
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Flat tops of waves: how many, how many samples in all, the longest one, and the level."""
+
+    n_runs: int
+    n_samples: int
+    longest: int
+    level_db: float
+
+
+def clipping(audio: npt.NDArray[np.float32]) -> Clipping:
+    """Count the runs of samples that stay at a channel's own extreme.
+
+    A run is three samples or more within 0.01 % of the extreme whose neighbours lie at least
+    0.1 % (and six steps of 16 bits) below it. A smooth peak cannot do that: near its top a wave
+    is a parabola, whose next sample lies at most four times as low as its last. So the level
+    does not matter, sound clipped first and lowered later is found too, and low notes, whose
+    rounded tops repeat a value, are not. What was coded with loss after clipping is no longer
+    flat and goes unseen.
+
+    Parameters
+    ----------
+    audio : array [shape=(channels, n)]
+
+    Returns
+    -------
+    Clipping
+        Of all channels together; `level_db` is the highest extreme with a flat top, in dB of full
+        scale, -inf where there is none.
+    """
+    lengths: list[npt.NDArray[np.intp]] = []
+    level = 0.0
+    for channel in audio:
+        for wave in (channel, -channel):
+            found = _flat_tops(wave)
+            if found.size:
+                lengths.append(found)
+                level = max(level, float(wave.max()))
+    runs = np.concatenate(lengths) if lengths else np.zeros(0, np.intp)
+    with np.errstate(divide="ignore"):
+        level_db = float(20 * np.log10(level))
+    return Clipping(len(runs), int(runs.sum()), int(runs.max(initial=0)), level_db)
+
+
+def _flat_tops(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """Return the lengths of the runs at the highest value [shape=(n_runs,)]."""
+    top = float(wave.max(initial=0.0))
+    drop = max(_STEEP * top, 6 * _STEP_16_BIT)
+    at_top = np.flatnonzero(wave >= top * (1 - _FLAT))
+    if top <= drop or at_top.size < _SHORTEST_RUN:
+        return np.zeros(0, np.intp)
+    breaks = np.flatnonzero(np.diff(at_top) > 1)
+    first = at_top[np.concatenate([[0], breaks + 1])]
+    last = at_top[np.concatenate([breaks, [at_top.size - 1]])]
+    # Beyond the ends of the sound the wave may well go on at the top.
+    before = np.where(first > 0, wave[np.maximum(first - 1, 0)], -np.inf)
+    after = np.where(last < wave.size - 1, wave[np.minimum(last + 1, wave.size - 1)], -np.inf)
+    lengths = last - first + 1
+    is_run = (lengths >= _SHORTEST_RUN) & (np.maximum(before, after) <= top - drop)
+    return np.asarray(lengths[is_run & (lengths < wave.size)])
+
+
+def dc_offset(audio: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return the largest mean of a channel, and the same over the RMS of what is left.
+
+    Parameters
+    ----------
+    audio : array [shape=(channels, n)]
+
+    Returns
+    -------
+    mean, share : float
+        `share` is infinite for a constant.
+    """
+    worst = (0.0, 0.0)
+    for channel in audio:
+        mean = float(np.mean(channel, dtype=np.float64)) if channel.size else 0.0
+        power = float(np.dot(channel, channel)) / max(1, channel.size) - mean**2
+        # Rounding of a constant leaves a little power, or less than none.
+        share = abs(mean) / power**0.5 if power > 1e-6 * mean**2 else float("inf")
+        if abs(mean) > abs(worst[0]):
+            worst = (mean, share)
+    return worst
+
+
+def bandwidth_hz(audio: npt.NDArray[np.float32], *, rate_hz: int) -> float:
+    """Return the highest frequency above -75 dB of the strongest one.
+
+    Parameters
+    ----------
+    audio : array [shape=(channels, n)]
+    rate_hz : int
+
+    Returns
+    -------
+    float
+        In hertz; the Nyquist frequency for silence and for less than 4096 samples.
+    """
+    n = 4096
+    frames = audio[:, : audio.shape[1] // n * n].reshape(len(audio), -1, n)
+    if not frames.size:
+        return rate_hz / 2
+    frames = frames[:, :: max(1, frames.shape[1] // 100)]
+    power = (np.abs(np.fft.rfft(frames * np.hanning(n).astype(np.float32))) ** 2).mean((0, 1))
+    if power.max() <= 0:
+        return rate_hz / 2
+    loud = np.flatnonzero(power > power.max() * 10**-7.5)
+    return float(min((loud[-1] + 1) * rate_hz / n, rate_hz / 2))

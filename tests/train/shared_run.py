@@ -1,0 +1,53 @@
+"""Run by test_together.py: a run of two processes, each of which writes down what it did.
+
+    python shared_run.py RECIPE.toml FOLDER STEP
+
+It breaks off with an error after the row of that step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from torch import Tensor
+
+from viso.train.batches import Batches
+from viso.train.loop import Trainer
+from viso.train.mixer import Batch
+from viso.train.recipe import Recipe
+from viso.train.run_folder import Progress
+
+
+def _digest(*tensors: Tensor) -> str:
+    data = b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _main() -> None:
+    recipe, folder, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    draw, drawn = Batches.draw, {}
+
+    def noted(self: Batches, step: int) -> Batch:
+        batch = draw(self, step)
+        drawn[step] = [_digest(batch.vocals), len(batch.vocals)]
+        return batch
+
+    def look(row: Progress) -> None:
+        if row.step == last:
+            raise RuntimeError("broken off")
+
+    Batches.draw = noted  # type: ignore[method-assign]
+    trainer = Trainer(Recipe.from_toml(recipe), folder, device="cpu", devices=2)
+    trainer.run(on_progress=look)
+    weights = _digest(*trainer._learner.network.parameters())
+    facts = {"drawn": drawn, "weights": weights}
+    (folder.parent / f"process {rank}.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _main()

