@@ -174,7 +174,7 @@ def test_a_run_that_cannot_be_exported(tmp_path, recipe):
         export_run(tmp_path / "nowhere", target, scores={})
     folder = tmp_path / "run"
     Trainer(recipe(), folder, device="cpu")
-    with pytest.raises(DataError, match=r"best\.pt: cannot be read"):
+    with pytest.raises(DataError, match=r"has not been validated yet"):
         export_run(folder, target, scores={})
     (folder / "best.pt").write_bytes(b"PK\x03\x04 not weights")
     with pytest.raises(DataError, match=r"best\.pt: does not fit"):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -228,14 +229,14 @@ def test_steps_or_time_whichever_comes_first(tmp_path, recipe, clock, limits, la
 def test_a_quicker_validation_does_not_turn_the_run_back(tmp_path, monkeypatch, recipe, clock):
     from viso.train.validation import Judge
 
-    costs = iter([8.0, 4.0, 0.0, 0.0, 0.0])
+    costs = iter([8.0, 0.0, 0.0, 0.0, 0.0])
 
     def score(*_):
         clock.now += next(costs)
         return 1.0
 
     monkeypatch.setattr(Judge, "score", score)
-    settings = recipe(time_s=40.0, validations=4, log_every=100)
+    settings = recipe(time_s=200.0, validations=4, log_every=1000)
     told, _ = run(settings, tmp_path)
     assert sum(row.usdr_db is not None for row in told) == 4
 
@@ -252,3 +253,11 @@ def test_an_interruption_from_the_keyboard_is_passed_on(tmp_path, recipe, clock)
     assert not list(tmp_path.glob("*.part"))
     told, _ = run(settings, tmp_path)
     assert [row.step for row in told] == [8, 10, 12, 14]
+
+
+def test_a_run_by_the_clock_does_not_spend_it_on_validations(tmp_path, recipe, clock):
+    told, _ = run(recipe(time_s=60.0, validations=50, log_every=1000), tmp_path)
+    scored = [row.step for row in told if row.usdr_db is not None]
+    # A validation and three times as long of training between the beginnings of two.
+    assert all(after - before >= 3 * VALIDATION_S for before, after in pairwise(scored[:-1]))
+    assert 4 <= len(scored) <= 6

@@ -25,6 +25,7 @@ __all__ = ["Outlook", "Supervisor"]
 _PROBES = 3
 _CLOCK_STEPS = 10  # between two comparisons of the clocks of several processes
 _LISTEN_S = 10.0
+_PAUSE = 4  # times what a validation took, before the next one of a run by the clock
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Supervisor(Callback):
         self._losses: list[float] = []
         self._fresh: list[torch.Tensor] = []
         self._validation_s = 0.0
-        self._saved_s = 0.0
+        self._saved_s = self._judged_s = 0.0
 
     # -- what a resume needs -----------------------------------------------------------
 
@@ -100,6 +101,7 @@ class Supervisor(Callback):
             "step": self.step,
             "losses": list(self._losses),
             "validation_s": self._validation_s,
+            "judged_s": self._judged_s,
             "done": self._learner.done,
         }
 
@@ -108,6 +110,7 @@ class Supervisor(Callback):
         self.seconds, self.best_db = state_dict["seconds"], state_dict["best_db"]
         self.step, self._losses = state_dict["step"], list(state_dict["losses"])
         self._validation_s = state_dict["validation_s"]
+        self._judged_s = state_dict["judged_s"]
         self._learner.done = state_dict["done"]
 
     # -- Lightning's hooks ---------------------------------------------------------------
@@ -145,8 +148,7 @@ class Supervisor(Callback):
         self._fresh.append(outputs["loss"].detach())
         self.step = trainer.global_step
         before, ends = self._learner.done, self._look_at_the_clock(trainer)
-        parts = self._schedule.validations
-        due = ends or math.floor(self._learner.done * parts) > math.floor(before * parts)
+        due = ends or self._is_time_to_validate(before)
         progress = None
         if due or self.step % self._schedule.log_every == 0:
             self._settle(trainer)
@@ -158,6 +160,13 @@ class Supervisor(Callback):
         if progress is not None and trainer.is_global_zero:
             self._on_progress(progress)
         trainer.should_stop = trainer.should_stop or ends
+
+    def _is_time_to_validate(self, before: float) -> bool:
+        parts = self._schedule.validations
+        due = math.floor(self._learner.done * parts) > math.floor(before * parts)
+        if self._schedule.steps is not None:
+            return due  # decided by steps alone, or a resumed run would differ
+        return due and self.seconds - self._judged_s >= _PAUSE * self._validation_s
 
     # -- the clock -----------------------------------------------------------------------
 
@@ -237,6 +246,7 @@ class Supervisor(Callback):
     def _validate_and_keep(self, trainer: LightningTrainer) -> float | None:
         """Score the averaged weights in the first process, and keep them if they are the best."""
         score_db = None
+        self._judged_s = self.seconds
         if trainer.is_global_zero:
             score_db, self._validation_s = self._validated(trainer)
             self._note(trainer, score_db)
