@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -169,6 +170,8 @@ def test_a_process_that_was_killed_goes_on_bit_for_bit(tmp_path, recipe, whole):
 def test_steps_taken_again_are_shown_once(tmp_path, recipe, whole):
     folder, settings = tmp_path / "run", recipe(**RHYTHM, network="viso_cnn")
     run(settings, folder, cut=10)
+    # Event files are read in the order of their names, which tell seconds apart.
+    time.sleep(1.1)
     run(settings, folder)
     boards = [
         EventAccumulator(str(path / "tensorboard")).Reload()
