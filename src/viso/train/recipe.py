@@ -180,6 +180,7 @@ class Recipe(Settings):
     description: str = ""
     licence: str = "unknown"
     trained_on: tuple[str, ...] = Field((), description="names of the data sets, for the card")
+    teacher: str | None = Field(None, description="model whose estimates it learnt from, if any")
     seed: int = 1
     corpus: str
     start_from: str | None = Field(None, description="best.pt of another run, for its weights")
@@ -210,6 +211,7 @@ class Recipe(Settings):
             chunk_frames=self.network.chunk_frames,
             context_frames=self.network.context_frames,
             trained_on=self.trained_on or tuple(sorted(groups)),
+            teacher=self.teacher,
             licence=self.licence,
             parameters=parameters,
         )
