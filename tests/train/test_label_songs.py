@@ -103,3 +103,18 @@ def test_an_empty_folder_is_a_wrong_usage(tmp_path):
     with pytest.raises(SystemExit) as stop:
         label_songs.main([str(tmp_path), str(tmp_path / "out")])
     assert stop.value.code == 2
+
+
+def test_stems_beside_a_mixture_and_test_songs_are_not_labelled(tmp_path, installed):
+    for name in ("a/mixture", "a/vocals", "test/b/mixture"):
+        song_at(tmp_path / f"songs/{name}.wav", 2, 50_000, 500)
+    assert label_songs.main([str(tmp_path / "songs"), str(tmp_path / "out")]) == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a"]
+
+
+def test_two_songs_of_one_name_are_refused(tmp_path, installed, capsys):
+    for album in ("x", "y"):
+        song_at(tmp_path / f"songs/{album}/01.wav", 2, 5000, 500)
+    with pytest.raises(SystemExit):
+        label_songs.main([str(tmp_path / "songs"), str(tmp_path / "out")])
+    assert "of the same name" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from viso.train.objective import BinaryMaskObjective, ResidualObjective, build_o
 N_SAMPLES = 39 * 64
 
 
-def batch_of(seed, bandwidth_hz=(4000.0, 1500.0)):
+def batch_of(seed, bandwidth_hz=(4000.0, 1400.0)):
     rng = np.random.default_rng(seed)
     # Every moment is different: a target beside its frames would show.
     swell = np.linspace(0.02, 1.0, N_SAMPLES) * rng.uniform(0.2, 1.0, (2, 2, N_SAMPLES))
@@ -42,7 +42,8 @@ def test_the_cross_entropy_is_the_one_computed_from_the_separators_own_frames(
     settings, network, batch = recipe(loss_power=power), drawn_network(), batch_of(1)
     spread = network.map.spread.numpy().astype(np.float64)
     gather = spread / spread.sum(axis=1, keepdims=True)
-    band_hz = spread.argmax(axis=1) * 8000 / 256
+    # The last bin that a band takes anything from.
+    band_hz = np.array([np.nonzero(row)[0][-1] for row in spread]) * 8000 / 256
     smoothing, middle = network.settings.smoothing, slice(10, 30)
     songs = []
     for n in range(2):
@@ -75,9 +76,8 @@ def test_the_residual_is_the_one_computed_bin_by_bin(recipe, drawn_viso, spectra
             powers = network.powers(torch.from_numpy(parts)[None].transpose(2, 3))
             logits = network.logits(network.features(powers))
             mask = network.bands.spread(torch.sigmoid(logits))[0].transpose(1, 2).numpy()
-        # Bands whose lowest bin lies below the bandwidth count whole: 250 Hz each from bin 16 on,
-        # 312.5 Hz each from bin 48 on.
-        first_out = {4000.0: n_bins, 1500.0: 48}[float(batch.bandwidth_hz[n])]
+        # Bands that end below the bandwidth count: from bin 16 on they have four bins, 125 Hz.
+        first_out = {4000.0: n_bins, 1400.0: 44}[float(batch.bandwidth_hz[n])]
         wrong = np.abs(mask * mixture - vocals)[:, :first_out] ** 2
         whole = np.abs(mixture)[:, :first_out] ** 2
         songs.append(10 * np.log10(wrong.sum() / whole.sum() + 1e-3))

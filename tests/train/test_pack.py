@@ -52,7 +52,7 @@ def test_song_of_two_stems(tmp_path):
     assert [t.role for t in corpus.tracks] == ["vocals", "instrumental"]
     for track, sound in zip(corpus.tracks, (vocals, music), strict=True):
         assert (track.song, track.group, track.split) == ("g/Anna - One", "g", "valid")
-        assert (track.singer, track.licence, track.release_level) == ("Anna", "CC0", False)
+        assert (track.singer, track.licence, track.release_level) == ("Anna", "CC0", True)
         np.testing.assert_array_equal(corpus.read(track), sound)
 
 

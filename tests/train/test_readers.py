@@ -110,7 +110,7 @@ def write_shared(root):
 LAYOUTS = {
     "musdb18": (write_musdb18, True),
     "musdb18-hq": (write_musdb18_hq, True),
-    "two stems": (write_two_stems, False),
+    "two stems": (write_two_stems, True),
     "one folder": (write_one_folder, True),
     "pair folders": (write_pair_folders, True),
     "pairs side by side": (write_pairs_side_by_side, True),
@@ -359,3 +359,33 @@ def test_sources_of_different_lengths_and_missing_tracks(tmp_path):
     encode_tracks(tmp_path / "set" / "A.stem.mp4", [sound(n) for n in range(3)])
     with pytest.raises(AudioError, match=r"A\.stem\.mp4: no audio track 4"):
         load(items_in(tmp_path / "set")[0], rate_hz=RATE_HZ)
+
+
+def named(name, singer, *, split="train", roles=("vocals", "instrumental")):
+    source = (Source(Path("x.wav")),)
+    return [Item(source, name, role, "songs", split, singer) for role in roles]
+
+
+def many(n_songs, n_singers):
+    return [i for n in range(n_songs) for i in named(f"s{n}", f"singer {n % n_singers}")]
+
+
+def test_a_tenth_of_the_songs_is_held_out_by_whole_singers():
+    items, held = readers.hold_out(many(40, 20))
+    assert 4 <= len(held) <= 5
+    assert {i.song for i in items if i.split == "valid"} == set(held)
+    singers = [{i.singer for i in items if i.split == split} for split in ("train", "valid")]
+    assert not singers[0] & singers[1]
+    assert len(items) == 80
+    again, _ = readers.hold_out(many(40, 20)[::-1])
+    assert {i.song for i in again if i.split == "valid"} == set(held)
+
+
+def test_what_has_a_split_is_too_little_or_of_one_singer_stays_as_it_is():
+    for items in (
+        many(20, 10) + named("v", "other", split="valid"),
+        many(3, 3),
+        many(20, 1),
+        [i for n in range(20) for i in named(f"s{n}", None, roles=("vocals",))],
+    ):
+        assert readers.hold_out(items) == (items, [])

@@ -98,3 +98,14 @@ def test_a_resumed_run_goes_on_bit_for_bit(runs):
         for name in ("broken", "whole")
     )
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_a_run_by_the_clock_with_validations_too_close_together_ends(tmp_path, recipe):
+    path = tmp_path / "r.toml"
+    settings = recipe(time_s=6.0, steps=None, validations=1000, log_every=1000)
+    path.write_text(settings.to_toml(), encoding="utf-8")
+    folder = tmp_path / "run"
+    told = start(VISO, "train", path, "--folder", folder, "--device", "cpu", "--devices", 2)
+    assert told.returncode == 0, told.stderr
+    assert "steps done" in told.stdout
+    assert steps_of(folder)[-1][2], "the last row has a score"

@@ -24,17 +24,19 @@ _MOST_NOTES = 10
 
 
 def _songs(
-    path: Path, music_root: Path | None, longest_s: float | None
+    path: Path, music_root: Path | None, longest_s: float | None, *, is_solo: bool
 ) -> tuple[int, Iterator[Song]]:
     """Return the number of songs in a corpus or a folder, and the songs."""
     from viso.train.corpus import Corpus
     from viso.train.lint import songs_of_corpus, songs_of_items
-    from viso.train.readers import items_in
+    from viso.train.readers import items_in, voices_in
 
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; name a corpus or a folder of recordings")
     if (path / "index.json").is_file():
         return songs_of_corpus(Corpus(path))
+    if is_solo:
+        return songs_of_items(voices_in(path))
     return songs_of_items(items_in(path, music_root=music_root, longest_s=longest_s))
 
 
@@ -117,6 +119,9 @@ def register(data_app: typer.Typer) -> None:
         longest: Annotated[
             float | None, typer.Option(min=1, help="Check this many seconds of a listed track.")
         ] = None,
+        solo: Annotated[
+            bool, typer.Option("--solo", help="Sound files that stand alone: voices or music.")
+        ] = False,
         as_json: Annotated[
             bool, typer.Option("--json", help="One JSON object a finding, as they are found.")
         ] = False,
@@ -126,7 +131,7 @@ def register(data_app: typer.Typer) -> None:
         Ends with exit code 1 if there is a fault. A corpus has lost its mixtures and the files'
         own rates, so check the folder before packing it.
         """
-        n_songs, songs = _songs(path, music_root, longest)
+        n_songs, songs = _songs(path, music_root, longest, is_solo=solo)
         try:
             findings = _check_all(songs, n_songs, rate_hz=rate, as_json=as_json)
         except KeyboardInterrupt as error:

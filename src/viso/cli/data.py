@@ -52,6 +52,13 @@ def pack(
     longest: Annotated[
         float | None, typer.Option(min=1, help="Keep this many seconds of a listed track.")
     ] = None,
+    held_out: Annotated[
+        bool,
+        typer.Option(
+            "--hold-out/--no-hold-out",
+            help="Keep a tenth of the songs for validation where no split is known.",
+        ),
+    ] = True,
     licence: Annotated[
         str | None, typer.Option(help="Of the recordings, where it is not known.")
     ] = None,
@@ -77,6 +84,11 @@ def pack(
     if music_table is not None:
         root = music_root or Path()
         items += readers.music_listed(music_table, root=root, longest_s=longest)
+    if held_out:
+        items, kept = readers.hold_out(items)
+        if kept:
+            names = ", ".join(kept)
+            out().print(shown(f"held out for validation: {names} (--valid chooses others)"))
     for group in (folders, songs, valid, voices, music):
         for folder in group or []:
             for line in readers.left_out(folder, music_root=music_root):

@@ -81,17 +81,15 @@ def _announce(trainer: Trainer) -> None:
     """Say what there is to learn from and to be judged by."""
     recipe = trainer.recipe
     hours = trainer.corpus.hours()
-    weights = {"vocals": recipe.mixing.vocals, "instrumental": recipe.mixing.instrumentals}
     table = Table(title=f"{recipe.name} learns from", title_justify="left")
     table.add_column("what")
     table.add_column("group")
     for name in ("hours", "drawn, %"):
         table.add_column(name, justify="right")
-    shares = trainer.shares()
-    for role, groups in weights.items():
-        for group in sorted(groups or shares[role]):
+    for role, groups in trainer.shares().items():
+        for group, share in sorted(groups.items()):
             amount = hours.get(f"{role}/{group}/train", 0.0)
-            table.add_row(role, group, f"{amount:.2f}", f"{100 * shares[role][group]:.0f}")
+            table.add_row(role, group, f"{amount:.2f}", f"{100 * share:.0f}")
         table.add_section()
     out().print(table)
     held_out = sum(h for key, h in hours.items() if key.startswith("vocals/") and "/valid" in key)
@@ -180,14 +178,17 @@ def register(app: typer.Typer) -> None:
             references = trainer.references()
         beside = ", ".join(f"{name} {value:.2f}" for name, value in references.items())
 
+        told: list[str] = []
+
         def started(outlook: Outlook) -> None:
             out().print(_outlook(outlook, settings))
 
         def went_on(row: Progress) -> None:
             scored = row.usdr_db is not None
             out().print(_line(row) + (f" ({beside})" if scored and beside else ""))
-            trouble = trainer.complaint(references) if scored else None
-            if trouble:
+            trouble = trainer.complaint(references)
+            if trouble and trouble not in told:
+                told.append(trouble)
                 out().print(trouble)
 
         with _one_voice(trainer):

@@ -214,7 +214,7 @@ class Separator:
                 n_samples = 0
                 blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
                 parts = self._parts(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
-                # Encoding takes a third of the time and one core: the network has the other.
+                # While one core encodes, the network has the others.
                 with ahead(parts) as computed:
                     for mixture, vocals, _ in computed:
                         files.write(mixture, vocals)

@@ -81,6 +81,8 @@ class _Worker(threading.Thread, Generic[T]):
                 # In short turns, so that Ctrl-C is heard on every system.
                 word = self._waiting.get(timeout=_LOOK_S)
             except Empty:
+                if self.stop.is_set():
+                    return
                 continue
             if isinstance(word, StopIteration):
                 return

@@ -14,7 +14,9 @@ from torch import Tensor
 from viso.errors import DataError
 from viso.train.corpus import LEVEL_BLOCK, Corpus, Track
 
-__all__ = ["Chunks", "Facts", "as_tensor", "gathered", "group_weights"]
+__all__ = ["Chunks", "Facts", "gathered", "group_weights", "on_device"]
+
+_MOST_OF_A_CARD = 0.8  # the rest is for the network and its batches
 
 
 def group_weights(tracks: list[Track], wanted: Mapping[str, float]) -> dict[str, float]:
@@ -52,7 +54,8 @@ class Chunks:
     """The chunks of some tracks that may be drawn, each with its probability.
 
     A chunk is a row: where it starts in the flat audio, how far the start may still move,
-    and what is known of its track. All columns are tensors on the training device.
+    and what is known of its track. All columns are tensors on the training device. `groups`
+    names those that have a chunk.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Chunks:
             return torch.from_numpy(np.asarray(values)).to(device)
 
         self.tracks = tracks
+        self.groups = {groups[number] for number in set(group)}
         self.owner = column(owner)
         self.start = column(start)
         self.spare = column(np.minimum(length - n_samples - start, LEVEL_BLOCK - 1) + 1)
@@ -161,9 +165,24 @@ def gathered(flat: Tensor, first: Tensor, n_channels: Tensor, n_samples: int) ->
     return flat[torch.stack([left, left + (n_channels[:, None] - 1)], dim=1)]
 
 
-def as_tensor(audio: npt.NDArray[np.int16]) -> Tensor:
-    """Share an array's memory with a tensor that nobody writes to."""
+def on_device(audio: npt.NDArray[np.int16], device: torch.device) -> Tensor:
+    """Return a corpus's audio for a device: on the CPU the map itself, on a card a copy.
+
+    Raises
+    ------
+    DataError
+        If the card has not enough memory left for it.
+    """
     with warnings.catch_warnings():
         # The pages of the map are read-only, of which torch warns; nothing here writes.
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(audio)
+        flat = torch.from_numpy(audio)
+    if device.type != "cuda":
+        return flat
+    free, _ = torch.cuda.mem_get_info(device)
+    if audio.nbytes > free * _MOST_OF_A_CARD:
+        raise DataError(
+            f"the corpus has {audio.nbytes / 1e9:.1f} GB, too much for a card with "
+            f"{free / 1e9:.1f} GB free; pack less (--longest), or train with --device cpu"
+        )
+    return flat.to(device)

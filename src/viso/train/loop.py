@@ -110,11 +110,13 @@ class Trainer:
 
     def complaint(self, references: Mapping[str, float]) -> str | None:
         """Return what is wrong with the run so far, or None (see `verdict.complaint`)."""
-        return complaint(
-            self.folder.history(),
-            mixture_db=references.get("mixture"),
-            warmup_steps=self.recipe.schedule.warmup_steps,
-        )
+        history, schedule = self.folder.history(), self.recipe.schedule
+        warmup_steps = schedule.warmup_steps
+        if schedule.steps is None and schedule.time_s:
+            # By the clock the ramp is over after a tenth of it (see `Learner.rate_factor`).
+            early = [row.step for row in history if row.hours * 3600 < schedule.time_s / 10]
+            warmup_steps = min(warmup_steps, max(early, default=0))
+        return complaint(history, mixture_db=references.get("mixture"), warmup_steps=warmup_steps)
 
     def run(
         self,

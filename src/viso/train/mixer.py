@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from viso.errors import DataError
 from viso.train import augment
-from viso.train.chunks import Chunks, Facts, as_tensor, gathered, group_weights
+from viso.train.chunks import Chunks, Facts, gathered, group_weights, on_device
 from viso.train.corpus import Corpus, Track
 from viso.train.recipe import Mixing
 
@@ -81,7 +82,7 @@ class Mixer:
     ) -> None:
         self.mixing, self.n_samples, self.rate_hz = mixing, n_samples, corpus.rate_hz
         audio = np.asarray(corpus.audio).view(np.int16)
-        self._flat = as_tensor(audio) if device.type == "cpu" else as_tensor(audio).to(device)
+        self._flat = on_device(audio, device)
         train = [t for t in corpus.tracks if t.split == "train"]
         voices = [t for t in train if t.role == "vocals"]
         music = [t for t in train if t.role == "instrumental"]
@@ -91,7 +92,8 @@ class Mixer:
             "instrumental": group_weights(music, mixing.instrumentals),
         }
         # Played fastest, a chunk takes in this much of its track.
-        self._needed = int(n_samples * max(1.0, mixing.speed[1])) + _MARGIN
+        fastest = max(1.0, mixing.speed[1]) if mixing.speed_share else 1.0
+        self._needed = int(n_samples * fastest) + _MARGIN
 
         def chunks(tracks: list[Track], weights: dict[str, float], floor_db: float) -> Chunks:
             return Chunks(
@@ -105,6 +107,8 @@ class Mixer:
         paired = [_common(t, partner[t.song]) for t in wanted if t.song in partner]
         self._voices = chunks(voices, self.shares["vocals"], mixing.floor_db)
         self._music = chunks(music, self.shares["instrumental"], _MUSIC_FLOOR_DB)
+        self._keep_to("vocals", self._voices, mixing.vocals)
+        self._keep_to("instrumental", self._music, mixing.instrumentals)
         self._voice_facts = facts(self._voices.tracks)
         self._music_facts = facts(self._music.tracks)
         self._songs = None
@@ -112,6 +116,18 @@ class Mixer:
             self._songs = chunks(paired, self.shares["vocals"], mixing.floor_db)
             self._song_facts = facts(self._songs.tracks)
             self._partner_facts = facts([partner[t.song] for t in self._songs.tracks])
+
+    def _keep_to(self, role: str, chunks: Chunks, wanted: dict[str, float]) -> None:
+        """Let the shares name only groups that have something to draw."""
+        empty = sorted(set(self.shares[role]) - chunks.groups)
+        if empty and wanted:
+            seconds = self._needed / self.rate_hz
+            raise DataError(
+                f"mixing: no {role} of the groups {', '.join(empty)} is {seconds:.1f} s long and "
+                "loud enough; take them out of the recipe, or lower floor_db or chunk_frames"
+            )
+        left = {g: share for g, share in self.shares[role].items() if g not in empty}
+        self.shares[role] = {g: share / sum(left.values()) for g, share in left.items()}
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """Return `n` mixtures as their sources.

@@ -77,8 +77,10 @@ class BinaryMaskObjective(nn.Module):
             # A band of several bins aims at the mean of their binary masks, the loud ones first.
             target = network.map.bands(mask * power) / (bands + 1e-9)
             features = network.features(bands)
-            band_hz = network.map.spread.argmax(dim=1) * (spectral.rate_hz / spectral.n_fft)
-            allowed = (band_hz[None] < batch.bandwidth_hz[:, None]).float()[:, None, None]
+            bins = torch.arange(network.map.spread.shape[1], device=bands.device)
+            last_bin = ((network.map.spread > 0) * bins).amax(dim=1)
+            end_hz = last_bin * (spectral.rate_hz / spectral.n_fft)
+            allowed = (end_hz[None] < batch.bandwidth_hz[:, None]).float()[:, None, None]
         logits = network.logits(features).float()
         middle = slice(settings.context_frames, settings.chunk_frames - settings.context_frames)
         return mask_cross_entropy(
@@ -113,9 +115,9 @@ class ResidualObjective(nn.Module):
             features = network.features(powers)
             vocal_power = bands.sums(_product(vocals, vocals))
             shared = bands.sums(_product(vocals, mixture))
-            low_bin = torch.cumsum(bands.width, 0) - bands.width
-            band_hz = low_bin * (spectral.rate_hz / spectral.n_fft)
-            allowed = (band_hz[None] < batch.bandwidth_hz[:, None]).float()[:, None, None]
+            # Bands that end above the narrower source would teach that it has nothing there.
+            end_hz = torch.cumsum(bands.width, 0) * (spectral.rate_hz / spectral.n_fft)
+            allowed = (end_hz[None] <= batch.bandwidth_hz[:, None]).float()[:, None, None]
         mask = torch.sigmoid(network.logits(features).float())
         residual = band_residual(mask, powers[:, :2], vocal_power, shared)
         return residual_db(residual, powers[:, :2], allowed)

@@ -73,7 +73,7 @@ class RunFolder:
         if path.exists():
             if Recipe.from_toml(path) != recipe:
                 raise ConfigError(f"{self.path}: holds a run of another recipe; name a new folder")
-            if json.loads(origin.read_text(encoding="utf-8"))["corpus_hash"] != corpus.hash:
+            if self._known_hash(origin) != corpus.hash:
                 raise ConfigError(
                     f"{self.path}: began with other recordings than {corpus.folder} now holds; "
                     "name a new folder"
@@ -92,6 +92,15 @@ class RunFolder:
         unfinished = path.with_suffix(".part")
         unfinished.write_text(recipe.to_toml(), encoding="utf-8")
         unfinished.replace(path)
+
+    @staticmethod
+    def _known_hash(origin: Path) -> str:
+        try:
+            return str(json.loads(origin.read_text(encoding="utf-8"))["corpus_hash"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{origin}: does not say what the run began with ({error!r:.60}); name a new folder"
+            ) from error
 
     def append(self, progress: Progress) -> None:
         """Add a row to the log."""
@@ -157,10 +166,14 @@ _COLUMNS = ["step", "loss", "audio_hours", "hours", "drawing", "waiting", "valid
 
 def _git_revision() -> str | None:
     """Commit of the checkout that this code lies in, ``+`` if it has changes."""
+    here = Path(__file__).resolve()
+    # Installed into an environment inside somebody's repository, it is not that one's code.
+    if not (here.parents[3] / ".git").exists():
+        return None
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],  # noqa: S607
-            cwd=Path(__file__).parent,
+            cwd=here.parent,
             capture_output=True,
             text=True,
             check=True,

@@ -128,6 +128,7 @@ class Supervisor(Callback):
         self._began = time.monotonic() - self.seconds
         self._saved_s = self.seconds
         self._batches.stopwatch.shares()
+        self._batches.stopwatch.forget()
 
     def on_train_batch_start(
         self, trainer: LightningTrainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -148,7 +149,7 @@ class Supervisor(Callback):
         self._fresh.append(outputs["loss"].detach())
         self.step = trainer.global_step
         before, ends = self._learner.done, self._look_at_the_clock(trainer)
-        due = ends or self._is_time_to_validate(before)
+        due = ends or self._is_time_to_validate(trainer, before)
         progress = None
         if due or self.step % self._schedule.log_every == 0:
             self._settle(trainer)
@@ -161,12 +162,14 @@ class Supervisor(Callback):
             self._on_progress(progress)
         trainer.should_stop = trainer.should_stop or ends
 
-    def _is_time_to_validate(self, before: float) -> bool:
+    def _is_time_to_validate(self, trainer: LightningTrainer, before: float) -> bool:
         parts = self._schedule.validations
         due = math.floor(self._learner.done * parts) > math.floor(before * parts)
-        if self._schedule.steps is not None:
-            return due  # decided by steps alone, or a resumed run would differ
-        return due and self.seconds - self._judged_s >= _PAUSE * self._validation_s
+        if not due or self._schedule.steps is not None:
+            return due  # by steps alone, or a resumed run would differ
+        # Only the first process knows what a validation costs, and all must come along.
+        is_over = self.seconds - self._judged_s >= _PAUSE * self._validation_s
+        return bool(trainer.strategy.broadcast(is_over))
 
     # -- the clock -----------------------------------------------------------------------
 
@@ -179,7 +182,7 @@ class Supervisor(Callback):
         alone = trainer.world_size == 1
         if schedule.time_s and (alone or self.step % _CLOCK_STEPS == 0):
             # The last validation belongs to the time there is.
-            budget = max(1e-9, schedule.time_s - self._validation_s)
+            budget = max(schedule.time_s / 2, schedule.time_s - self._validation_s)
             # One clock for all, or their learning rates would drift apart.
             by_time = float(trainer.strategy.broadcast(self.seconds / budget))
         # Never backwards, though the next validation may turn out to be quicker than the last.
@@ -188,7 +191,11 @@ class Supervisor(Callback):
 
     def _outlook(self, step_s: float) -> Outlook:
         schedule, validation_s = self._schedule, self._validation_s
-        judging_s = math.ceil(schedule.validations * (1 - self._learner.done)) * validation_s
+        n_validations = math.ceil(schedule.validations * (1 - self._learner.done))
+        if schedule.time_s and schedule.steps is None and validation_s:
+            pauses = (schedule.time_s - self.seconds) / ((1 + _PAUSE) * validation_s)
+            n_validations = min(n_validations, 1 + max(0, int(pauses)))
+        judging_s = n_validations * validation_s
         left: float = schedule.steps - self.step if schedule.steps else math.inf
         if schedule.time_s:
             left = min(left, (schedule.time_s - self.seconds - judging_s) / step_s)

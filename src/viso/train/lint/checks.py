@@ -68,6 +68,8 @@ def check_song(song: Song, *, rate_hz: int | None = None) -> list[Finding]:
     names = [(part, _name(part, stem)) for part, stem in parts]
     if song.mixture is not None:
         names.append((song.mixture, "mixture"))
+    # A mixture of which the instrumental is the difference is part of a stem, too.
+    names = list({part.name: (part, name) for part, name in names}.values())
     findings += _rates(song, names, rate_hz)
     for part, name in names:
         findings += _part(song, part, name)

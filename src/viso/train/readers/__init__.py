@@ -12,6 +12,7 @@ from pathlib import Path
 from viso.errors import DataError
 from viso.train.readers import listed, musdb18, pairs, shared, stems
 from viso.train.readers._folders import TEST, folders_in, sounds_below, sounds_in
+from viso.train.readers._songs import hold_out
 from viso.train.readers.item import Item, Source, load
 from viso.train.readers.listed import music_listed
 from viso.train.readers.solo import music_in, voices_in
@@ -20,6 +21,7 @@ from viso.train.readers.stems import songs_in
 __all__ = [
     "Item",
     "Source",
+    "hold_out",
     "items_in",
     "left_out",
     "load",

@@ -28,12 +28,17 @@ SPLITS = frozenset({"train", "valid", TEST})
 
 def sounds_in(folder: Path) -> list[Path]:
     """Return the sound files directly in a folder, in the order of their names."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in folder.iterdir() if _is_sound(p))
 
 
 def sounds_below(folder: Path) -> list[Path]:
     """Return the sound files at any depth below a folder, in the order of their paths."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in folder.rglob("*") if _is_sound(p))
+
+
+def _is_sound(path: Path) -> bool:
+    # Archives made on a Mac have a hidden twin of every file.
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def folders_in(folder: Path) -> list[Path]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+
 from viso.train.readers._folders import singer_of
 from viso.train.readers.item import Item, Role, Source, Split
 
-__all__ = ["VALIDATION", "song_items", "split_of"]
+__all__ = ["VALIDATION", "hold_out", "song_items", "split_of"]
 
 VALIDATION = frozenset({
     "ANiMAL - Rockshow",
@@ -70,3 +74,44 @@ def song_items(
         )
         for role, sources in roles
     ]
+
+
+def hold_out(items: Sequence[Item], *, share: float = 0.1) -> tuple[list[Item], list[str]]:
+    """Keep some songs from training, where nobody said which.
+
+    Whole singers are held out, so that no voice is on both sides, in an order that depends on
+    their names alone: more songs later change little.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    share : float
+        Of the songs that have vocals and an instrumental; a little more where a singer has
+        several.
+
+    Returns
+    -------
+    items : list of Item
+        The same, those of the songs held out with the split "valid".
+    songs : list of str
+        Which they are; none where there are fewer than four songs, or one already is "valid".
+    """
+    roles: dict[str, set[Role]] = {}
+    singer: dict[str, str] = {}
+    for item in items:
+        roles.setdefault(item.song, set()).add(item.role)
+        singer[item.song] = item.singer or item.song
+    songs = [song for song, found in roles.items() if len(found) == 2]
+    if len(songs) < 4 or any(item.split == "valid" for item in items):
+        return list(items), []
+    held: list[str] = []
+    singers = sorted({singer[song] for song in songs}, key=lambda s: sha256(s.encode()).digest())
+    for name in singers:
+        theirs = [song for song in songs if singer[song] == name]
+        # Nothing but one singer: then there is no way to keep voices apart.
+        if len(held) + len(theirs) < len(songs):
+            held += theirs
+        if len(held) >= share * len(songs):
+            break
+    kept = set(held)
+    return [replace(i, split="valid") if i.song in kept else i for i in items], sorted(held)

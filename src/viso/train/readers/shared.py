@@ -21,7 +21,8 @@ __all__ = ["MIXES", "TABLE", "is_one", "items_in"]
 MIXES = "mixes"
 TABLE = "instrumentals.tsv"
 
-_SONGS = ("songs", "karaoke16k")
+_KARAOKE = "karaoke16k"
+_SONGS = ("songs", _KARAOKE)
 _NON_COMMERCIAL = "CC BY-NC-SA 4.0"
 # What the origins say, by group; of the other sets of singing it is the terms of their pages.
 _LICENCES = {
@@ -67,7 +68,7 @@ def items_in(
     for name in _SONGS:
         if (folder / name).is_dir():
             items += stems.songs_in(folder / name, licence=_LICENCES[name])
-    items = [_with_own_licence(item) for item in items]
+    items = [_as_known(item) for item in items]
     for voices in folders_in(folder / "singing"):
         group = voices.name
         licence = _LICENCES.get(group, _PAGE)
@@ -77,6 +78,9 @@ def items_in(
     return items
 
 
-def _with_own_licence(item: Item) -> Item:
+def _as_known(item: Item) -> Item:
+    """Say what the files do not: whose licence it is, and that pairs are not at release level."""
     is_remixed = item.song.startswith(f"songs/{_REMIXED}")
-    return replace(item, licence="CC0") if is_remixed else item
+    if is_remixed:
+        item = replace(item, licence="CC0")
+    return replace(item, release_level=not is_remixed and item.group != _KARAOKE)

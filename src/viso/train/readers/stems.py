@@ -59,8 +59,7 @@ def songs_in(
 
     A song folder holds `vocals.*` and `instrumental.*` (or `accompaniment.*`), or any stems with
     `vocals.*` among them, of which the rest are summed, or `vocals.*` and `mixture.*` alone, of
-    which the difference is taken. Songs of the last two kinds are taken to have the levels of
-    the finished record.
+    which the difference is taken. All are taken to have the levels of the finished record.
 
     Parameters
     ----------
@@ -110,7 +109,7 @@ def _of_one(song: Path, group: str, split: Split | None, licence: str) -> list[I
         group=group,
         split=split,
         licence=licence,
-        release_level=whole is None,
+        release_level=True,
     )
 
 
