@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,15 +86,22 @@ def pack(
         root = music_root or Path()
         items += readers.music_listed(music_table, root=root, longest_s=longest)
     if held_out:
-        items, kept = readers.hold_out(items)
-        if kept:
-            names = ", ".join(kept)
-            out().print(shown(f"held out for validation: {names} (--valid chooses others)"))
-    for group in (folders, songs, valid, voices, music):
-        for folder in group or []:
-            for line in readers.left_out(folder, music_root=music_root):
-                out().print(shown(line))
+        items = _hold_out(items)
+    for folder in chain.from_iterable(g or [] for g in (folders, songs, valid, voices, music)):
+        for line in readers.left_out(folder, music_root=music_root):
+            out().print(shown(line))
     _summarise(_pack_all(items, output), output)
+
+
+def _hold_out(items: list[Item]) -> list[Item]:
+    """Keep some songs for validation where no split is known, and say which."""
+    from viso.train import readers
+
+    items, songs = readers.hold_out(items)
+    if songs:
+        names = ", ".join(songs)
+        out().print(shown(f"held out for validation: {names} (--valid chooses others)"))
+    return items
 
 
 def _pack_all(items: list[Item], output: Path) -> list[Track]:
