@@ -91,3 +91,11 @@ def test_late_in_a_run_a_rest_is_no_trouble():
     scores = [*rising(20), *[3.0] * 6]
     assert judged(rows(falling(26), scores)) is None
     assert "no better since" in judged(rows(falling(31), [*scores, *[3.0] * 5]))
+
+
+def test_a_fine_tuned_run_is_judged_by_its_scores():
+    wobble = -13.4 + 0.4 * np.sin(np.arange(10))
+    scores = [4.4, None, 4.9, 4.9, None, 5.6, 5.8, 5.1, 5.7, 5.6]
+    assert judged(rows(wobble, scores)) is None
+    flat = [4.4, None, 4.3, 4.4, None, 4.45, 4.4, 4.3, 4.4, 4.4]
+    assert "NOT LEARNING: the loss was" in judged(rows(wobble, flat))

@@ -22,7 +22,7 @@ from viso.audio import Resampler, open_audio, reblock
 from viso.config import ModelCard
 from viso.errors import AudioError
 from viso.model import Device, Model, OnnxModel, load
-from viso.separator.ahead import ahead
+from viso.separator.behind import behind
 from viso.separator.files import StemFiles, check_targets
 from viso.separator.results import STEMS, Progress, Report, Stems
 from viso.separator.stream import VocalStream, checked_array
@@ -215,9 +215,9 @@ class Separator:
                 blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
                 parts = self._parts(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
                 # While one core encodes, the network has the others.
-                with ahead(parts) as computed:
-                    for mixture, vocals, _ in computed:
-                        files.write(mixture, vocals)
+                with behind(files.write) as write:
+                    for mixture, vocals, _ in parts:
+                        write(mixture, vocals)
                         n_samples += vocals.shape[1]
                         yield Progress(n_samples / audio.rate_hz, total_s)
                 again = audio.blocks(start_s=start_s, duration_s=duration_s)

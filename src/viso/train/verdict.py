@@ -10,6 +10,7 @@ __all__ = ["complaint"]
 
 _NO_BETTER_DB = 0.5
 _FALL = 0.01
+_RISE_DB = 0.1
 
 
 def complaint(
@@ -30,7 +31,7 @@ def complaint(
     -------
     str or None
         One of, the worst first: after three validations nothing is better than the mixture;
-        over eight rows the loss has not fallen by 1 %; the last five validations, and at
+        over eight rows the loss has not fallen by 1 %, nor has a score risen; the last five validations, and at
         least the last third of all, brought no new best.
     """
     scored = [row for row in history if row.usdr_db is not None and row.step > warmup_steps]
@@ -42,7 +43,9 @@ def complaint(
         )
     losses = [row.loss for row in history if row.step > warmup_steps]
     quarter = len(losses) // 4
-    if len(losses) >= 8:
+    # Fine-tuned, the loss is as low as it will be, and what is learnt shows in the scores.
+    is_rising = len(scores) >= 2 and max(scores[1:]) > scores[0] + _RISE_DB
+    if len(losses) >= 8 and not is_rising:
         early = sum(losses[:quarter]) / quarter
         late = sum(losses[-quarter:]) / quarter
         if late > early - _FALL * abs(early):
