@@ -31,8 +31,8 @@ def complaint(
     -------
     str or None
         One of, the worst first: after three validations nothing is better than the mixture;
-        over eight rows the loss has not fallen by 1 %, nor has a score risen; the last five validations, and at
-        least the last third of all, brought no new best.
+        over eight rows the loss has not fallen by 1 %, nor has a score risen; the last five
+        validations, and at least the last third of all, brought no new best.
     """
     scored = [row for row in history if row.usdr_db is not None and row.step > warmup_steps]
     scores = [row.usdr_db for row in scored if row.usdr_db is not None]
