@@ -183,3 +183,15 @@ def test_a_run_that_cannot_be_exported(tmp_path, recipe):
     with pytest.raises(DataError, match=r"best\.pt: does not fit"):
         export_run(folder, target, scores={})
     assert not target.exists()
+
+
+@pytest.mark.parametrize("kind", ["viso_cnn", "viso"])
+def test_longer_chunks_than_those_of_training(tmp_path, recipe, kind):
+    folder, path = tmp_path / "run", tmp_path / "long.onnx"
+    Trainer(recipe(network=kind, steps=1), folder, device="cpu").run()
+    assert export_run(folder, path, scores={}, chunk_frames=80) < LARGEST_DIFFERENCE
+    card = OnnxModel(path, device="cpu").card
+    assert card.chunk_frames == 80
+    assert card.context_frames == recipe(network=kind).network.context_frames
+    with pytest.raises(ConfigError, match=r"chunks of 41 frames: network.* 41"):
+        export_run(folder, path, scores={}, chunk_frames=41)

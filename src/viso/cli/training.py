@@ -205,6 +205,9 @@ def register(app: typer.Typer) -> None:
         scores: Annotated[
             Path | None, typer.Option(help="JSON object of names and figures for the card.")
         ] = None,
+        chunk_frames: Annotated[
+            int | None, typer.Option(min=1, help="Frames a chunk, where not those of training.")
+        ] = None,
     ) -> None:
         """Turn a run's best weights into a model file with its card inside."""
         with needs_training():
@@ -213,5 +216,5 @@ def register(app: typer.Typer) -> None:
             figures = json.loads(scores.read_text(encoding="utf-8")) if scores else {}
         except (OSError, ValueError) as error:
             raise ConfigError(f"{scores}: no JSON object of figures ({error})") from error
-        difference = export_run(folder, output, scores=figures)
+        difference = export_run(folder, output, scores=figures, chunk_frames=chunk_frames)
         out().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, parity {difference:.1e}")

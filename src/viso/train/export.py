@@ -92,7 +92,9 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
     return difference
 
 
-def export_run(folder: Path, path: Path, *, scores: Mapping[str, float]) -> float:
+def export_run(
+    folder: Path, path: Path, *, scores: Mapping[str, float], chunk_frames: int | None = None
+) -> float:
     """Export the best weights of a training run; see `export`.
 
     Parameters
@@ -102,15 +104,24 @@ def export_run(folder: Path, path: Path, *, scores: Mapping[str, float]) -> floa
     path : Path
     scores : mapping of str to float
         Figures for the card.
+    chunk_frames : int, optional
+        Frames the network sees at once, where it shall not be as many as in training: of long
+        chunks a smaller part is context, which is computed and dropped.
 
     Raises
     ------
+    ConfigError
+        If the network cannot have chunks of that length.
     DataError
         If the folder holds no finished validation, or its weights do not fit its recipe.
     ModelError
         See `export`.
     """
     recipe = Recipe.from_toml(folder / "recipe.toml")
+    if chunk_frames is not None:
+        values = recipe.model_dump()
+        values["network"]["chunk_frames"] = chunk_frames
+        recipe = Recipe.from_mapping(values, origin=f"chunks of {chunk_frames} frames")
     network = build_network(recipe)
     best = folder / "best.pt"
     if not best.exists():
