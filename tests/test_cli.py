@@ -272,7 +272,14 @@ def test_an_interrupted_run_leaves_nothing(
 ) -> None:
     write(tmp_path / "long.wav", song(2, 44_100 * 120), rate_hz=44_100, bit_depth="16")
     words = [*VISO, "separate", "long.wav", "--model", str(mask_model)]
-    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what it starts in the background ignore SIGINT, these tests perhaps.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     out = tmp_path / "separated/long"
     until = time.monotonic() + 60
     while time.monotonic() < until and not (out.exists() and any(out.iterdir())):
