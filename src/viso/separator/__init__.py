@@ -10,6 +10,7 @@ channels, and nothing is lost between them, whatever the model does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from viso.separator.behind import behind
 from viso.separator.files import StemFiles, check_targets
 from viso.separator.results import STEMS, Progress, Report, Stems
 from viso.separator.stream import VocalStream, checked_array
+from viso.separator.uninterrupted import uninterrupted
 
 __all__ = ["STEMS", "Progress", "Report", "Separator", "Stems", "separate"]
 
@@ -200,43 +202,44 @@ class Separator:
             If the song cannot be read or a stem cannot be written.
         """
         path = Path(song)
-        with open_audio(path) as audio:
+        with open_audio(path) as audio, ExitStack() as stack:
             check_targets(path, targets, overwrite=overwrite)
-            files = StemFiles(
-                targets,
-                rate_hz=audio.rate_hz,
-                n_channels=audio.n_channels,
-                bit_depth=bit_depth,
-                bitrate=bitrate,
-            )
             total_s = _region_s(audio.duration_s, start_s, duration_s)
-            with files:
-                n_samples = 0
-                blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
-                parts = self._parts(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
-                # While one core encodes, the network has the others.
-                with behind(files.write) as write:
-                    for mixture, vocals, _ in parts:
-                        write(mixture, vocals)
-                        n_samples += vocals.shape[1]
-                        yield Progress(n_samples / audio.rate_hz, total_s)
-                again = audio.blocks(start_s=start_s, duration_s=duration_s)
-                files.finish(again, source=path, tags=self._tags())
-                files.commit()
-                report = Report(
-                    song=path,
-                    outputs=dict(targets),
-                    n_samples=n_samples,
-                    n_channels=audio.n_channels,
+            with uninterrupted():
+                files = StemFiles(
+                    targets,
                     rate_hz=audio.rate_hz,
-                    written_rate_hz=files.written_rate_hz,
-                    gain_db=float(20 * np.log10(files.gain)),
-                    largest_error=files.largest_error,
-                    is_lossless=files.is_lossless,
-                    model=self.card.name,
-                    model_sha256=self.sha256,
-                    device=self.device,
+                    n_channels=audio.n_channels,
+                    bit_depth=bit_depth,
+                    bitrate=bitrate,
                 )
+                stack.enter_context(files)
+            n_samples = 0
+            blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
+            parts = self._parts(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
+            # While one core encodes, the network has the others.
+            with behind(files.write) as write:
+                for mixture, vocals, _ in parts:
+                    write(mixture, vocals)
+                    n_samples += vocals.shape[1]
+                    yield Progress(n_samples / audio.rate_hz, total_s)
+            again = audio.blocks(start_s=start_s, duration_s=duration_s)
+            files.finish(again, source=path, tags=self._tags())
+            files.commit()
+            report = Report(
+                song=path,
+                outputs=dict(targets),
+                n_samples=n_samples,
+                n_channels=audio.n_channels,
+                rate_hz=audio.rate_hz,
+                written_rate_hz=files.written_rate_hz,
+                gain_db=float(20 * np.log10(files.gain)),
+                largest_error=files.largest_error,
+                is_lossless=files.is_lossless,
+                model=self.card.name,
+                model_sha256=self.sha256,
+                device=self.device,
+            )
         yield Progress(n_samples / report.rate_hz, n_samples / report.rate_hz, report)
 
     def _tags(self) -> dict[str, str]:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from viso import masking
 from viso.audio import AudioWriter, copy_tags
 from viso.errors import AudioError
+from viso.separator.uninterrupted import uninterrupted
 
 __all__ = ["STEMS", "StemFiles", "check_targets"]
 
@@ -98,8 +99,9 @@ class StemFiles:
     def _open_writers(self) -> dict[str, AudioWriter]:
         writers = {}
         for name, path in self._targets.items():
-            writers[name] = AudioWriter(path, **self._settings)
-            self._stack.callback(writers[name].abort)
+            with uninterrupted():
+                writers[name] = AudioWriter(path, **self._settings)
+                self._stack.callback(writers[name].abort)
         return writers
 
     def _make_folder(self, folder: Path) -> None:
@@ -150,8 +152,9 @@ class StemFiles:
 
     def _encode(self, vocals: Floats, instrumental: Floats) -> None:
         stems = {"vocals": vocals, "instrumental": instrumental}
-        for name, writer in self._writers.items():
-            writer.write(stems[name])
+        with uninterrupted():
+            for name, writer in self._writers.items():
+                writer.write(stems[name])
 
     def finish(
         self, mixture: Iterable[Floats], *, source: Path | None, tags: Mapping[str, str]
@@ -178,7 +181,8 @@ class StemFiles:
         if self.gain != 1.0:
             tags = {**tags, "viso_gain_db": f"{20 * np.log10(self.gain):.3f}"}
         for name, writer in self._writers.items():
-            writer.finish()
+            with uninterrupted():
+                writer.finish()
             kept = writer.temporary_path
             copy_tags(source or kept, kept, extra={**tags, "viso_stem": name})
 
@@ -208,17 +212,19 @@ class StemFiles:
 
     def commit(self) -> None:
         """Give all files their final names."""
-        for writer in self._writers.values():
-            writer.commit()
-        self._made = []
-        self._stack.close()
+        with uninterrupted():
+            for writer in self._writers.values():
+                writer.commit()
+            self._made = []
+            self._stack.close()
 
     def abort(self) -> None:
         """Remove whatever has no final name yet, and folders made for it."""
-        self._stack.close()
-        for folder in sorted(self._made, key=lambda path: -len(path.parts)):
-            with suppress(OSError):
-                folder.rmdir()
+        with uninterrupted():
+            self._stack.close()
+            for folder in sorted(self._made, key=lambda path: -len(path.parts)):
+                with suppress(OSError):
+                    folder.rmdir()
 
     def __enter__(self) -> StemFiles:
         return self
