@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -14,7 +15,7 @@ from small import SMALL, build_onnx, mask_card, mdx_network, song
 from viso import Separator, weights
 from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
-from viso.model import OnnxModel, load
+from viso.model import OnnxModel, apply_graph, load
 from viso.spectral import istft, stft
 
 MDX_CARD = """
@@ -264,3 +265,38 @@ def test_settings_errors_name_file_and_key(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not a TOML file"):
         ModelCard.from_toml(path)
+
+
+@pytest.mark.parametrize("axes", ["bins-frames", "frames-bins"])
+@pytest.mark.parametrize("basis", ["left-right", "mid-side"])
+@pytest.mark.parametrize("kind", ["magnitude", "complex"])
+@pytest.mark.parametrize("gain", [1.0, 1.5])
+def test_what_a_network_sees_and_what_its_mask_does(
+    axes: str, basis: str, kind: str, gain: float
+) -> None:
+    """By the definitions, written out: rotate, look, multiply, rotate back."""
+    n_seen = SMALL.n_bins - 57
+    card = mask_card(axes=axes, basis=basis, input=kind, gain=gain, n_bins=n_seen, chunk_frames=77)
+    random = np.random.default_rng(0)
+    chunk = (random.standard_normal((2, 77, SMALL.n_bins, 2)) @ [1, 1j]).astype(np.complex64)
+    chunk = chunk.transpose(0, 2, 1)
+    mask = random.random((2, n_seen, card.step_frames), np.float32)
+    turn = np.array([[1, 1], [1, -1]]) / np.sqrt(2) if basis == "mid-side" else np.eye(2)
+    seen = []
+
+    def graph(features: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
+        seen.append(features)
+        return mask[None] if axes == "bins-frames" else mask.transpose(0, 2, 1)[None]
+
+    before = chunk.copy()
+    estimate = apply_graph(graph, chunk, card=card)
+    rotated = np.einsum("ij,jbt->ibt", turn, chunk)
+    parts = [part for each in rotated for part in (each.real, each.imag)]
+    wanted = np.stack(parts) if kind == "complex" else np.abs(rotated)
+    wanted = wanted[:, :n_seen] if axes == "bins-frames" else wanted[:, :n_seen].swapaxes(1, 2)
+    assert seen[0].flags.c_contiguous
+    np.testing.assert_allclose(seen[0][0], wanted, rtol=1e-5, atol=1e-5)
+    full = np.concatenate([mask, np.repeat(mask[:, -1:], SMALL.n_bins - n_seen, axis=1)], axis=1)
+    expected = np.einsum("ij,jbt->ibt", turn, full * rotated[:, :, 4:-4]) * gain
+    np.testing.assert_allclose(estimate, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(chunk, before)

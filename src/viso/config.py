@@ -96,6 +96,8 @@ class ModelCard(Settings):
                and imaginary part of each channel in turn
     output     ``mask``: factor for each input bin, same layout as magnitude
     .          ``complex``: the target's own spectrum, as the complex input
+    axes       ``bins-frames``: as above; ``frames-bins``: those two in
+    .          the other order, which spares a transposition of both
     ========== ==========================================================
 
     An output may lack the `context_frames` at either end; if it has them, they are dropped.
@@ -111,6 +113,7 @@ class ModelCard(Settings):
     basis: Literal["left-right", "mid-side"] = "left-right"
     input: Literal["magnitude", "complex"] = "magnitude"
     output: Literal["mask", "complex"] = "mask"
+    axes: Literal["bins-frames", "frames-bins"] = "bins-frames"
     target: Literal["vocals", "instrumental"] = "vocals"
     n_bins: int | None = Field(None, ge=1)
     chunk_frames: int = Field(ge=1, le=16_384)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -58,12 +59,63 @@ class Graph(Protocol):
         ...
 
 
-def _rotate(frames: Complexes) -> Complexes:
+# Frames worked on at a time outside the network: so many stay in the cache.
+_PORTION = 32
+_HALF_POWER = np.float32(np.sqrt(0.5))
+
+
+def _portions(n_frames: int) -> Iterator[slice]:
+    return (slice(first, min(n_frames, first + _PORTION)) for first in range(0, n_frames, _PORTION))
+
+
+def _rotated(frames: Complexes) -> Complexes:
     """Left and right to mid and side, or back: the matrix is its own inverse."""
-    scale = np.float32(np.sqrt(0.5))
-    rotated: Complexes = np.stack([frames[0] + frames[1], frames[0] - frames[1]])
-    rotated *= scale
+    rotated = np.empty_like(frames)
+    np.add(frames[0], frames[1], out=rotated[0])
+    np.subtract(frames[0], frames[1], out=rotated[1])
+    rotated *= _HALF_POWER
     return rotated
+
+
+def _features(seen: Complexes, card: ModelCard) -> Floats:
+    """Return the graph's input for a chunk [shape=(channels, bins, frames)]."""
+    is_complex = card.input == "complex"
+    n_channels, n_bins, n_frames = seen.shape
+    features = np.empty((n_channels * (1 + is_complex), n_frames, n_bins), np.float32)
+    if card.axes == "bins-frames":
+        features = np.empty((len(features), n_bins, n_frames), np.float32).transpose(0, 2, 1)
+    for part in _portions(n_frames):
+        frames = seen[:, :, part].transpose(0, 2, 1)
+        if card.basis == "mid-side":
+            frames = _rotated(frames)
+        if is_complex:
+            features[0::2, part], features[1::2, part] = frames.real, frames.imag
+        else:
+            np.abs(frames, out=features[:, part])
+    return features if card.axes == "frames-bins" else features.transpose(0, 2, 1)
+
+
+def _masked(frames: Complexes, mask: Floats, card: ModelCard) -> Complexes:
+    """Multiply frames [shape=(channels, bins, frames)] with a mask of their lowest bins.
+
+    A mask of mid and one of side are, for left and right, a factor for the channel itself and
+    one for the other: half their sum and half their difference.
+    """
+    estimate = np.empty_like(frames)
+    bins = mask.shape[1]
+    if card.gain != 1.0:
+        mask = mask * np.float32(card.gain)
+    for part in _portions(frames.shape[2]):
+        now, out, factor = frames[:, :, part], estimate[:, :, part], mask[:, :, part]
+        if card.basis == "mid-side":
+            factor = np.stack([factor[0] + factor[1], factor[0] - factor[1]]) * np.float32(0.5)
+        for own, above in ((slice(bins), factor), (slice(bins, None), factor[:, -1:])):
+            if card.basis == "mid-side":
+                np.multiply(now[:, own], above[:1], out=out[:, own])
+                out[:, own] += now[::-1, own] * above[1:]
+            else:
+                np.multiply(now[:, own], above, out=out[:, own])
+    return estimate
 
 
 def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes:
@@ -81,33 +133,25 @@ def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes
     complex64 array [shape=(channels, bins, step_frames)]
         The target's spectrum in the chunk's middle frames.
     """
-    if card.basis == "mid-side":
-        chunk = _rotate(chunk)
     bins, context = card.used_bins, card.context_frames
-    seen = chunk[:, :bins]
-    if card.input == "magnitude":
-        features = np.abs(seen)
-    else:
-        parts = [part for channel in seen for part in (channel.real, channel.imag)]
-        features = np.stack(parts)
-    result = graph(np.ascontiguousarray(features, np.float32)[None])[0]
+    result = graph(_features(chunk[:, :bins], card)[None])[0]
+    if card.axes == "frames-bins":
+        result = result.transpose(0, 2, 1)
     if result.shape[-1] == card.chunk_frames:
         result = result[..., context : context + card.step_frames]
     middle = chunk[:, :, context : context + card.step_frames]
-    estimate = np.zeros(middle.shape, np.complex64)
     if card.output == "mask":
-        np.multiply(middle[:, :bins], result, out=estimate[:, :bins])
-        np.multiply(middle[:, bins:], result[:, -1:], out=estimate[:, bins:])
-    else:
-        estimate[:, :bins].real = result[0::2]
-        estimate[:, :bins].imag = result[1::2]
-        if card.target == "instrumental":
-            # What the network does not see is no voice.
-            estimate[:, bins:] = middle[:, bins:]
-    seen_bins = slice(None) if card.output == "mask" else slice(bins)
-    if card.gain != 1.0:
-        estimate[:, seen_bins] *= np.float32(card.gain)
-    return _rotate(estimate) if card.basis == "mid-side" else estimate
+        return _masked(middle, result, card)
+    estimate = np.zeros(middle.shape, np.complex64)
+    estimate[:, :bins].real = result[0::2]
+    estimate[:, :bins].imag = result[1::2]
+    estimate[:, :bins] *= np.float32(card.gain)
+    if card.basis == "mid-side":
+        estimate[:, :bins] = _rotated(estimate[:, :bins])
+    if card.target == "instrumental":
+        # What the network does not see is no voice.
+        estimate[:, bins:] = middle[:, bins:]
+    return estimate
 
 
 class OnnxModel:
@@ -149,16 +193,16 @@ class OnnxModel:
         _check_shapes(self._session, self.card, path)
 
     def run(self, features: Floats, /) -> Floats:
-        """Run the bare graph on one input array [shape=(1, channels, bins, chunk_frames)]."""
+        """Run the bare graph on one input array, laid out as the card says."""
         try:
             result: Floats = self._session.run(None, {self._input: features})[0]
         except Exception as error:  # ONNX Runtime raises a family of private types
             raise ModelError(f"{self.path}: failed while running ({_reason(error)})") from error
-        frames = (self.card.chunk_frames, self.card.step_frames)
+        frames, bins = (3, 2) if self.card.axes == "bins-frames" else (2, 3)
         if (
             result.ndim != 4
-            or result.shape[2] != features.shape[2]
-            or result.shape[3] not in frames
+            or result.shape[bins] != features.shape[bins]
+            or result.shape[frames] not in (self.card.chunk_frames, self.card.step_frames)
         ):
             raise ModelError(
                 f"{self.path}: gave an output of shape {result.shape} for {features.shape}, "
@@ -262,6 +306,8 @@ def _check_shapes(session: Any, card: ModelCard, path: Path) -> None:
     for side, shape, kind, frames in sides:
         channels = card.channels * (2 if kind == "complex" else 1)
         expected: list[set[int]] = [{1}, {channels}, {card.used_bins}, frames]
+        if card.axes == "frames-bins":
+            expected[2:] = expected[:1:-1]
         free = [size if isinstance(size, int) and size > 0 else None for size in shape]
         fits = len(free) == 4 and all(
             size is None or size in allowed for size, allowed in zip(free, expected, strict=True)

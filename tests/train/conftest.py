@@ -157,7 +157,7 @@ def make_viso(settings: VisoSettings = VISO, *, seed: int = 0) -> Viso:
     network = Viso(settings, SPECTRAL)
     with torch.no_grad():
         for _ in range(3):
-            network(torch.randn(2, 4, settings.n_bins, settings.chunk_frames))
+            network(torch.randn(2, 4, settings.chunk_frames, settings.n_bins))
     return network.eval()
 
 

@@ -15,8 +15,8 @@ from viso.train.recipe import VisoSettings
 
 
 def spectra(seed=0, *, batch=2, bins=128, frames=40):
-    """Mid and side as real and imaginary parts [shape=(batch, 4, bins, frames)]."""
-    return torch.randn((batch, 4, bins, frames), generator=torch.Generator().manual_seed(seed))
+    """Mid and side as real and imaginary parts [shape=(batch, 4, frames, bins)]."""
+    return torch.randn((batch, 4, frames, bins), generator=torch.Generator().manual_seed(seed))
 
 
 def edges_of(segments):
@@ -49,7 +49,7 @@ def test_bands_that_the_transform_does_not_have_are_refused(viso_settings):
 
 
 def test_the_powers_of_left_and_right_come_from_mid_and_side(drawn_viso):
-    network, parts = drawn_viso(), spectra().transpose(2, 3)
+    network, parts = drawn_viso(), spectra()
     mid, side = torch.complex(parts[:, 0], parts[:, 1]), torch.complex(parts[:, 2], parts[:, 3])
     left, right = (mid + side) * 0.5**0.5, (mid - side) * 0.5**0.5
     expected = [network.bands.sums(each.abs().square()) for each in (mid, side, left, right)]
@@ -57,7 +57,7 @@ def test_the_powers_of_left_and_right_come_from_mid_and_side(drawn_viso):
 
 
 def test_a_voice_on_one_side_alone_leaves_nothing_negative_on_the_other(drawn_viso):
-    parts = spectra().transpose(2, 3)
+    parts = spectra()
     parts[:, 2:] = parts[:, :2]
     powers = drawn_viso().powers(parts)
     assert (powers >= 0).all()
@@ -67,12 +67,12 @@ def test_a_voice_on_one_side_alone_leaves_nothing_negative_on_the_other(drawn_vi
 def test_the_mask_fits_the_middle_frames(drawn_viso, viso_settings):
     with torch.inference_mode():
         mask = drawn_viso()(spectra())
-    assert mask.shape == (2, 2, 128, 40 - 2 * viso_settings.context_frames)
+    assert mask.shape == (2, 2, 40 - 2 * viso_settings.context_frames, 128)
     assert 0 < mask.min() < mask.max() < 1
     assert mask.std() > 0.01
     # The bins of a band have one factor.
-    assert torch.equal(mask[:, :, 16], mask[:, :, 19])
-    assert not torch.equal(mask[:, :, 15], mask[:, :, 16])
+    assert torch.equal(mask[..., 16], mask[..., 19])
+    assert not torch.equal(mask[..., 15], mask[..., 16])
 
 
 @torch.inference_mode()
@@ -84,7 +84,7 @@ def test_the_level_of_the_input_does_not_matter(drawn_viso, factor):
 
 @torch.inference_mode()
 def test_silence_gives_a_mask_all_the_same(drawn_viso):
-    assert drawn_viso()(torch.zeros(1, 4, 128, 40)).isfinite().all()
+    assert drawn_viso()(torch.zeros(1, 4, 40, 128)).isfinite().all()
 
 
 @torch.inference_mode()

@@ -69,7 +69,10 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
             if parameter.numel() >= _WIDE:
                 parameter.copy_(parameter.half().float())
     is_complex = card.input == "complex"
-    shape = (1, card.channels * (2 if is_complex else 1), card.used_bins, card.chunk_frames)
+    sides = [card.used_bins, card.chunk_frames]
+    if card.axes == "frames-bins":
+        sides.reverse()
+    shape = (1, card.channels * (2 if is_complex else 1), *sides)
     noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
     if not is_complex:
         noise = noise**2

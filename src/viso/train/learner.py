@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from viso.train.batches import seed_of
 from viso.train.mixer import Batch
+from viso.train.muon import Muon
 from viso.train.networks import Network, build_network, load_weights
 from viso.train.objective import build_objective
 from viso.train.recipe import Recipe
@@ -57,9 +58,10 @@ class Learner(LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with the recipe's settings."""
+        """Return the recipe's optimiser with its settings."""
         schedule = self.recipe.schedule
-        return torch.optim.AdamW(
+        kind: type[torch.optim.AdamW] = Muon if schedule.optimiser == "muon" else torch.optim.AdamW
+        return kind(
             self.network.parameters(),
             lr=schedule.learning_rate,
             weight_decay=schedule.weight_decay,

@@ -65,6 +65,7 @@ class VisoSettings(Settings):
     hidden: int = 384
     dilations: tuple[int, ...] = (1, 2, 4)
     dropout: float = Field(0.1, ge=0, lt=1)
+    level_jitter: float = Field(0.15, ge=0, description="bels, standard deviation, in training")
     chunk_frames: int = 192
     context_frames: int = 32
 
@@ -148,6 +149,7 @@ class Schedule(Settings):
     the learning rate warms up and then falls along a cosine to that end.
     """
 
+    optimiser: Literal["adamw", "muon"] = "adamw"
     batch: int = Field(8, ge=1, description="mixtures a step, over all devices together")
     steps: int | None = Field(None, ge=1)
     time_s: float | None = Field(None, gt=0, description="seconds of training, resumes included")
@@ -198,15 +200,16 @@ class Recipe(Settings):
             How many the network has.
         """
         groups = {*self.mixing.vocals, *self.mixing.instrumentals}
-        complex_input = isinstance(self.network, VisoSettings)
+        is_viso = isinstance(self.network, VisoSettings)
         return ModelCard(
             name=self.name,
             description=self.description,
             spectral=self.spectral,
             channels=2,
             basis="mid-side",
-            input="complex" if complex_input else "magnitude",
+            input="complex" if is_viso else "magnitude",
             output="mask",
+            axes="frames-bins" if is_viso else "bins-frames",
             n_bins=self.network.n_bins if isinstance(self.network, VisoSettings) else None,
             chunk_frames=self.network.chunk_frames,
             context_frames=self.network.context_frames,

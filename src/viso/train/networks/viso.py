@@ -2,7 +2,7 @@
 
 Read from top to bottom, with B songs, T frames, F bins, N bands and c channels::
 
-    spectra of mid and side    (B, 4, F, T)       real and imaginary parts
+    spectra of mid and side    (B, 4, T, F)       real and imaginary parts
     power of mid, side, left,
     right in bands; log        (B, 4, T, N)       a bin a band where voices live, wide above
     block                      (B, c, T, N)       --------------------------------+
@@ -12,7 +12,7 @@ Read from top to bottom, with B songs, T frames, F bins, N bands and c channels:
     conv, middle, conv         (B, 4c, T/4, N/4)                        |         |
     double, add, block         (B, 2c, T/2, N/2)  <---------------------+         |
     double, add, block         (B, c, T, N)       <-------------------------------+
-    sigmoid, bands to bins     (B, 2, F, T')      masks of mid and side, T' = T - 2 context
+    sigmoid, bands to bins     (B, 2, T', F)      masks of mid and side, T' = T - 2 context
 
 A block is two 3x3 convolutions and a pair of dense layers over frequency with a bottleneck
 (the time-distributed fully connected layers of Choi et al. 2020, arXiv 1912.02591), which see
@@ -240,6 +240,11 @@ class Viso(nn.Module):
         Tensor [shape=(batch, 2, frames, bands)]
         """
         batch, channels, frames, bands = features.shape
+        if self.training:
+            # A longer chunk has another level: what is learnt shall not hang on it.
+            features = features + self.settings.level_jitter * torch.randn(
+                (batch, 1, 1, 1), device=features.device, dtype=features.dtype
+            )
         x = features.permute(0, 1, 3, 2).reshape(batch, channels * bands, frames)
         x = self.norm(x).view(batch, channels, bands, frames).permute(0, 1, 3, 2)
         fine = self.down_0(x.contiguous(memory_format=torch.channels_last))
@@ -253,15 +258,15 @@ class Viso(nn.Module):
 
         Parameters
         ----------
-        spectra : Tensor [shape=(batch, 4, bins, frames)]
+        spectra : Tensor [shape=(batch, 4, frames, bins)]
             Real and imaginary part of mid, then of side; `Bands.n_bins` bins.
 
         Returns
         -------
-        Tensor [shape=(batch, 2, bins, frames - 2 context)]
+        Tensor [shape=(batch, 2, frames - 2 context, bins)]
             Between 0 and 1.
         """
-        logits = self.logits(self.features(self.powers(spectra.transpose(2, 3))))
+        logits = self.logits(self.features(self.powers(spectra)))
         context = self.settings.context_frames
         middle = logits[:, :, context : logits.shape[2] - context]
-        return self.bands.spread(torch.sigmoid(middle)).transpose(2, 3)
+        return self.bands.spread(torch.sigmoid(middle))
