@@ -53,7 +53,9 @@ def shipped(
 
 
 def noise_for(card, seed=7):
-    shape = (1, 4 if card.input == "complex" else 2, card.used_bins, card.chunk_frames)
+    sides = (card.used_bins, card.chunk_frames)
+    sides = sides[::-1] if card.axes == "frames-bins" else sides
+    shape = (1, 4 if card.input == "complex" else 2, *sides)
     noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     return noise if card.input == "complex" else abs(noise)
 

@@ -29,6 +29,8 @@ Floats = npt.NDArray[np.float32]
 
 STEMS = ("vocals", "instrumental")
 
+_PORTION = 16_384  # samples worked on at a time: so many stay in the cache
+
 
 class StemFiles:
     """The files that one song's stems go to.
@@ -125,13 +127,19 @@ class StemFiles:
 
     def write(self, mixture: Floats, vocals: Floats) -> None:
         """Append a block of the song and of its vocals, each [shape=(channels, n)]."""
+        for first in range(0, mixture.shape[1], _PORTION):
+            part = slice(first, first + _PORTION)
+            self._write(mixture[:, part], vocals[:, part])
+
+    def _write(self, mixture: Floats, vocals: Floats) -> None:
         vocals, instrumental = self._split(mixture, vocals)
-        self.largest_error = max(
-            self.largest_error, float(np.abs(vocals + instrumental - mixture).max(initial=0.0))
-        )
+        missed = vocals + instrumental
+        missed -= mixture
         for stem in (vocals, instrumental):
             self._low = min(self._low, float(stem.min(initial=0.0)))
             self._high = max(self._high, float(stem.max(initial=0.0)))
+        largest = max(-float(missed.min(initial=0.0)), float(missed.max(initial=0.0)))
+        self.largest_error = max(self.largest_error, largest)
         if self._raw is not None:
             try:
                 self._raw.write(np.ascontiguousarray(vocals.T).tobytes())
@@ -145,10 +153,10 @@ class StemFiles:
         if not (self._is_integer and self.is_lossless):
             return masking.split(mixture.astype(np.float32), vocals.astype(np.float32))
         step = 2.0 ** (1 - self._bits)
-        # In float64, where steps of 24 bits are exact far beyond full scale.
-        rounded = np.rint(vocals.astype(np.float64) / step) * step
-        rest = np.rint(mixture.astype(np.float64) / step) * step - rounded
-        return rounded.astype(np.float32), rest.astype(np.float32)
+        # Steps are powers of two, so float32 rounds and subtracts as exactly as float64 would.
+        rounded = np.rint(vocals / step) * step
+        rest = np.rint(mixture / step) * step - rounded
+        return rounded.astype(np.float32, copy=False), rest.astype(np.float32, copy=False)
 
     def _encode(self, vocals: Floats, instrumental: Floats) -> None:
         stems = {"vocals": vocals, "instrumental": instrumental}

@@ -59,7 +59,8 @@ class VocalStream:
         self._synthesis = Synthesis(model.card.spectral, n_channels=n_channels)
         bins = model.card.spectral.n_bins
         # Frames wait in memory order (channels, frames, bins); silence stands before the first.
-        self._waiting = np.zeros((n_channels, model.card.context_frames, bins), np.complex64)
+        self._waiting = np.zeros((n_channels, model.card.chunk_frames, bins), np.complex64)
+        self._n_waiting = model.card.context_frames
         self._n_samples = 0
         self._n_frames = 0
         self._n_done = 0
@@ -73,38 +74,50 @@ class VocalStream:
         """Return the vocals up to the last sample that was pushed."""
         parts = [self._advance(self._analysis.finish())]
         while (missing := self._n_frames - self._n_done) > 0:
-            channels, waiting, bins = self._waiting.shape
-            silence = np.zeros((channels, bins, self._card.chunk_frames - waiting), np.complex64)
-            parts.append(self._advance(silence, real=min(missing, self._card.step_frames)))
+            self._waiting[:, self._n_waiting :] = 0
+            self._n_waiting = self._card.chunk_frames
+            parts.append(self._chunk(min(missing, self._card.step_frames)))
         parts.append(self._synthesis.finish(self._n_samples))
         return np.concatenate(parts, axis=1)
 
-    def _advance(self, frames: Complexes, *, real: int | None = None) -> Floats:
-        """Add frames and run every chunk that is complete; `real` caps the frames that count."""
-        if real is None:
-            self._n_frames += frames.shape[2]
-        self._waiting = np.concatenate([self._waiting, frames.transpose(0, 2, 1)], axis=1)
-        parts = [np.zeros((self._waiting.shape[0], 0), np.float32)]
-        step, size = self._card.step_frames, self._card.chunk_frames
-        while self._waiting.shape[1] >= size:
-            chunk = self._waiting[:, :size].transpose(0, 2, 1)
-            parts.append(self._synthesis.push(self._vocals(chunk)[:, :, :real]))
-            self._waiting = self._waiting[:, step:]
-            self._n_done += step if real is None else real
+    def _advance(self, frames: Complexes) -> Floats:
+        """Add frames and run every chunk that they complete."""
+        frames = frames.transpose(0, 2, 1)
+        self._n_frames += frames.shape[1]
+        parts = [np.zeros((frames.shape[0], 0), np.float32)]
+        while frames.shape[1]:
+            new = frames[:, : self._card.chunk_frames - self._n_waiting]
+            frames = frames[:, new.shape[1] :]
+            self._waiting[:, self._n_waiting : self._n_waiting + new.shape[1]] = new
+            self._n_waiting += new.shape[1]
+            if self._n_waiting == self._card.chunk_frames:
+                parts.append(self._chunk(self._card.step_frames))
         return np.concatenate(parts, axis=1)
 
-    def _vocals(self, chunk: Complexes) -> Complexes:
-        """Run the model on every group of channels."""
-        context, step = self._card.context_frames, self._card.step_frames
-        result = np.empty((chunk.shape[0], chunk.shape[1], step), np.complex64)
-        for group in self._groups:
-            estimate = self._model.estimate(chunk[list(group)])
-            for place, channel in enumerate(group):
-                result[channel] = estimate[place]
-        if not np.isfinite(result).all():
+    def _chunk(self, n_frames: int) -> Floats:
+        """Run the model on what waits, a whole chunk; the first `n_frames` of its step count."""
+        step = self._card.step_frames
+        samples = self._synthesis.push(self._vocals(self._waiting.transpose(0, 2, 1), n_frames))
+        if not np.isfinite(samples).all():
             raise ModelError(f"{self._card.name}: the network gave NaN or infinity for this song")
+        self._n_waiting -= step
+        self._waiting[:, : self._n_waiting] = self._waiting[:, step:].copy()
+        self._n_done += n_frames
+        return samples
+
+    def _vocals(self, chunk: Complexes, n_frames: int) -> Complexes:
+        """Run the model on every group of channels."""
+        context = self._card.context_frames
+        if self._groups == [tuple(range(len(chunk)))]:
+            result = self._model.estimate(chunk)[:, :, :n_frames]
+        else:
+            result = np.empty((*chunk.shape[:2], n_frames), np.complex64)
+            for group in self._groups:
+                estimate = self._model.estimate(chunk[list(group)])
+                for place, channel in enumerate(group):
+                    result[channel] = estimate[place, :, :n_frames]
         if self._card.target == "instrumental":
-            result = chunk[:, :, context : context + step] - result
+            result = chunk[:, :, context : context + n_frames] - result
         return result
 
 

@@ -201,11 +201,10 @@ class Viso(nn.Module):
         Tensor [shape=(batch, 4, frames, bands)]
             Sums over the bins of a band.
         """
-        square, cross = parts.square(), parts[:, :2] * parts[:, 2:]
-        mid, side, across = (
-            self.bands.sums(pair[:, 0] + pair[:, 1])
-            for pair in (square[:, :2], square[:, 2:], cross)
-        )
+        pairs = parts.unflatten(1, (2, 2))
+        power = pairs.square().sum(dim=2)
+        across = (pairs[:, 0] * pairs[:, 1]).sum(dim=1, keepdim=True)
+        mid, side, across = self.bands.sums(torch.cat([power, across], dim=1)).unbind(dim=1)
         # |L|^2 and |R|^2 from mid and side, which spares two transforms.
         mean = (mid + side) / 2
         return torch.stack(
