@@ -342,3 +342,31 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     shown = viso("--help", cwd=tmp_path).stdout
     for command in ("separate", "models", "evaluate", "spectrogram", "train", "export", "data"):
         assert command in shown
+
+
+def test_confidence_on_the_command_line(tmp_path: Path, mask_model: Path) -> None:
+    write(tmp_path / "song.wav", song(2, 100_000), rate_hz=44_100)
+    words = ["separate", "song.wav", "--model", mask_model, "--confidence"]
+    told = viso(*words, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert files_below(tmp_path / "separated") == {
+        "song/vocals.wav",
+        "song/instrumental.wav",
+        "song/confidence.csv",
+    }
+    assert "estimated SDR: vocals" in told.stdout
+    assert len((tmp_path / "separated/song/confidence.csv").read_text().splitlines()) == 4
+    record = json.loads(viso(*words, "--json", "-o", "b", "--start", "1", cwd=tmp_path).stdout)
+    table = tmp_path / record["confidence"]
+    assert table.read_text().splitlines()[1].startswith("1.000,")
+    again = viso(*words, cwd=tmp_path)
+    assert again.returncode == 1
+    assert "is already there" in again.stderr
+
+
+def test_one_template_for_two_files_is_refused(tmp_path: Path, mask_model: Path) -> None:
+    write(tmp_path / "song.wav", song(2, 1000), rate_hz=44_100)
+    words = ["separate", "song.wav", "--model", mask_model, "--template", "{name}.{ext}"]
+    refused = viso(*words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "two files" in refused.stderr

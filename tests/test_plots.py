@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from viso import plots
+from viso.confidence import Second
 from viso.errors import AudioError, ConfigError
-from viso.plots import spectrograms
+from viso.plots import panels, spectrograms
 
 Floats = npt.NDArray[np.float32]
 RATE_HZ = 44_100
@@ -32,9 +34,15 @@ def _sine(frequency_hz: float, *, n: int, rate_hz: int = RATE_HZ, level: float =
     return (level * np.sin(phase)).astype(np.float32)[None]
 
 
-def _figure(signals: dict[str, Floats], *, start_s: float = 0.0, rate_hz: int = RATE_HZ) -> Figure:
-    panels = [plots._measure(name, x, rate_hz=rate_hz) for name, x in signals.items()]
-    return plots._draw(panels, high_hz=plots._top_hz(rate_hz), title="", start_s=start_s)
+def _figure(
+    signals: dict[str, Floats],
+    *,
+    start_s: float = 0.0,
+    rate_hz: int = RATE_HZ,
+    confidence: Sequence[Second] = (),
+) -> Figure:
+    drawn = [panels.measure(name, x, rate_hz=rate_hz) for name, x in signals.items()]
+    return plots._draw(drawn, confidence, high_hz=panels.top_hz(rate_hz), title="", start_s=start_s)
 
 
 def test_three_panels_of_the_promised_size(tmp_path: Path) -> None:
@@ -75,23 +83,23 @@ def test_a_title_the_font_cannot_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("frequency_hz", [55.0, 440.0, 5000.0, 15_000.0])
 def test_a_tone_lies_at_its_frequency(frequency_hz: float) -> None:
-    panel = plots._measure("a", _sine(frequency_hz, n=20_000), rate_hz=RATE_HZ)
-    edges_hz = plots._edges_hz(20_000)
+    panel = panels.measure("a", _sine(frequency_hz, n=20_000), rate_hz=RATE_HZ)
+    edges_hz = panels.edges_hz(20_000)
     row = int(panel.power[:, panel.power.shape[1] // 2].argmax())
     # Not nearer than half a bin of the transform, which is 5.4 Hz.
     assert edges_hz[row] - 6 <= frequency_hz <= edges_hz[row + 1] + 6
 
 
 def test_rows_average_the_bins_they_cover() -> None:
-    rows = plots._to_rows(np.full((2049, 3), 2.5), rate_hz=RATE_HZ)
-    assert rows.shape == (plots.ROWS, 3)
+    rows = panels._to_rows(np.full((2049, 3), 2.5), rate_hz=RATE_HZ)
+    assert rows.shape == (panels.ROWS, 3)
     assert np.allclose(rows, 2.5)
 
 
 def test_a_click_lies_at_its_time() -> None:
     signal = np.zeros((1, 3 * RATE_HZ), np.float32)
     signal[0, RATE_HZ] = 1
-    panel = plots._measure("a", signal, rate_hz=RATE_HZ)
+    panel = panels.measure("a", signal, rate_hz=RATE_HZ)
     column = int(panel.power.sum(axis=0).argmax())
     left_s = panel.first_s + column * panel.column_s
     assert left_s - panel.column_s <= 1.0 <= left_s + 2 * panel.column_s
@@ -99,9 +107,9 @@ def test_a_click_lies_at_its_time() -> None:
 
 def test_a_long_song_has_few_columns_and_the_same_mean_power() -> None:
     signal = _noise(1, 8000 * 300)
-    panel = plots._measure("a", signal, rate_hz=8000)
-    assert panel.power.shape[1] <= plots.MAX_COLUMNS
-    short = plots._measure("a", signal[:, :80_000], rate_hz=8000)
+    panel = panels.measure("a", signal, rate_hz=8000)
+    assert panel.power.shape[1] <= panels.MAX_COLUMNS
+    short = panels.measure("a", signal[:, :80_000], rate_hz=8000)
     assert panel.power.mean() == pytest.approx(short.power.mean(), rel=0.05)
     end_s = panel.first_s + panel.power.shape[1] * panel.column_s
     assert end_s == pytest.approx(300, abs=panel.column_s)
@@ -110,7 +118,7 @@ def test_a_long_song_has_few_columns_and_the_same_mean_power() -> None:
 def test_channels_are_averaged_in_power_so_that_opposite_phase_is_seen() -> None:
     mono = _sine(440, n=9000)
     wide = np.concatenate([mono, -mono])
-    first, second = (plots._measure("a", x, rate_hz=RATE_HZ).power for x in (mono, wide))
+    first, second = (panels.measure("a", x, rate_hz=RATE_HZ).power for x in (mono, wide))
     assert np.allclose(first, second, rtol=1e-4, atol=1e-9)
 
 
@@ -215,3 +223,31 @@ def test_importing_viso_loads_no_matplotlib_and_drawing_loads_no_pyplot() -> Non
         "import viso.plots; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_confidence_is_drawn_below_on_the_same_seconds() -> None:
+    seconds = [Second(30.0, 5.0, 12.0), Second(31.0, -40.0, float("nan")), Second(32.0, 60.0, 8.0)]
+    signals = {"mixture": _noise(2, 3 * RATE_HZ), "vocals": _noise(2, 3 * RATE_HZ)}
+    figure = _figure(signals, start_s=30.0, confidence=seconds)
+    mixture, vocals, strip = figure.axes[:3]
+    assert strip.get_xlim() == mixture.get_xlim() == vocals.get_xlim() == (30.0, 33.0)
+    assert strip.get_ylim() == plots.SDR_RANGE_DB
+    assert mixture.get_ylim() == vocals.get_ylim() != strip.get_ylim()
+    first, second = (patch.get_data() for patch in strip.patches)
+    assert first.edges.tolist() == [30.0, 31.0, 32.0, 33.0]
+    assert first.values.tolist() == [5.0, -10.0, 30.0]
+    assert second.values[0] == 12.0
+    assert np.isnan(second.values[1])
+    assert [text.get_text() for text in strip.get_legend().get_texts()] == [
+        "vocals",
+        "instrumental",
+    ]
+    assert strip.get_xlabel()
+    assert not vocals.get_xlabel()
+
+
+def test_a_picture_with_confidence(tmp_path: Path) -> None:
+    seconds = [Second(0.0, 1.0, 2.0)]
+    path = tmp_path / "a.png"
+    spectrograms({"x": _noise(1, 9000)}, rate_hz=RATE_HZ, path=path, confidence=seconds)
+    assert imread(path).shape[0] > 410

@@ -1,6 +1,7 @@
 """Sound files in and out: decode and encode in blocks, resample in a stream, carry tags."""
 
 from viso.audio._blocks import reblock
+from viso.audio._sink import create_beside
 from viso.audio.reading import AudioFile, open_audio, read
 from viso.audio.resampling import Resampler, resampled_length
 from viso.audio.tags import copy_tags, read_cover, read_tags
@@ -11,6 +12,7 @@ __all__ = [
     "AudioWriter",
     "Resampler",
     "copy_tags",
+    "create_beside",
     "open_audio",
     "read",
     "read_cover",

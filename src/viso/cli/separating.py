@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import string
 import time
@@ -18,6 +16,7 @@ from rich.progress import Progress as Bar
 
 from viso import weights
 from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.telling import as_json_line, described
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.separator import STEMS, Report, Separator
@@ -40,18 +39,25 @@ class _Wish:
     template: str
     start_s: float
     duration_s: float | None
+    confidence: bool
     overwrite: bool
 
     def targets(self, song: Path, model: str) -> dict[str, Path]:
         """Return the file of each stem, always inside the output folder."""
-        found = {}
-        for stem in self.stems:
-            name = self.template.format(name=song.stem, stem=stem, ext=self.format, model=model)
-            path = self.out / name
-            if not path.resolve().is_relative_to(self.out.resolve()):
-                raise ConfigError(f"template {self.template!r}: {path} lies outside {self.out}")
-            found[stem] = path
-        return found
+        return {stem: self._path(song, model, stem, self.format) for stem in self.stems}
+
+    def table(self, song: Path, model: str) -> Path | None:
+        """Return where the confidence goes, if it is wanted."""
+        if not self.confidence:
+            return None
+        return self._path(song, model, "confidence", "csv").with_suffix(".csv")
+
+    def _path(self, song: Path, model: str, stem: str, suffix: str) -> Path:
+        name = self.template.format(name=song.stem, stem=stem, ext=suffix, model=model)
+        path = self.out / name
+        if not path.resolve().is_relative_to(self.out.resolve()):
+            raise ConfigError(f"template {self.template!r}: {path} lies outside {self.out}")
+        return path
 
 
 def _checked_template(template: str) -> str:
@@ -92,7 +98,12 @@ def _checked_stems(text: str) -> tuple[str, ...]:
 
 
 def _run_one(
-    separator: Separator, song: Path, targets: Mapping[str, Path], wish: _Wish, progress: Bar
+    separator: Separator,
+    song: Path,
+    targets: Mapping[str, Path],
+    table: Path | None,
+    wish: _Wish,
+    progress: Bar,
 ) -> Report:
     """Separate one song behind a bar."""
     task = progress.add_task(shown(song.name), total=None, speed="")
@@ -105,6 +116,7 @@ def _run_one(
             bitrate=wish.bitrate,
             start_s=wish.start_s,
             duration_s=wish.duration_s,
+            confidence=table,
             overwrite=wish.overwrite,
         )
         with closing(steps):  # type: ignore[type-var]
@@ -120,56 +132,12 @@ def _run_one(
     raise AssertionError("a separation ends with a report")
 
 
-def _as_json(song: Path, report: Report | None, error: VisoError | None, took_s: float) -> str:
-    if report is None:
-        kind = type(error).__name__
-        return json.dumps({"song": str(song), "ok": False, "error": kind, "reason": str(error)})
-    return json.dumps(
-        {
-            "song": str(song),
-            "ok": True,
-            "stems": {stem: str(path) for stem, path in report.outputs.items()},
-            "duration_s": report.duration_s,
-            "n_samples": report.n_samples,
-            "n_channels": report.n_channels,
-            "rate_hz": report.rate_hz,
-            "written_rate_hz": report.written_rate_hz,
-            "gain_db": report.gain_db,
-            "largest_error": report.largest_error,
-            "is_lossless": report.is_lossless,
-            "model": report.model,
-            "model_sha256": report.model_sha256,
-            "device": report.device,
-            "took_s": round(took_s, 3),
-        }
-    )
-
-
-def _describe(report: Report, took_s: float) -> str:
-    paths = ", ".join(str(path) for path in report.outputs.values())
-    speed = report.duration_s / max(1e-9, took_s)
-    lines = [
-        f"{report.song.name} -> {paths}",
-        f"  {report.duration_s:.1f} s in {took_s:.1f} s ({speed:.1f}x real time) "
-        f"with {report.model} on {report.device}",
-    ]
-    if report.gain_db:
-        lines.append(f"  both stems lowered by {-report.gain_db:.2f} dB, so that neither clips")
-    elif report.is_lossless and set(report.outputs) == set(STEMS):
-        error = report.largest_error
-        how = "exactly" if error == 0 else f"within {20 * math.log10(error):.0f} dB of full scale"
-        lines.append(f"  vocals + instrumental = mixture, {how}")
-    if report.written_rate_hz != report.rate_hz:
-        lines.append(f"  written at {report.written_rate_hz} Hz, the format's nearest rate")
-    return "\n".join(lines)
-
-
-def _claim(taken: dict[Path, Path], targets: Mapping[str, Path], song: Path) -> None:
-    """Refuse targets that are, or belong to, another song of this run."""
-    for path in targets.values():
+def _claim(taken: dict[Path, Path], paths: list[Path], song: Path) -> None:
+    """Refuse files that are, or belong to, another song of this run."""
+    for path in paths:
         other = taken.setdefault(path.resolve(), song)
         if other != song:
-            raise AudioError(f"{song}: its stem {path} would replace that of {other}; rename one")
+            raise AudioError(f"{song}: {path} would replace that of {other}; rename one")
 
 
 def _run_all(
@@ -180,14 +148,14 @@ def _run_all(
     taken = {song.resolve(): song for song in songs}
     for song in songs:
         began = time.monotonic()
-        report, failure = None, None
-        targets: dict[str, Path] = {}
+        report, failure, table = None, None, None
         try:
             targets = wish.targets(song, separator.card.name)
-            _claim(taken, targets, song)
+            table = wish.table(song, separator.card.name)
+            _claim(taken, [*targets.values(), *([] if table is None else [table])], song)
             # A bar for each song, gone before anything is printed: they share the terminal.
             with bar(quiet=quiet or as_json) as progress:
-                report = _run_one(separator, song, targets, wish, progress)
+                report = _run_one(separator, song, targets, table, wish, progress)
         except VisoError as error:
             failure, n_failed = error, n_failed + 1
             error_line(str(error))
@@ -195,9 +163,9 @@ def _run_all(
             taken = {path: owner for path, owner in taken.items() if owner != song}
         took_s = time.monotonic() - began
         if as_json:
-            typer.echo(_as_json(song, report, failure, took_s))
+            typer.echo(as_json_line(song, report, table, failure, took_s))
         elif report is not None and not quiet:
-            out().print(shown(_describe(report, took_s)))
+            out().print(shown(described(report, table, took_s)))
     return n_failed
 
 
@@ -231,6 +199,9 @@ def register(app: typer.Typer) -> None:
             float | None, typer.Option(min=0, help="How much to separate, in seconds.")
         ] = None,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        confidence: Annotated[
+            bool, typer.Option("--confidence", help="Also a table of where it is doubtful (csv).")
+        ] = False,
         overwrite: Annotated[bool, typer.Option(help="Replace stems that are there.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a song.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
@@ -248,6 +219,7 @@ def register(app: typer.Typer) -> None:
             template=_checked_template(template),
             start_s=start,
             duration_s=duration,
+            confidence=confidence,
             overwrite=overwrite,
         )
         wanted: Device = _one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]

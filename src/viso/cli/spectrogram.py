@@ -9,6 +9,7 @@ import typer
 
 from viso import weights
 from viso.cli.console import out
+from viso.confidence import confidence as estimated
 from viso.errors import ConfigError
 from viso.separator import Separator
 
@@ -29,6 +30,9 @@ def register(app: typer.Typer) -> None:
         duration: Annotated[
             float | None, typer.Option(min=0, help="How much to show, in seconds.")
         ] = None,
+        confidence: Annotated[
+            bool, typer.Option("--confidence", help="Also curves of where it is doubtful.")
+        ] = False,
     ) -> None:
         """Draw mixture, vocals and instrumental one above the other."""
         try:
@@ -43,7 +47,13 @@ def register(app: typer.Typer) -> None:
             "vocals": stems.vocals,
             "instrumental": stems.instrumental,
         }
+        seconds = estimated(stems.vocals, stems.instrumental, rate_hz=stems.rate_hz, start_s=start)
         path = plots.spectrograms(
-            signals, rate_hz=stems.rate_hz, path=output, title=song.name, start_s=start
+            signals,
+            rate_hz=stems.rate_hz,
+            path=output,
+            title=song.name,
+            start_s=start,
+            confidence=seconds if confidence else (),
         )
         out().print(str(path))

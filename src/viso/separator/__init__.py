@@ -20,6 +20,7 @@ import numpy.typing as npt
 from viso import masking, weights
 from viso._version import __version__
 from viso.audio import Resampler, open_audio, reblock
+from viso.confidence import ConfidenceMeter, as_csv
 from viso.config import ModelCard
 from viso.errors import AudioError
 from viso.model import Device, Model, OnnxModel, load
@@ -176,6 +177,7 @@ class Separator:
         bitrate: str | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        confidence: Path | None = None,
         overwrite: bool = False,
     ) -> Iterator[Progress]:
         """Separate a file into files, in constant memory, yielding the progress.
@@ -193,6 +195,8 @@ class Separator:
             Such as "320k", for the lossy formats.
         start_s, duration_s : float
             A region, in seconds; to the end by default.
+        confidence : Path, optional
+            A CSV file for what `viso.confidence` says of every second.
         overwrite : bool
             Replace files that are already there. Never the song itself.
 
@@ -203,7 +207,7 @@ class Separator:
         """
         path = Path(song)
         with open_audio(path) as audio, ExitStack() as stack:
-            check_targets(path, targets, overwrite=overwrite)
+            check_targets(path, targets, beside=confidence, overwrite=overwrite)
             total_s = _region_s(audio.duration_s, start_s, duration_s)
             with uninterrupted():
                 files = StemFiles(
@@ -215,16 +219,22 @@ class Separator:
                 )
                 stack.enter_context(files)
             n_samples = 0
+            meter = ConfidenceMeter(rate_hz=audio.rate_hz, n_channels=audio.n_channels)
             blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
             parts = self._parts(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
             # While one core encodes, the network has the others.
             with behind(files.write) as write:
-                for mixture, vocals, _ in parts:
+                for mixture, vocals, instrumental in parts:
                     write(mixture, vocals)
+                    if confidence is not None:
+                        meter.push(vocals, instrumental)
                     n_samples += vocals.shape[1]
                     yield Progress(n_samples / audio.rate_hz, total_s)
             again = audio.blocks(start_s=start_s, duration_s=duration_s)
             files.finish(again, source=path, tags=self._tags())
+            seconds = meter.finish(start_s=start_s)
+            if confidence is not None:
+                files.add_text(confidence, as_csv(seconds))
             files.commit()
             report = Report(
                 song=path,
@@ -239,6 +249,7 @@ class Separator:
                 model=self.card.name,
                 model_sha256=self.sha256,
                 device=self.device,
+                confidence=tuple(seconds),
             )
         yield Progress(n_samples / report.rate_hz, n_samples / report.rate_hz, report)
 

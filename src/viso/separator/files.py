@@ -8,6 +8,7 @@ song and the raw vocals, with the one gain that brings both inside. No model run
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viso import masking
-from viso.audio import AudioWriter, copy_tags
+from viso.audio import AudioWriter, copy_tags, create_beside
 from viso.errors import AudioError
 from viso.separator.uninterrupted import uninterrupted
 
@@ -87,6 +88,7 @@ class StemFiles:
         self._stack = ExitStack()
         self._raw: IO[bytes] | None = None
         self._made: list[Path] = []
+        self._texts: dict[Path, Path] = {}
         try:
             for path in self._targets.values():
                 self._make_folder(path.parent)
@@ -194,6 +196,25 @@ class StemFiles:
             kept = writer.temporary_path
             copy_tags(source or kept, kept, extra={**tags, "viso_stem": name})
 
+    def add_text(self, path: Path, text: str) -> None:
+        """Have a small file appear together with the stems.
+
+        Raises
+        ------
+        AudioError
+            If it cannot be written.
+        """
+        self._make_folder(path.parent)
+        with uninterrupted():
+            hidden, descriptor = create_beside(path)
+            self._stack.callback(hidden.unlink, missing_ok=True)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(text.encode())
+            except OSError as error:
+                raise self._full(error) from error
+        self._texts[hidden] = path
+
     def _again(self, mixture: Iterable[Floats]) -> Iterator[tuple[Floats, Floats]]:
         """Yield the song's blocks, each with its vocals from the raw file."""
         if self._raw is None:
@@ -223,6 +244,8 @@ class StemFiles:
         with uninterrupted():
             for writer in self._writers.values():
                 writer.commit()
+            for hidden, path in self._texts.items():
+                hidden.replace(path)
             self._made = []
             self._stack.close()
 
@@ -254,20 +277,23 @@ def _raw_file(folder: Path) -> IO[bytes]:
         raise AudioError(f"{folder}: cannot be written to ({error.strerror})") from error
 
 
-def check_targets(song: Path, targets: Mapping[str, Path], *, overwrite: bool) -> None:
+def check_targets(
+    song: Path, targets: Mapping[str, Path], *, beside: Path | None, overwrite: bool
+) -> None:
     """Refuse stems that do not exist, or files that must not be replaced (AudioError)."""
     unknown = sorted(set(targets) - set(STEMS))
     if unknown or not targets:
         raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
-    if len({path.resolve() for path in targets.values()}) < len(targets):
-        raise AudioError(f"{song}: both stems would go to {next(iter(targets.values()))}")
-    for path in targets.values():
+    paths = [*targets.values(), *([] if beside is None else [beside])]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise AudioError(f"{song}: two files would have the name {paths[0]}")
+    for path in paths:
         try:
             is_there = path.exists()
             is_song = is_there and path.samefile(song)
         except OSError as error:
             raise AudioError(f"{path}: cannot be written ({error.strerror})") from error
         if is_song:
-            raise AudioError(f"{path}: a stem would overwrite its own song; choose another folder")
+            raise AudioError(f"{path}: would overwrite its own song; choose another folder")
         if is_there and not overwrite:
             raise AudioError(f"{path}: is already there; add --overwrite to replace it")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from viso.confidence import Second
 from viso.separator.files import STEMS, StemFiles
 
 __all__ = ["STEMS", "Progress", "Report", "Stems"]
@@ -75,6 +76,7 @@ class Report:
     `gain_db` is 0.0 unless the stems would have clipped. `largest_error` is the largest
     difference between the song and the sum of its stems, in full scales: of the samples in
     the files if `is_lossless`, else of what was handed to the encoder; before any gain.
+    `confidence` is empty unless it was asked for.
     """
 
     song: Path
@@ -89,6 +91,7 @@ class Report:
     model: str
     model_sha256: str
     device: str
+    confidence: tuple[Second, ...] = ()
 
     @property
     def duration_s(self) -> float:

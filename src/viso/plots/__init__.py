@@ -7,9 +7,8 @@ import math
 import os
 import secrets
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, MultipleLocator
 
-from viso.config import SpectralConfig
+from viso.confidence import Second
 from viso.errors import AudioError, ConfigError
-from viso.spectral import Analysis, frames_for
+from viso.plots.panels import Panel, edges_hz, measure, top_hz
 
 __all__ = ["spectrograms"]
 
@@ -30,19 +29,14 @@ Doubles = npt.NDArray[np.float64]
 
 FORMATS = ("jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff", "webp")
 RANGE_DB = 80.0
-LOW_HZ, HIGH_HZ = 40.0, 20_000.0
+
 TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
-ROWS, MAX_COLUMNS = 480, 2000
-BLOCK = 1 << 15
+
+
 INK, PAPER = "#1b1b2f", "#ffffff"
-
-
-class _Panel(NamedTuple):
-    name: str
-    power: Doubles  # (ROWS, columns), low frequencies first
-    column_s: float  # time between columns
-    first_s: float  # left edge of the first column
-    duration_s: float
+CURVES = ("#c2185b", "#3b5bdb")  # of vocals and instrumental
+STRIP = 0.45  # height of the confidence, in panels
+SDR_RANGE_DB = (-10.0, 30.0)
 
 
 def spectrograms(
@@ -52,6 +46,7 @@ def spectrograms(
     path: Path,
     title: str = "",
     start_s: float = 0.0,
+    confidence: Sequence[Second] = (),
 ) -> Path:
     """Draw signals one above the other, on a common time axis and a common scale of levels.
 
@@ -73,6 +68,8 @@ def spectrograms(
         A line above the panels, taken as it is.
     start_s : float
         Where in the song the signals begin, in seconds, for the labels of the time axis.
+    confidence : sequence of Second
+        What `viso.confidence` says of the stems; drawn as two curves below them.
 
     Returns
     -------
@@ -101,91 +98,29 @@ def spectrograms(
         )
     if not signals:
         raise ConfigError("signals: nothing to draw; pass at least one")
-    panels = [_measure(name, signal, rate_hz=rate_hz) for name, signal in signals.items()]
-    figure = _draw(panels, high_hz=_top_hz(rate_hz), title=title, start_s=start_s)
+    panels = [measure(name, signal, rate_hz=rate_hz) for name, signal in signals.items()]
+    figure = _draw(panels, confidence, high_hz=top_hz(rate_hz), title=title, start_s=start_s)
     _save(figure, path, kind=kind)
     return path
 
 
-def _top_hz(rate_hz: int) -> float:
-    return min(HIGH_HZ, rate_hz / 2)
-
-
-def _transform(n_samples: int, *, rate_hz: int) -> SpectralConfig:
-    """Choose a window of about 90 ms, which tells bass notes apart, and no more frames than use."""
-    n_fft = 2 ** max(4, round(math.log2(0.09 * max(1, rate_hz))))
-    hop = max(1, n_fft // 16, min(n_samples // (MAX_COLUMNS - 1) + 1, n_fft // 3))
-    return SpectralConfig.from_mapping(
-        {"rate_hz": rate_hz, "n_fft": n_fft, "hop": hop}, origin="spectrogram"
-    )
-
-
-def _measure(name: str, signal: Floats, *, rate_hz: int) -> _Panel:
-    """Return the power of a signal at the picture's points."""
-    signal = np.asarray(signal)
-    if signal.ndim != 2 or 0 in signal.shape:
-        raise AudioError(f"{name}: an array of shape {signal.shape}; pass (channels, samples)")
-    n_channels, n_samples = signal.shape
-    config = _transform(n_samples, rate_hz=rate_hz)
-    n_frames = frames_for(n_samples, hop=config.hop)
-    pool = math.ceil(n_frames / MAX_COLUMNS)
-    power = np.zeros((math.ceil(n_frames / pool), config.n_bins))
-    analysis = Analysis(config, n_channels=n_channels)
-    frame = 0
-    for start in range(0, n_samples + BLOCK, BLOCK):
-        block = signal[:, start : start + BLOCK].astype(np.float32)
-        # Not finite, or so loud that its square is not: told below by its name.
-        with np.errstate(over="ignore", invalid="ignore"):
-            frames = analysis.push(block) if block.size else analysis.finish()
-            if not frames.shape[2]:
-                continue
-            now = np.arange(frame, frame + frames.shape[2]) // pool
-            firsts = np.flatnonzero(np.diff(now, prepend=-1))
-            # The frames' memory runs along the bins; so does the work, for speed.
-            parts = np.ascontiguousarray(frames.transpose(0, 2, 1)).view(np.float32)
-            loudness = np.add.reduceat(np.square(parts, out=parts).sum(axis=0), firsts, axis=0)
-            power[now[firsts]] += loudness[:, 0::2] + loudness[:, 1::2]
-            frame += frames.shape[2]
-    if not np.isfinite(power).all():
-        raise AudioError(f"{name}: holds samples that are not finite, or far beyond full scale")
-    n_pooled = np.bincount(np.arange(n_frames) // pool)
-    hop_s = config.hop / rate_hz
-    rows = _to_rows((power / (n_channels * n_pooled[:, None])).T, rate_hz=rate_hz)
-    return _Panel(name, rows, pool * hop_s, -hop_s / 2, n_samples / rate_hz)
-
-
-def _edges_hz(high_hz: float) -> Doubles:
-    """Return the frequencies between the picture's rows [shape=(ROWS + 1,)]."""
-    return np.geomspace(min(LOW_HZ, high_hz / 10), high_hz, ROWS + 1)
-
-
-def _to_rows(power: Doubles, *, rate_hz: int) -> Doubles:
-    """Average bins [shape=(bins, columns)] into rows of the logarithmic axis.
-
-    A row that is narrower than a bin is made as wide as one: the average over a bin's width is
-    the straight line between two bins.
-    """
-    n_bins = len(power)
-    edges = _edges_hz(_top_hz(rate_hz)) / (rate_hz / 2) * (n_bins - 1)
-    centres = (edges[:-1] + edges[1:]) / 2
-    half = np.maximum(np.diff(edges), 1.0) / 2
-    total = np.pad(np.cumsum(power, axis=0), ((1, 0), (0, 0)))
-
-    def up_to(position: Doubles) -> Doubles:
-        # Bin k reaches from k - 1/2 to k + 1/2.
-        position = np.clip(position + 0.5, 0, n_bins)
-        k = np.minimum(position.astype(np.intp), n_bins - 1)
-        return np.asarray(total[k] + (position - k)[:, None] * power[k])
-
-    return np.maximum(up_to(centres + half) - up_to(centres - half), 0) / (2 * half)[:, None]
-
-
-def _draw(panels: list[_Panel], *, high_hz: float, title: str, start_s: float) -> Figure:
+def _draw(
+    panels: list[Panel],
+    confidence: Sequence[Second],
+    *,
+    high_hz: float,
+    title: str,
+    start_s: float,
+) -> Figure:
     reference = next((p for p in panels if p.name == "mixture"), panels[0]).power.max() or 1.0
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.10)
-    figure = Figure(figsize=(14, 1.15 + 2.95 * len(panels)), facecolor=PAPER, layout=layout)
-    axes = list(figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0])
-    low, high = np.log2(_edges_hz(high_hz)[[0, -1]])
+    heights = [1.0] * len(panels) + [STRIP] * bool(confidence)
+    figure = Figure(figsize=(14, 1.15 + 2.95 * sum(heights)), facecolor=PAPER, layout=layout)
+    grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
+    axes = list(grid[: len(panels), 0])
+    for ax in axes[1:]:
+        ax.sharey(axes[0])
+    low, high = np.log2(edges_hz(high_hz)[[0, -1]])
     floor = 10 ** (-RANGE_DB / 10)
     for ax, panel in zip(axes, panels, strict=True):
         left_s = start_s + panel.first_s
@@ -203,7 +138,10 @@ def _draw(panels: list[_Panel], *, high_hz: float, title: str, start_s: float) -
         ax.set_title(
             panel.name, loc="left", size=17, weight="bold", color=INK, pad=7, parse_math=False
         )
-    _label(axes, end_s=start_s + max(p.duration_s for p in panels), start_s=start_s)
+    _label_pitch(axes)
+    _label_time(grid[-1, 0], end_s=start_s + max(p.duration_s for p in panels), start_s=start_s)
+    if confidence:
+        _draw_confidence(grid[-1, 0], confidence)
     axes[0].set_ylim(low, high)
     bar = figure.colorbar(
         image, ax=axes, pad=0.015, aspect=17 * len(panels), ticks=range(-80, 1, 20)
@@ -217,15 +155,43 @@ def _draw(panels: list[_Panel], *, high_hz: float, title: str, start_s: float) -
     return figure
 
 
-def _label(axes: list[Axes], *, start_s: float, end_s: float) -> None:
-    """Set the ticks and the span of time."""
-    span_s = max(end_s - start_s, 1e-3)
+def _draw_confidence(ax: Axes, seconds: Sequence[Second]) -> None:
+    """Draw the estimated SDR of both stems, a step a second."""
+    edges = [second.start_s for second in seconds]
+    edges.append(edges[-1] + 1)
+    low, high = SDR_RANGE_DB
+    for name, colour, column in zip(("vocals", "instrumental"), CURVES, (1, 2), strict=True):
+        values = np.clip([second[column] for second in seconds], low, high)
+        ax.stairs(values, edges, baseline=None, color=colour, linewidth=2.5, label=name)
+    ax.axhline(0, color=INK, linewidth=1, linestyle=":")
+    ax.set_ylim(low, high)
+    ax.yaxis.set_major_locator(MultipleLocator(10))
+    ax.tick_params(labelsize=14, colors=INK, length=4)
+    ax.spines[:].set_visible(False)
+    ax.grid(axis="y", color="#e4e4ee")
+    ax.set_axisbelow(True)
+    ax.set_title(
+        "confidence: estimated SDR (dB)", loc="left", size=17, weight="bold", color=INK, pad=7
+    )
+    ax.legend(
+        loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=14,
+        labelcolor=INK,
+    )  # fmt: skip
+
+
+def _label_pitch(axes: list[Axes]) -> None:
+    """Set the ticks of frequency."""
     for ax in axes:
         ax.yaxis.set_major_locator(FixedLocator([math.log2(f) for f in TICKS_HZ]))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _hertz(2**y)))
         ax.tick_params(labelsize=14, colors=INK, length=4)
         ax.spines[:].set_visible(False)
-    last = axes[-1]
+
+
+def _label_time(last: Axes, *, start_s: float, end_s: float) -> None:
+    """Set the ticks and the span of time."""
+    span_s = max(end_s - start_s, 1e-3)
+    last.tick_params(labelsize=14, colors=INK, length=4)
     last.set_xlim(start_s, start_s + span_s)
     if end_s < 60 or span_s < 3:
         last.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
