@@ -310,12 +310,16 @@ def test_evaluate_prints_a_row_a_system(tmp_path: Path, mask_model: Path) -> Non
             write(path, song(2, 30_000, seed=seed), rate_hz=44_100)
     scores = {"songs/a": {"vocals_usdr": 1.5, "instrumental_usdr": 2.5}}
     (tmp_path / "other.json").write_text(json.dumps(scores), encoding="utf-8")
+    (tmp_path / "genres.csv").write_text("Track Name,Genre\na,Rap\n", encoding="utf-8")
     result = viso(
         "evaluate", mask_model, "--data", "songs", "--baseline", "other.json",
-        "--baseline-name", "rival", "--out", "scores.csv", "--json", cwd=tmp_path,
+        "--baseline-name", "rival", "--out", "scores.csv", "--genres", "genres.csv", "--json",
+        cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    rows = {(row["stem"], row["system"]): row for row in json.loads(result.stdout)}
+    found = json.loads(result.stdout)
+    rows = {(row["stem"], row["system"]): row for row in found if "genre" not in row}
+    assert {row["genre"] for row in found if "genre" in row} == {"Rap", "other"}
     systems = {"mixture", "tiny", "rival", "ideal binary mask", "ideal ratio mask"}
     assert {system for _, system in rows} == systems
     assert rows["vocals", "rival"]["median"] == 1.5
@@ -324,6 +328,11 @@ def test_evaluate_prints_a_row_a_system(tmp_path: Path, mask_model: Path) -> Non
     table = (tmp_path / "scores.csv").read_text(encoding="utf-8").splitlines()
     assert table[0] == "song,system,vocals_usdr_db,instrumental_usdr_db"
     assert len(table) == 1 + 2 * 4 + 1
+    words = ["evaluate", mask_model, "--data", "songs", "--genres", "genres.csv", "--no-oracles"]
+    told = viso(*words, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "by genre" in told.stdout
+    assert "Rap" in told.stdout
 
 
 def test_spectrogram_draws_a_picture(folder: Path, mask_model: Path) -> None:

@@ -11,7 +11,14 @@ from small import song
 from viso import Separator
 from viso.audio import write
 from viso.errors import DataError
-from viso.evaluate import evaluate, read_baseline, songs_of, summary
+from viso.evaluate import (
+    by_genre,
+    evaluate,
+    read_baseline,
+    read_genres,
+    songs_of,
+    summary,
+)
 from viso.metrics import usdr
 
 
@@ -120,3 +127,27 @@ def test_baselines_that_are_none(tmp_path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=r"baseline\.json"):
         read_baseline(path, label="x")
+
+
+def test_genres_are_told_apart(tmp_path: Path) -> None:
+    table = tmp_path / "genres.csv"
+    table.write_text('Track Name,Genre\nA - b,Rap\nC - d,"Pop, Rock"\nE - f,Rap\n', "utf-8")
+    genres = read_genres(table)
+    songs = {
+        name: {"x": {"vocals": value, "instrumental": 2 * value}}
+        for name, value in (("A - b", 1.0), ("C - d", 7.0), ("E - f", 3.0), ("unheard of", 5.0))
+    }
+    parts = by_genre(songs, genres)
+    assert list(parts) == ["Rap", "Pop, Rock", "other"]
+    vocals, instrumental = parts["Rap"]
+    assert (vocals.median, instrumental.median, vocals.n_songs) == (2.0, 4.0, 2)
+    assert parts["other"][0].median == 5.0
+
+
+@pytest.mark.parametrize("content", [b"", b"Song,Kind\na,b\n", b"\xff\xfe\x00", None])
+def test_tables_of_genres_that_are_none(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "genres.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"genres\.csv: no table of genres"):
+        read_genres(path)

@@ -7,6 +7,7 @@ song's mixture is the sum of its stems.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,16 @@ from viso.masking import binary_mask, ratio_mask
 from viso.metrics import oracle, usdr
 from viso.separator import STEMS, Separator
 
-__all__ = ["Row", "SongScores", "evaluate", "read_baseline", "songs_of", "summary"]
+__all__ = [
+    "Row",
+    "SongScores",
+    "by_genre",
+    "evaluate",
+    "read_baseline",
+    "read_genres",
+    "songs_of",
+    "summary",
+]
 
 Floats = npt.NDArray[np.float32]
 SongScores = dict[str, dict[str, float]]
@@ -178,6 +188,49 @@ def read_baseline(path: Path, *, label: str) -> dict[str, SongScores]:
     if not scores:
         raise DataError(f"{path}: no song with vocals_usdr in it")
     return scores
+
+
+def read_genres(path: Path) -> dict[str, str]:
+    """Read which song has which genre.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with the columns ``Track Name`` and ``Genre``, as MUSDB18's ``tracklist.csv``.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or is something else.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            genres = {row["Track Name"]: row["Genre"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(f"{path}: no table of genres ({error!r:.80})") from error
+    if not genres:
+        raise DataError(f"{path}: no table of genres (it is empty)")
+    return genres
+
+
+def by_genre(songs: Mapping[str, SongScores], genres: Mapping[str, str]) -> dict[str, list[Row]]:
+    """Return the `summary` of every genre, the largest first; ``other`` has no genre given.
+
+    Parameters
+    ----------
+    songs : mapping of str to SongScores
+    genres : mapping of str to str
+        By the songs' names.
+    """
+    parts: dict[str, dict[str, SongScores]] = {}
+    for name, scores in songs.items():
+        parts.setdefault(genres.get(name, "other"), {})[name] = scores
+    order = sorted(parts, key=lambda genre: (-len(parts[genre]), genre))
+    return {genre: summary(parts[genre]) for genre in order}
 
 
 def summary(songs: Mapping[str, SongScores], *, seed: int = 0) -> list[Row]:

@@ -13,7 +13,16 @@ from rich.table import Table
 from viso import weights
 from viso.cli.console import bar, out
 from viso.errors import ConfigError, DataError
-from viso.evaluate import Row, SongScores, evaluate, read_baseline, songs_of, summary
+from viso.evaluate import (
+    Row,
+    SongScores,
+    by_genre,
+    evaluate,
+    read_baseline,
+    read_genres,
+    songs_of,
+    summary,
+)
 from viso.separator import STEMS, Separator
 
 __all__ = ["register"]
@@ -32,6 +41,21 @@ def _table(rows: list[Row]) -> Table:
                 figures = (f"{row.median:.2f}", interval, f"{row.mean:.2f}", str(row.n_songs))
                 table.add_row(row.stem, row.system, *figures)
         table.add_section()
+    return table
+
+
+def _genre_table(parts: dict[str, list[Row]], systems: list[str]) -> Table:
+    table = Table(title="by genre: median uSDR, dB", title_justify="left")
+    table.add_column("genre")
+    table.add_column("songs", justify="right")
+    for stem in STEMS:
+        for system in systems:
+            table.add_column(f"{stem}\n{system}", justify="right")
+    for genre, rows in parts.items():
+        medians = {(row.stem, row.system): f"{row.median:.2f}" for row in rows}
+        n_songs = max((row.n_songs for row in rows), default=0)
+        figures = [medians.get((stem, system), "-") for stem in STEMS for system in systems]
+        table.add_row(genre, str(n_songs), *figures)
     return table
 
 
@@ -61,6 +85,10 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(help="JSON with another system's scores a song.")
         ] = None,
         baseline_name: Annotated[str, typer.Option(help="What to call it.")] = "baseline",
+        genres: Annotated[
+            Path | None,
+            typer.Option(help="CSV with Track Name and Genre: a table by genre, too."),
+        ] = None,
         oracles: Annotated[bool, typer.Option(help="Add the ideal masks.")] = True,
         output: Annotated[
             Path | None, typer.Option("--out", "-o", help="CSV with a row a song and system.")
@@ -70,6 +98,7 @@ def register(app: typer.Typer) -> None:
         """Score a model on songs whose stems are known (whole-song uSDR)."""
         separator = Separator(model)
         others = read_baseline(baseline, label=baseline_name) if baseline else {}
+        known = read_genres(genres) if genres else {}
         names = songs_of(data)
         if baseline and not set(names) & set(others):
             raise DataError(f"{baseline}: none of the songs in {data} is in it")
@@ -82,9 +111,15 @@ def register(app: typer.Typer) -> None:
                 songs[name] = {**others.get(name, {}), **scores}
                 progress.advance(task)
         rows = summary(songs)
+        parts = by_genre(songs, known) if genres else {}
         if as_json:
-            typer.echo(json.dumps([vars(row) for row in rows]))
+            records = [vars(row) for row in rows]
+            records += [{**vars(row), "genre": g} for g, part in parts.items() for row in part]
+            typer.echo(json.dumps(records))
         else:
             out().print(_table(rows), soft_wrap=False)
+            if parts:
+                systems = [separator.card.name, *([baseline_name] if baseline else [])]
+                out().print(_genre_table(parts, systems), soft_wrap=False)
         if output is not None:
             _write_csv(output, songs)
