@@ -31,6 +31,7 @@ __all__ = [
     "read_genres",
     "songs_of",
     "summary",
+    "truth_of",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -84,8 +85,26 @@ def songs_of(folder: Path) -> dict[str, list[Path]]:
     return songs
 
 
-def _truth(stems: list[Path]) -> tuple[dict[str, Floats], int]:
-    """Read a song's stems as vocals and instrumental (the sum of all others)."""
+def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
+    """Read a song's stems as vocals and instrumental (the sum of all others).
+
+    Parameters
+    ----------
+    stems : list of Path
+        One of them called ``vocals.*``.
+
+    Returns
+    -------
+    truth : dict of str to float32 array [shape=(channels, n)]
+    rate_hz : int
+
+    Raises
+    ------
+    DataError
+        If the stems differ in rate or shape.
+    AudioError
+        If one cannot be decoded.
+    """
     truth: dict[str, Floats] = {}
     rates = set()
     for path in stems:
@@ -130,7 +149,7 @@ def evaluate(
         If a stem cannot be decoded.
     """
     for name, stems in songs.items():
-        truth, rate_hz = _truth(stems)
+        truth, rate_hz = truth_of(stems)
         mixture = truth["vocals"] + truth["instrumental"]
         found = separator.separate(mixture, rate_hz=rate_hz)
         estimates = {
