@@ -101,8 +101,9 @@ class ModelCard(Settings):
     ========== ==========================================================
 
     An output may lack the `context_frames` at either end; if it has them, they are dropped.
-    Bins above `n_bins` belong to the instrumental with a complex output, and follow the
-    highest bin of a mask.
+    Bins above `n_bins` belong to the instrumental with a complex output. With a mask `above`
+    says what becomes of them: each takes the factor of the "highest" bin that has one, the
+    "average" of its frame's, or "zeros", which leaves the target nothing there.
     """
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
@@ -116,6 +117,7 @@ class ModelCard(Settings):
     axes: Literal["bins-frames", "frames-bins"] = "bins-frames"
     target: Literal["vocals", "instrumental"] = "vocals"
     n_bins: int | None = Field(None, ge=1)
+    above: Literal["highest", "average", "zeros"] = "highest"
     chunk_frames: int = Field(ge=1, le=16_384)
     context_frames: int = Field(0, ge=0)
     gain: float = Field(1.0, gt=0, le=10)
@@ -125,6 +127,7 @@ class ModelCard(Settings):
     origin: str = ""
     parameters: int | None = None
     scores: dict[str, float] = {}
+    limits: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from slow_motion import move_by_work
 from viso.cli import app, training
-from viso.cli.training import seconds_of
+from viso.cli.training import figures_of, seconds_of
 from viso.errors import ConfigError, DataError
 from viso.model import OnnxModel
 from viso.train.loop import Trainer
@@ -165,3 +165,34 @@ def test_values_that_do_not_fit_are_named(viso, tmp_path, recipe):
     with pytest.raises(ConfigError, match="batch 4 cannot be shared by 3 devices"):
         viso("train", path, "--device", "cpu", "--devices", "3")
     assert not (tmp_path / "runs").exists()
+
+
+ROW = {"stem": "vocals", "low": 4.004, "high": 6.0, "mean": 5.0, "n_songs": 15}
+
+
+def test_a_card_takes_the_rows_of_an_evaluation(tmp_path):
+    path = tmp_path / "rows.json"
+    rows = [
+        {**ROW, "system": "mixture", "median": -4.0},
+        {**ROW, "system": "ideal ratio mask", "median": 10.0},
+        {**ROW, "system": "mine", "median": 5.123},
+        {**ROW, "system": "mine", "median": 7.0, "n_songs": 3, "genre": "Rap"},
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    assert figures_of(path) == {
+        "vocals uSDR, dB, median of 15 songs": 5.12,
+        "vocals uSDR, dB, 95 % interval from": 4.0,
+        "vocals uSDR, dB, 95 % interval to": 6.0,
+        "vocals uSDR, dB, Rap (3 songs)": 7.0,
+    }
+    rows.append({**ROW, "system": "rival", "median": 9.0})
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    with pytest.raises(ConfigError, match="figures of one model"):
+        figures_of(path)
+
+
+@pytest.mark.parametrize("text", ["", "3", "[3]", '{"a": "b"}', '[{"system": "x"}]', "[]"])
+def test_figures_that_are_none_are_refused(tmp_path, text):
+    (tmp_path / "x.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"x\.json"):
+        figures_of(tmp_path / "x.json")

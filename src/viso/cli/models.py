@@ -43,6 +43,7 @@ def _lines(model: OnnxModel, *, is_default: bool) -> Table:
         "licence": card.licence,
         "origin": card.origin,
         "scores": "\n".join(f"{key}: {value:g}" for key, value in card.scores.items()),
+        "limits": "\n".join(card.limits),
         "sha256": model.sha256,
     }
     for key, value in facts.items():

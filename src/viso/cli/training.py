@@ -64,6 +64,37 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
+def figures_of(path: Path) -> dict[str, float]:
+    """Return the figures for a card: a JSON object as it is, or rows of ``viso evaluate --json``.
+
+    Of the rows those count that are neither mixture nor ideal mask; there must be one system.
+
+    Raises
+    ------
+    ConfigError
+        If the file is neither.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return {str(name): float(value) for name, value in found.items()}
+        rows = [row for row in found if not re.match("mixture|ideal ", row["system"])]
+        figures: dict[str, float] = {}
+        for row in rows:
+            name = f"{row['stem']} uSDR, dB"
+            if "genre" in row:
+                figures[f"{name}, {row['genre']} ({row['n_songs']} songs)"] = row["median"]
+            else:
+                figures[f"{name}, median of {row['n_songs']} songs"] = row["median"]
+                figures[f"{name}, 95 % interval from"] = row["low"]
+                figures[f"{name}, 95 % interval to"] = row["high"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: no figures for a card ({error!r:.80})") from error
+    if len({row["system"] for row in rows}) != 1:
+        raise ConfigError(f"{path}: need the figures of one model; evaluate without a baseline")
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
 def _changed(recipe: Recipe, *, corpus: Path | None, time: str | None, steps: int | None) -> Recipe:
     """Return the recipe with what the command line says in place of what it says itself."""
     values = recipe.model_dump()
@@ -203,18 +234,24 @@ def register(app: typer.Typer) -> None:
         folder: Annotated[Path, typer.Argument(help="Run folder.")],
         output: Annotated[Path, typer.Option("--out", "-o", help="ONNX file to write.")],
         scores: Annotated[
-            Path | None, typer.Option(help="JSON object of names and figures for the card.")
+            Path | None,
+            typer.Option(help="Figures for the card: a JSON object, or evaluate's --json."),
         ] = None,
         chunk_frames: Annotated[
             int | None, typer.Option(min=1, help="Frames a chunk, where not those of training.")
+        ] = None,
+        context_frames: Annotated[
+            int | None, typer.Option(min=0, help="Frames dropped at either end, likewise.")
         ] = None,
     ) -> None:
         """Turn a run's best weights into a model file with its card inside."""
         with needs_training():
             from viso.train.export import export_run
-        try:
-            figures = json.loads(scores.read_text(encoding="utf-8")) if scores else {}
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{scores}: no JSON object of figures ({error})") from error
-        difference = export_run(folder, output, scores=figures, chunk_frames=chunk_frames)
+        difference = export_run(
+            folder,
+            output,
+            scores={} if scores is None else figures_of(scores),
+            chunk_frames=chunk_frames,
+            context_frames=context_frames,
+        )
         out().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, parity {difference:.1e}")

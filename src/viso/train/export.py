@@ -96,7 +96,12 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
 
 
 def export_run(
-    folder: Path, path: Path, *, scores: Mapping[str, float], chunk_frames: int | None = None
+    folder: Path,
+    path: Path,
+    *,
+    scores: Mapping[str, float],
+    chunk_frames: int | None = None,
+    context_frames: int | None = None,
 ) -> float:
     """Export the best weights of a training run; see `export`.
 
@@ -110,21 +115,26 @@ def export_run(
     chunk_frames : int, optional
         Frames the network sees at once, where it shall not be as many as in training: of long
         chunks a smaller part is context, which is computed and dropped.
+    context_frames : int, optional
+        How many that is at either end, likewise.
 
     Raises
     ------
     ConfigError
-        If the network cannot have chunks of that length.
+        If the network cannot have such chunks.
     DataError
         If the folder holds no finished validation, or its weights do not fit its recipe.
     ModelError
         See `export`.
     """
     recipe = Recipe.from_toml(folder / "recipe.toml")
-    if chunk_frames is not None:
+    asked = {"chunk_frames": chunk_frames, "context_frames": context_frames}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    if changes:
         values = recipe.model_dump()
-        values["network"]["chunk_frames"] = chunk_frames
-        recipe = Recipe.from_mapping(values, origin=f"chunks of {chunk_frames} frames")
+        values["network"] |= changes
+        told = " and ".join(f"{name} {value}" for name, value in changes.items())
+        recipe = Recipe.from_mapping(values, origin=told)
     network = build_network(recipe)
     best = folder / "best.pt"
     if not best.exists():

@@ -67,7 +67,7 @@ class VisoSettings(Settings):
     dropout: float = Field(0.1, ge=0, lt=1)
     level_jitter: float = Field(0.15, ge=0, description="bels, standard deviation, in training")
     chunk_frames: int = 192
-    context_frames: int = 32
+    context_frames: int = 16
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -182,6 +182,7 @@ class Recipe(Settings):
     description: str = ""
     licence: str = "unknown"
     trained_on: tuple[str, ...] = Field((), description="names of the data sets, for the card")
+    limits: tuple[str, ...] = Field((), description="what to expect less of, for the card")
     teacher: str | None = Field(None, description="model whose estimates it learnt from, if any")
     seed: int = 1
     corpus: str
@@ -215,6 +216,7 @@ class Recipe(Settings):
             context_frames=self.network.context_frames,
             trained_on=self.trained_on or tuple(sorted(groups)),
             teacher=self.teacher,
+            limits=self.limits,
             licence=self.licence,
             parameters=parameters,
         )

@@ -201,7 +201,7 @@ class Viso(nn.Module):
         Tensor [shape=(batch, 4, frames, bands)]
             Sums over the bins of a band.
         """
-        pairs = parts.reshape(len(parts), 2, 2, *parts.shape[2:])
+        pairs = parts.reshape(parts.shape[0], 2, 2, *parts.shape[2:])
         power = pairs.square().sum(dim=2)
         across = (pairs[:, 0] * pairs[:, 1]).sum(dim=1, keepdim=True)
         mid, side, across = self.bands.sums(torch.cat([power, across], dim=1)).unbind(dim=1)
