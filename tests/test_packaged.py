@@ -28,7 +28,7 @@ def demo() -> Song:
     return song
 
 
-@pytest.mark.parametrize("name", weights.available())
+@pytest.mark.parametrize("name", weights.packaged())
 def test_it_takes_the_voice_out(demo: Song, name: str) -> None:
     stems = Separator(name).separate(demo["mixture"], rate_hz=44_100)
     for stem in ("vocals", "instrumental"):

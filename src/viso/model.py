@@ -95,6 +95,15 @@ def _features(seen: Complexes, card: ModelCard) -> Floats:
     return features if card.axes == "frames-bins" else features.transpose(0, 2, 1)
 
 
+def _above(factor: Floats, card: ModelCard) -> Floats:
+    """Return the factor of the bins that the network does not see [shape=(channels, 1, frames)]."""
+    if card.above == "average":
+        average: Floats = factor.mean(axis=1, keepdims=True)
+        return average
+    highest = factor[:, -1:]
+    return highest if card.above == "highest" else np.zeros_like(highest)
+
+
 def _masked(frames: Complexes, mask: Floats, card: ModelCard) -> Complexes:
     """Multiply frames [shape=(channels, bins, frames)] with a mask of their lowest bins.
 
@@ -109,7 +118,7 @@ def _masked(frames: Complexes, mask: Floats, card: ModelCard) -> Complexes:
         now, out, factor = frames[:, :, part], estimate[:, :, part], mask[:, :, part]
         if card.basis == "mid-side":
             factor = np.stack([factor[0] + factor[1], factor[0] - factor[1]]) * np.float32(0.5)
-        for own, above in ((slice(bins), factor), (slice(bins, None), factor[:, -1:])):
+        for own, above in ((slice(bins), factor), (slice(bins, None), _above(factor, card))):
             if card.basis == "mid-side":
                 np.multiply(now[:, own], above[:1], out=out[:, own])
                 out[:, own] += now[::-1, own] * above[1:]

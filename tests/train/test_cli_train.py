@@ -167,7 +167,7 @@ def test_values_that_do_not_fit_are_named(viso, tmp_path, recipe):
     assert not (tmp_path / "runs").exists()
 
 
-ROW = {"stem": "vocals", "low": 4.004, "high": 6.0, "mean": 5.0, "n_songs": 15}
+ROW = {"stem": "vocals", "metric": "usdr", "low": 4.004, "high": 6.0, "mean": 5.0, "n_songs": 15}
 
 
 def test_a_card_takes_the_rows_of_an_evaluation(tmp_path):
@@ -177,6 +177,8 @@ def test_a_card_takes_the_rows_of_an_evaluation(tmp_path):
         {**ROW, "system": "ideal ratio mask", "median": 10.0},
         {**ROW, "system": "mine", "median": 5.123},
         {**ROW, "system": "mine", "median": 7.0, "n_songs": 3, "genre": "Rap"},
+        {**ROW, "system": "mine", "median": 8.0, "n_songs": 2, "singer": "Somebody"},
+        {**ROW, "system": "mine", "median": 9.0, "metric": "sir"},
     ]
     path.write_text(json.dumps(rows), encoding="utf-8")
     assert figures_of(path) == {

@@ -83,6 +83,14 @@ def test_the_level_of_the_input_does_not_matter(drawn_viso, factor):
 
 
 @torch.inference_mode()
+def test_silence_around_a_song_does_not_change_its_level(drawn_viso):
+    network, parts = drawn_viso(), spectra(batch=1)
+    wide = torch.cat([torch.zeros(1, 4, 60, 128), parts], dim=2)
+    alone = network.features(network.powers(parts))
+    torch.testing.assert_close(network.features(network.powers(wide))[:, :, 60:], alone)
+
+
+@torch.inference_mode()
 def test_silence_gives_a_mask_all_the_same(drawn_viso):
     assert drawn_viso()(torch.zeros(1, 4, 40, 128)).isfinite().all()
 

@@ -1,73 +1,169 @@
-"""``viso evaluate``: a model against true stems."""
+"""``viso evaluate``: models and other people's stems against the truth."""
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from viso import weights
-from viso.cli.console import bar, out
+from viso.cli.console import EXIT_INTERRUPTED, bar, error_line, out
+from viso.cli.scores import comparison_line, group_table, pictures, stem_tables
 from viso.errors import ConfigError, DataError
 from viso.evaluate import (
+    MIXTURE,
+    ORACLES,
+    Comparison,
     Row,
-    SongScores,
-    by_genre,
+    SongResult,
+    System,
+    by_group,
+    compare,
     evaluate,
+    gnsdr_rows,
     read_baseline,
     read_genres,
+    singer_of,
     songs_of,
     summary,
+    system_of,
+    write_report,
 )
-from viso.separator import STEMS, Separator
+from viso.evaluate.report import as_records
+from viso.separator import STEMS
 
 __all__ = ["register"]
 
+Groups = dict[str, dict[str, list[Row]]]
 
-def _table(rows: list[Row]) -> Table:
-    table = Table(title="uSDR over songs, dB", title_justify="left")
-    table.add_column("stem")
-    table.add_column("system")
-    for name in ("median", "95 % interval", "mean", "songs"):
-        table.add_column(name, justify="right")
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line asks for."""
+
+    names: tuple[str, ...]
+    data: Path
+    report: Path | None
+    baseline: Path | None
+    baseline_name: str
+    genres: Path | None
+    bss: bool
+    oracles: bool
+    residuals: bool
+    jobs: int
+    as_json: bool
+
+
+def _evaluate(asked: _Asked) -> None:
+    """Read, score, tell and write."""
+    if asked.residuals and asked.report is None:
+        raise ConfigError("--residuals: say where with --out")
+    baseline = asked.baseline
+    others = read_baseline(baseline, label=asked.baseline_name) if baseline else {}
+    genres = read_genres(asked.genres) if asked.genres else {}
+    songs = songs_of(asked.data)
+    if baseline and not set(songs) & set(others):
+        raise DataError(f"{baseline}: none of the songs in {asked.data} is in it")
+    mine = [system_of(name) for name in asked.names]
+    systems = [System(MIXTURE, "mixture"), *mine]
+    systems += [System(name, "oracle") for name in ORACLES if asked.oracles]
+    if baseline and asked.baseline_name in {system.name for system in systems}:
+        raise ConfigError(f"--baseline-name {asked.baseline_name!r}: another row has this name")
+    results = _run(systems, songs, asked)
+    for result in results:
+        result.scores.update(others.get(result.song, {}))
+    peers = [system.name for system in mine] + ([asked.baseline_name] if baseline else [])
+    _tell(asked, results, peers, genres)
+
+
+def _run(
+    systems: Sequence[System], songs: Mapping[str, list[Path]], asked: _Asked
+) -> list[SongResult]:
+    store = None if asked.report is None else asked.report / "songs"
+    found = {}
+    with bar(quiet=asked.as_json) as progress:
+        task = progress.add_task("songs", total=len(songs), speed="")
+        for result in evaluate(
+            systems,
+            songs,
+            bss=asked.bss,
+            store=store,
+            jobs=asked.jobs,
+            residuals=asked.report / "residuals" if asked.report and asked.residuals else None,
+        ):
+            found[result.song] = result
+            progress.advance(task)
+    return [found[song] for song in songs]
+
+
+def _groups(results: Sequence[SongResult], genres: Mapping[str, str]) -> Groups:
+    """Return tables by genre and by singer, where the data names them."""
+    songs = {result.song: result.scores for result in results}
+    groups: Groups = {}
+    if genres:
+        groups["genre"] = by_group(songs, genres.get)
+    singers = [singer for song in songs if (singer := singer_of(song))]
+    if len(set(singers)) < len(singers):
+        groups["singer"] = by_group(songs, singer_of)
+    return groups
+
+
+def _tell(
+    asked: _Asked, results: Sequence[SongResult], peers: Sequence[str], genres: Mapping[str, str]
+) -> None:
+    """Print the tables, and write the report if one is wanted."""
+    scores = {result.song: result.scores for result in results}
+    durations_s = {result.song: result.duration_s for result in results}
+    rows = [*summary(scores), *gnsdr_rows(scores, durations_s)]
+    groups = _groups(results, genres)
+    comparisons = [
+        found
+        for other in peers[1:]
+        for stem in STEMS
+        if (found := compare(scores, peers[0], other, stem=stem, metric="usdr"))
+    ]
+    if asked.report is not None:
+        write_report(
+            asked.report,
+            results,
+            title=f"{', '.join(peers)} on {asked.data.resolve().name}",
+            rows=rows,
+            groups=groups,
+            comparisons=comparisons,
+            genres=genres,
+            pictures=pictures(results, peers),
+        )
+    _print(asked, rows, groups, comparisons, peers)
+
+
+def _print(
+    asked: _Asked,
+    rows: Sequence[Row],
+    groups: Groups,
+    comparisons: Sequence[Comparison],
+    peers: Sequence[str],
+) -> None:
+    if asked.as_json:
+        records = as_records(rows)
+        for kind, parts in groups.items():
+            for group, part in parts.items():
+                records += as_records(part, kind=kind, group=group)
+        typer.echo(json.dumps(records))
+        return
     for stem in STEMS:
-        for row in rows:
-            if row.stem == stem:
-                interval = f"{row.low:.2f} to {row.high:.2f}"
-                figures = (f"{row.median:.2f}", interval, f"{row.mean:.2f}", str(row.n_songs))
-                table.add_row(row.stem, row.system, *figures)
-        table.add_section()
-    return table
-
-
-def _genre_table(parts: dict[str, list[Row]], systems: list[str]) -> Table:
-    table = Table(title="by genre: median uSDR, dB", title_justify="left")
-    table.add_column("genre")
-    table.add_column("songs", justify="right")
-    for stem in STEMS:
-        for system in systems:
-            table.add_column(f"{stem}\n{system}", justify="right")
-    for genre, rows in parts.items():
-        medians = {(row.stem, row.system): f"{row.median:.2f}" for row in rows}
-        n_songs = max((row.n_songs for row in rows), default=0)
-        figures = [medians.get((stem, system), "-") for stem in STEMS for system in systems]
-        table.add_row(genre, str(n_songs), *figures)
-    return table
-
-
-def _write_csv(path: Path, songs: dict[str, SongScores]) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["song", "system", *(f"{stem}_usdr_db" for stem in STEMS)])
-        for song, scores in songs.items():
-            for system, values in scores.items():
-                writer.writerow([song, system, *(f"{values[stem]:.3f}" for stem in STEMS)])
-    unfinished.replace(path)
+        for table in stem_tables(rows, stem):
+            out().print(table, soft_wrap=False)
+    for kind, parts in groups.items():
+        for stem in STEMS:
+            out().print(group_table(kind, parts, peers, stem), soft_wrap=False)
+    for comparison in comparisons:
+        out().print(comparison_line(comparison))
+    if asked.report is not None:
+        out().print(str(asked.report / "report.html"))
 
 
 def register(app: typer.Typer) -> None:
@@ -75,12 +171,19 @@ def register(app: typer.Typer) -> None:
 
     @app.command(name="evaluate")
     def evaluate_command(
-        model: Annotated[
-            str, typer.Argument(help="Packaged model or ONNX file.")
-        ] = weights.DEFAULT,
+        names: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="[SYSTEM]...", help="Packaged models, ONNX files, folders of estimates."
+            ),
+        ] = None,
         data: Annotated[
-            Path, typer.Option(help="Folder with a folder of stems for each song.")
+            Path, typer.Option(help="Folder with a folder of true stems for each song.")
         ] = Path(),
+        output: Annotated[
+            Path | None,
+            typer.Option("--out", "-o", help="Folder for the report; goes on if interrupted."),
+        ] = None,
         baseline: Annotated[
             Path | None, typer.Option(help="JSON with another system's scores a song.")
         ] = None,
@@ -89,37 +192,31 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(help="CSV with Track Name and Genre: a table by genre, too."),
         ] = None,
+        bss: Annotated[bool, typer.Option(help="BSSEval v4, too.")] = True,
         oracles: Annotated[bool, typer.Option(help="Add the ideal masks.")] = True,
-        output: Annotated[
-            Path | None, typer.Option("--out", "-o", help="CSV with a row a song and system.")
-        ] = None,
+        residuals: Annotated[
+            bool, typer.Option("--residuals", help="Keep what the vocals miss as sound.")
+        ] = False,
+        jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Songs at a time.")] = 1,
         as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
     ) -> None:
-        """Score a model on songs whose stems are known (whole-song uSDR)."""
-        separator = Separator(model)
-        others = read_baseline(baseline, label=baseline_name) if baseline else {}
-        known = read_genres(genres) if genres else {}
-        names = songs_of(data)
-        if baseline and not set(names) & set(others):
-            raise DataError(f"{baseline}: none of the songs in {data} is in it")
-        if output is not None and not output.parent.is_dir():
-            raise ConfigError(f"{output}: no such folder; make it first")
-        songs: dict[str, SongScores] = {}
-        with bar(quiet=as_json) as progress:
-            task = progress.add_task("songs", total=len(names), speed="")
-            for name, scores in evaluate(separator, names, oracles=oracles):
-                songs[name] = {**others.get(name, {}), **scores}
-                progress.advance(task)
-        rows = summary(songs)
-        parts = by_genre(songs, known) if genres else {}
-        if as_json:
-            records = [vars(row) for row in rows]
-            records += [{**vars(row), "genre": g} for g, part in parts.items() for row in part]
-            typer.echo(json.dumps(records))
-        else:
-            out().print(_table(rows), soft_wrap=False)
-            if parts:
-                systems = [separator.card.name, *([baseline_name] if baseline else [])]
-                out().print(_genre_table(parts, systems), soft_wrap=False)
-        if output is not None:
-            _write_csv(output, songs)
+        """Score separators on songs whose stems are known."""
+        asked = _Asked(
+            names=tuple(names or [weights.DEFAULT]),
+            data=data,
+            report=output,
+            baseline=baseline,
+            baseline_name=baseline_name,
+            genres=genres,
+            bss=bss,
+            oracles=oracles,
+            residuals=residuals,
+            jobs=jobs,
+            as_json=as_json,
+        )
+        try:
+            _evaluate(asked)
+        except KeyboardInterrupt as error:
+            kept = "" if output is None else "; the same command goes on where it stopped"
+            error_line(f"interrupted{kept}")
+            raise typer.Exit(EXIT_INTERRUPTED) from error

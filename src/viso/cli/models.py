@@ -1,25 +1,56 @@
-"""``viso models``: what can be run, and what is known of it."""
+"""``viso models``: what can be run, what is known of it, and ``viso models import``."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
 from viso import weights
-from viso.cli.console import out
+from viso.cli import importing
+from viso.cli.console import EXIT_FAILED, error_line, out
+from viso.config import ModelCard
+from viso.errors import ModelError
 from viso.model import OnnxModel, load
 
 __all__ = ["register"]
+
+
+class _ListsByItself(TyperGroup):
+    """Commands of which ``list`` need not be said."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``list`` before anything that is no command and no call for help."""
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+models = typer.Typer(
+    cls=_ListsByItself,
+    help="List the models that can be run, with their cards, or import more. "
+    "'viso models' alone is 'viso models list'.",
+)
 
 
 def _record(model: OnnxModel) -> dict[str, object]:
     size = model.path.stat().st_size
     card = model.card.model_dump(mode="json")
     return {**card, "file": str(model.path), "bytes": size, "sha256": model.sha256}
+
+
+def _reach(card: ModelCard) -> str:
+    """Say how far up the network sees, and what becomes of the bins above."""
+    if card.used_bins == card.spectral.n_bins:
+        return ""
+    top_khz = card.used_bins * card.spectral.rate_hz / card.spectral.n_fft / 1000
+    above = {"highest": "the highest bin's", "average": "the average", "zeros": "zero"}[card.above]
+    fate = f"the mask is {above}" if card.output == "mask" else "all is instrumental"
+    return f"{card.used_bins} bins, up to {top_khz:.1f} kHz; above, {fate}"
 
 
 def _lines(model: OnnxModel, *, is_default: bool) -> Table:
@@ -37,6 +68,7 @@ def _lines(model: OnnxModel, *, is_default: bool) -> Table:
         "target": f"{card.target}, {'stereo' if card.channels == 2 else 'mono'}",
         "transform": f"{spectral.rate_hz} Hz, FFT {spectral.n_fft}, hop {spectral.hop}, chunks of "
         f"{card.chunk_frames} frames with {card.context_frames} of context on either side",
+        "sees": _reach(card),
         "size": f"{parameters}{size_mb:.1f} MB",
         "trained on": ", ".join(card.trained_on),
         "teacher": card.teacher or "none",
@@ -44,6 +76,7 @@ def _lines(model: OnnxModel, *, is_default: bool) -> Table:
         "origin": card.origin,
         "scores": "\n".join(f"{key}: {value:g}" for key, value in card.scores.items()),
         "limits": "\n".join(card.limits),
+        "file": "" if card.name in weights.packaged() else str(model.path),
         "sha256": model.sha256,
     }
     for key, value in facts.items():
@@ -52,22 +85,41 @@ def _lines(model: OnnxModel, *, is_default: bool) -> Table:
     return table
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
+@models.command("list")
+def list_(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[MODEL...]", help="Names or ONNX files; all, if none is given."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a model.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Of your own models, if not the usual one.")
+    ] = None,
+) -> None:
+    """List the models that can be run, with their cards."""
+    known = weights.available(folder=folder)
+    is_broken = False
+    for name in files or [Path(name) for name in known]:
+        path = weights.path_of(str(name), folder=folder) if str(name) in known else name
+        try:
+            model = load(path, device="cpu", threads=1)
+        except ModelError as error:
+            # One broken file among one's own does not hide the others.
+            if files:
+                raise
+            error_line(str(error))
+            is_broken = True
+            continue
+        if as_json:
+            typer.echo(json.dumps(_record(model)))
+        else:
+            is_default = model.card.name == weights.DEFAULT
+            out().print(_lines(model, is_default=is_default), soft_wrap=False)
+    if is_broken:
+        raise typer.Exit(EXIT_FAILED)
 
-    @app.command()
-    def models(
-        files: Annotated[
-            list[Path] | None, typer.Argument(metavar="[MODEL...]", help="ONNX files as well.")
-        ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a model.")] = False,
-    ) -> None:
-        """List the models that can be run, with their cards."""
-        chosen = files or [Path(name) for name in weights.available()]
-        for name in chosen:
-            model = load(name, device="cpu", threads=1)
-            if as_json:
-                typer.echo(json.dumps(_record(model)))
-            else:
-                is_default = model.card.name == weights.DEFAULT
-                out().print(_lines(model, is_default=is_default), soft_wrap=False)
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    importing.register(models)
+    app.add_typer(models, name="models")

@@ -81,10 +81,14 @@ def figures_of(path: Path) -> dict[str, float]:
         rows = [row for row in found if not re.match("mixture|ideal ", row["system"])]
         figures: dict[str, float] = {}
         for row in rows:
+            if row["metric"] != "usdr":
+                continue
             name = f"{row['stem']} uSDR, dB"
             if "genre" in row:
-                figures[f"{name}, {row['genre']} ({row['n_songs']} songs)"] = row["median"]
-            else:
+                figures[
+                    f"{name}, {row['genre']} ({row['n_songs']} song{'s' * (row['n_songs'] > 1)})"
+                ] = row["median"]
+            elif "singer" not in row:
                 figures[f"{name}, median of {row['n_songs']} songs"] = row["median"]
                 figures[f"{name}, 95 % interval from"] = row["low"]
                 figures[f"{name}, 95 % interval to"] = row["high"]
@@ -200,7 +204,9 @@ def register(app: typer.Typer) -> None:
             folder or Path("runs") / settings.name,
             device=device.value,
             devices=devices,
-            baseline={song: scores[baseline_name]["vocals"] for song, scores in known.items()},
+            baseline={
+                song: scores[baseline_name]["vocals"]["usdr"] for song, scores in known.items()
+            },
             baseline_name=baseline_name,
         )
         references: dict[str, float] = {}

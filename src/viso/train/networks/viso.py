@@ -34,6 +34,8 @@ from viso.train.recipe import VisoSettings
 
 __all__ = ["Bands", "Viso"]
 
+_SILENCE = 1e-5  # of the loudest frame's power
+
 
 class Bands(nn.Module):
     """Sums bins into bands that lie side by side, and spreads masks of bands over their bins.
@@ -214,6 +216,9 @@ class Viso(nn.Module):
     def features(self, powers: Tensor) -> Tensor:
         """Return the logarithm of the mean power of a bin, against the chunk's level.
 
+        The level is the mean over the frames in which anything sounds: silence before, after or
+        within a song does not change what is seen of its sound.
+
         Parameters
         ----------
         powers : Tensor [shape=(batch, 4, frames, bands)]
@@ -223,8 +228,10 @@ class Viso(nn.Module):
         Tensor [shape=(batch, 4, frames, bands)]
         """
         mean = powers / self.bands.width
-        level = mean[:, :2].mean(dim=(1, 2, 3), keepdim=True)
-        return torch.log10(mean / (level + 1e-12) + 1e-7)
+        energy = mean[:, :2].mean(dim=(1, 3))
+        sounds = (energy > _SILENCE * energy.amax(dim=1, keepdim=True)).to(energy.dtype)
+        level = (energy * sounds).sum(dim=1) / sounds.sum(dim=1).clamp_min(1)
+        return torch.log10(mean / (level[:, None, None, None] + 1e-12) + 1e-7)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the masks of mid and side before the sigmoid, for all frames.

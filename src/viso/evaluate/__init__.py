@@ -1,0 +1,47 @@
+"""Separators against the truth: songs with known stems -> figures, tables, a report.
+
+    songs, systems -> evaluate (a result a song) -> summary, by_group, compare -> report
+
+Every song's mixture is the sum of its stems. A system is a model, a folder of somebody's
+estimates, the mixture itself (what doing nothing scores), or an ideal mask (what no mask can
+pass).
+"""
+
+from viso.evaluate.report import write_report
+from viso.evaluate.run import SongResult, evaluate
+from viso.evaluate.scoring import METRICS, figures_of, score_song
+from viso.evaluate.songs import (
+    estimates_of,
+    read_baseline,
+    read_genres,
+    singer_of,
+    songs_of,
+    truth_of,
+)
+from viso.evaluate.systems import MIXTURE, ORACLES, System, system_of
+from viso.evaluate.tables import Comparison, Row, by_group, compare, gnsdr_rows, summary
+
+__all__ = [
+    "METRICS",
+    "MIXTURE",
+    "ORACLES",
+    "Comparison",
+    "Row",
+    "SongResult",
+    "System",
+    "by_group",
+    "compare",
+    "estimates_of",
+    "evaluate",
+    "figures_of",
+    "gnsdr_rows",
+    "read_baseline",
+    "read_genres",
+    "score_song",
+    "singer_of",
+    "songs_of",
+    "summary",
+    "system_of",
+    "truth_of",
+    "write_report",
+]

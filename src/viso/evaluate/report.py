@@ -1,0 +1,229 @@
+"""What an evaluation leaves behind: a table of songs, a summary, and a page to look at."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from viso._version import __version__
+from viso.errors import ConfigError
+from viso.evaluate.run import SongResult
+from viso.evaluate.scoring import METRICS
+from viso.evaluate.songs import singer_of
+from viso.evaluate.tables import Comparison, Row
+from viso.separator import STEMS
+
+__all__ = ["as_records", "songs_csv", "write_report"]
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b2f; background: #fff;
+       max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e4e4ee; }
+th:first-child, td:first-child { text-align: left; }
+thead th { border-bottom: 2px solid #1b1b2f; vertical-align: bottom; }
+small, .range { color: #5c5c78; font-size: .85em; }
+svg { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
+"""
+
+
+def as_records(rows: Sequence[Row], *, kind: str = "", group: str = "") -> list[dict[str, object]]:
+    """Return rows as plain objects for JSON; with the group they belong to, such as a genre."""
+    extra = {kind: group} if kind else {}
+    return [{**asdict(row), **extra} for row in rows]
+
+
+def songs_csv(results: Sequence[SongResult], genres: Mapping[str, str]) -> str:
+    """Return a line for every song, system and stem; empty where a figure is not defined."""
+    metrics = _metrics(results)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["song", "singer", "genre", "duration_s", "system", "stem", *metrics])
+    for result in results:
+        facts = [result.song, singer_of(result.song) or "", genres.get(result.song, "")]
+        for system, stems in result.scores.items():
+            for stem in STEMS:
+                values = [_figure(stems[stem].get(metric), 4) for metric in metrics]
+                writer.writerow([*facts, f"{result.duration_s:.2f}", system, stem, *values])
+    return text.getvalue()
+
+
+def _metrics(results: Sequence[SongResult]) -> list[str]:
+    seen = {
+        metric
+        for result in results
+        for stems in result.scores.values()
+        for values in stems.values()
+        for metric in values
+    }
+    return [metric for metric in METRICS if metric in seen]
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def write_report(
+    folder: Path,
+    results: Sequence[SongResult],
+    *,
+    title: str,
+    rows: Sequence[Row],
+    groups: Mapping[str, Mapping[str, Sequence[Row]]],
+    comparisons: Sequence[Comparison],
+    genres: Mapping[str, str],
+    pictures: Mapping[str, str],
+) -> list[Path]:
+    """Write ``songs.csv``, ``summary.json`` and ``report.html``, which needs no other file.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing.
+    results : sequence of SongResult
+    title : str
+    rows : sequence of Row
+        See `summary`.
+    groups : mapping of str to mapping of str to sequence of Row
+        Tables by group: what the groups are ("genre"), then `by_group`.
+    comparisons : sequence of Comparison
+    genres : mapping of str to str
+        By song.
+    pictures : mapping of str to str
+        SVG by caption.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    ConfigError
+        If a file cannot be written.
+    """
+    records = as_records(rows)
+    for kind, parts in groups.items():
+        for group, part in parts.items():
+            records += as_records(part, kind=kind, group=group)
+    summary = {
+        "viso": __version__,
+        "title": title,
+        "rows": records,
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+    }
+    page = _page(title, rows, groups, comparisons, pictures, n_songs=len(results))
+    texts = {
+        "songs.csv": songs_csv(results, genres),
+        "summary.json": json.dumps(summary, indent=1) + "\n",
+        "report.html": page,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            unfinished = folder / f".{name}.part"
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(folder / name)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from error
+    return [folder / name for name in texts]
+
+
+def _page(
+    title: str,
+    rows: Sequence[Row],
+    groups: Mapping[str, Mapping[str, Sequence[Row]]],
+    comparisons: Sequence[Comparison],
+    pictures: Mapping[str, str],
+    *,
+    n_songs: int,
+) -> str:
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p>{n_songs} songs. Medians over songs in dB, higher is better; in grey the bootstrap "
+        f"95 % interval of the median. <small>viso {__version__}</small></p>",
+    ]
+    parts += [f"<h2>{stem.capitalize()}</h2>{_stem_table(rows, stem)}" for stem in STEMS]
+    if comparisons:
+        parts.append(f"<h2>Song by song</h2>{_comparison_table(comparisons)}")
+    for caption, picture in pictures.items():
+        parts.append(f"<h2>{html.escape(caption)}</h2>{picture}")
+    for kind, tables in groups.items():
+        parts.append(f"<h2>By {kind}: median uSDR</h2>{_group_table(kind, tables)}")
+    told = "".join(f"<li><b>{name}</b>: {what}</li>" for name, what in METRICS.items())
+    parts.append(f"<h2>Metrics</h2><ul>{told}</ul>")
+    return "\n".join(parts) + "</html>\n"
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table; cells are HTML already."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
+    rows = "".join(f"<tr>{line}</tr>" for line in lines)
+    return (
+        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _stem_table(rows: Sequence[Row], stem: str) -> str:
+    mine = {(row.system, row.metric): row for row in rows if row.stem == stem}
+    metrics = [metric for metric in METRICS if any(key[1] == metric for key in mine)]
+    body = []
+    for system in dict.fromkeys(system for system, _ in mine):
+        cells = [html.escape(system)]
+        for metric in metrics:
+            row = mine.get((system, metric))
+            cells.append(
+                ""
+                if row is None
+                else f"{row.median:.2f}<br>"
+                f'<span class="range">{row.low:.2f} to {row.high:.2f}</span>'
+            )
+        n_songs = max(row.n_songs for (name, _), row in mine.items() if name == system)
+        body.append([*cells, str(n_songs)])
+    return _table(["system", *metrics, "songs"], body)
+
+
+def _comparison_table(comparisons: Sequence[Comparison]) -> str:
+    body = [
+        [
+            f"{html.escape(c.one)} - {html.escape(c.other)}",
+            c.stem,
+            c.metric,
+            f"{c.difference:+.2f}",
+            f"{c.low:+.2f} to {c.high:+.2f}",
+            f"{c.p:.2g}",
+            f"{c.n_better} of {c.n_songs}",
+        ]
+        for c in comparisons
+    ]
+    head = ["systems", "stem", "metric", "median difference", "95 %", "p", "ahead on"]
+    return _table(head, body)
+
+
+def _group_table(kind: str, tables: Mapping[str, Sequence[Row]]) -> str:
+    systems = list(dict.fromkeys(row.system for rows in tables.values() for row in rows))
+    head = [kind, "songs"]
+    head += [
+        f"{html.escape(system)}<br><small>{stem}</small>" for stem in STEMS for system in systems
+    ]
+    body = []
+    for group, rows in tables.items():
+        found = {(row.stem, row.system): row for row in rows if row.metric == "usdr"}
+        n_songs = max((row.n_songs for row in found.values()), default=0)
+        cells = [
+            f"{found[stem, system].median:.2f}" if (stem, system) in found else ""
+            for stem in STEMS
+            for system in systems
+        ]
+        body.append([html.escape(group), str(n_songs), *cells])
+    return _table(head, body)

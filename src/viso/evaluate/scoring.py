@@ -1,0 +1,134 @@
+"""All figures of one song: what every system made of it, against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.audio import write
+from viso.config import SpectralConfig
+from viso.errors import DataError
+from viso.evaluate.songs import Figures, truth_of
+from viso.evaluate.systems import System
+from viso.metrics import bss_eval, nsdr, residual, segment_sdr, si_sdr, usdr
+from viso.separator import STEMS
+
+__all__ = ["METRICS", "figures_of", "score_song"]
+
+Floats = npt.NDArray[np.float32]
+
+METRICS = {
+    "usdr": "SDR over the whole song",
+    "csdr": "SDR of a second, median",
+    "si_sdr": "scale-invariant SDR",
+    "sdr": "BSSEval v4 SDR",
+    "isr": "BSSEval v4 image to spatial distortion",
+    "sir": "BSSEval v4 source to interference",
+    "sar": "BSSEval v4 source to artefacts",
+    "nsdr": "BSSEval v3 SDR above that of the mixture",
+    "gnsdr": "mean of nsdr over songs, weighted by their lengths",
+}
+"""Short names of the metrics, all in decibels and better if higher, and what they are.
+
+The last one is of all songs together, the others of each.
+"""
+
+
+def figures_of(
+    truth: dict[str, Floats], stems: dict[str, Floats], *, rate_hz: int, bss: bool
+) -> Figures:
+    """Return the metrics of both stems.
+
+    Parameters
+    ----------
+    truth, stems : dict of str to float32 array [shape=(channels, n)]
+        "vocals" and "instrumental".
+    rate_hz : int
+    bss : bool
+        BSSEval v4, too.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By stem, then by metric; ``nan`` where a metric is not defined.
+    """
+    figures: Figures = {}
+    for stem in STEMS:
+        pair = truth[stem], stems[stem]
+        figures[stem] = {
+            "usdr": usdr(*pair),
+            "csdr": segment_sdr(*pair, rate_hz=rate_hz).median,
+            "si_sdr": si_sdr(*pair),
+        }
+    if bss:
+        references, estimates = (
+            np.stack([kind[stem] for stem in STEMS]) for kind in (truth, stems)
+        )
+        medians = bss_eval(references, estimates, rate_hz=rate_hz).medians()
+        for metric in ("sdr", "isr", "sir", "sar"):
+            for stem, value in zip(STEMS, getattr(medians, metric), strict=True):
+                figures[stem][metric] = float(value)
+        mixture = truth["vocals"] + truth["instrumental"]
+        for stem in STEMS:
+            figures[stem]["nsdr"] = nsdr(truth[stem], stems[stem], mixture)
+    return figures
+
+
+def score_song(
+    song: str,
+    stems: Sequence[Path],
+    systems: Sequence[System],
+    *,
+    bss: bool,
+    threads: int = 0,
+    residuals: Path | None = None,
+) -> tuple[float, dict[str, Figures]]:
+    """Separate and score a song with every system.
+
+    Parameters
+    ----------
+    song : str
+    stems : sequence of Path
+        Its true stems (see `songs_of`).
+    systems : sequence of System
+    bss : bool
+        BSSEval v4, too.
+    threads : int
+        Of a model; 0 takes all cores.
+    residuals : Path, optional
+        A folder for what remains when the true vocals are subtracted from those of models and
+        of estimates, as sound.
+
+    Returns
+    -------
+    duration_s : float
+    figures : dict
+        By system, stem and metric.
+
+    Raises
+    ------
+    DataError, AudioError
+        If stems or estimates cannot be read or do not fit each other.
+    """
+    truth, rate_hz = truth_of(list(stems))
+    n_samples = truth["vocals"].shape[1]
+    if not n_samples:
+        raise DataError(f"{stems[0]}: holds no sample")
+    found = {}
+    for system in systems:
+        made = system.stems(song, truth, rate_hz, threads=threads)
+        found[system.name] = figures_of(truth, made, rate_hz=rate_hz, bss=bss)
+        if residuals is not None and system.kind in ("model", "estimates"):
+            _write_residual(residuals / f"{song} - {system.name}.wav", truth, made, rate_hz)
+    return n_samples / rate_hz, found
+
+
+def _write_residual(
+    path: Path, truth: dict[str, Floats], made: dict[str, Floats], rate_hz: int
+) -> None:
+    left = residual(truth["vocals"], made["vocals"], config=SpectralConfig(rate_hz=rate_hz))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, left.signal, rate_hz=rate_hz, bit_depth="float")

@@ -1,0 +1,224 @@
+"""What lies in folders: songs with their stems, estimates of them, tables of other figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.audio import read
+from viso.errors import DataError
+from viso.separator import STEMS
+
+__all__ = [
+    "estimates_of",
+    "read_baseline",
+    "read_genres",
+    "singer_of",
+    "songs_of",
+    "truth_of",
+]
+
+Floats = npt.NDArray[np.float32]
+Figures = dict[str, dict[str, float]]
+"""Values by stem, then by metric."""
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a")
+_MIXTURES = ("mixture", "mix", "linear_mixture")
+_INSTRUMENTALS = ("instrumental", "accompaniment", "no_vocals")
+
+
+def songs_of(folder: Path) -> dict[str, list[Path]]:
+    """Return the stem files of every song folder directly below `folder`.
+
+    Raises
+    ------
+    DataError
+        If there is no folder with ``vocals.*`` and at least one other stem.
+    """
+    songs = {}
+    try:
+        for song in sorted(path for path in folder.iterdir() if path.is_dir()):
+            files = [p for p in sorted(song.iterdir()) if p.suffix.lower() in SUFFIXES]
+            stems = [p for p in files if p.stem not in _MIXTURES and not p.name.startswith(".")]
+            names = [path.stem for path in stems]
+            if len(set(names)) < len(names) or (set(names) & {*_INSTRUMENTALS} and len(names) > 2):
+                raise DataError(f"{song}: stems that count twice among {', '.join(sorted(names))}")
+            if len(stems) > 1 and "vocals" in names:
+                songs[song.name] = stems
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: {error.strerror}; name a folder that holds a folder for each song"
+        ) from error
+    if not songs:
+        raise DataError(f"{folder}: no song folder with vocals and another stem in it")
+    return songs
+
+
+def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
+    """Read a song's stems as vocals and instrumental (the sum of all others).
+
+    Parameters
+    ----------
+    stems : list of Path
+        One of them called ``vocals.*``.
+
+    Returns
+    -------
+    truth : dict of str to float32 array [shape=(channels, n)]
+    rate_hz : int
+
+    Raises
+    ------
+    DataError
+        If the stems differ in rate or shape.
+    AudioError
+        If one cannot be decoded.
+    """
+    truth: dict[str, Floats] = {}
+    first: tuple[Path, tuple[int, ...], int] | None = None
+    for path in stems:
+        audio, rate_hz = read(path)
+        if first is None:
+            first = path, audio.shape, rate_hz
+        _same(path, audio, rate_hz, like=first)
+        name = "vocals" if path.stem == "vocals" else "instrumental"
+        truth[name] = truth[name] + audio if name in truth else audio
+    if first is None or len(truth) < 2:
+        raise DataError(f"{stems}: need vocals and at least one other stem")
+    return truth, first[2]
+
+
+def _same(
+    path: Path, audio: Floats, rate_hz: int, *, like: tuple[Path, tuple[int, ...], int]
+) -> None:
+    """Refuse what cannot be compared, saying what to do."""
+    other, (channels, n_samples), other_hz = like
+    if rate_hz != other_hz:
+        raise DataError(f"{path}: {rate_hz} Hz, but {other} has {other_hz}; resample one of them")
+    if audio.shape[0] != channels:
+        raise DataError(
+            f"{path}: {audio.shape[0]} channels, but {other} has {channels}; convert one of them"
+        )
+    if audio.shape[1] != n_samples:
+        raise DataError(
+            f"{path}: {audio.shape[1]} samples, but {other} has {n_samples}; align and cut them"
+        )
+
+
+def estimates_of(folder: Path, song: str, mixture: Floats, rate_hz: int) -> dict[str, Floats]:
+    """Read what some separator made of a song.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds a folder of the song's name with ``vocals.*``, and perhaps ``instrumental.*``
+        (or ``accompaniment.*``, ``no_vocals.*``); without it the rest of the mixture is taken.
+    song : str
+    mixture : float32 array [shape=(channels, n)]
+    rate_hz : int
+
+    Raises
+    ------
+    DataError
+        If there are no vocals, or rate or shape are not the mixture's.
+    """
+    found: dict[str, Path] = {}
+    place = folder / song
+    if place.is_dir():
+        for path in sorted(place.iterdir()):
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                name = "instrumental" if path.stem in _INSTRUMENTALS else path.stem
+                if name in found and name in STEMS:
+                    raise DataError(f"{path}: the same stem as {found[name]}; take one away")
+                found[name] = path
+    if "vocals" not in found:
+        raise DataError(f"{place}: no vocals.wav (or flac, ...) in it; one is needed for each song")
+    stems: dict[str, Floats] = {}
+    for name in STEMS:
+        if name in found:
+            audio, own_hz = read(found[name])
+            _same(found[name], audio, own_hz, like=(Path("the song"), mixture.shape, rate_hz))
+            stems[name] = audio
+    stems.setdefault("instrumental", mixture - stems["vocals"])
+    return stems
+
+
+def read_baseline(path: Path, *, label: str) -> dict[str, dict[str, Figures]]:
+    """Read another system's per-song figures.
+
+    Parameters
+    ----------
+    path : Path
+        JSON that maps song paths to objects with ``vocals_usdr`` and ``instrumental_usdr``, and
+        whatever else begins with a stem's name, such as ``vocals_csdr``.
+    label : str
+        What to call the system.
+
+    Returns
+    -------
+    dict
+        By the last part of the song's path, then by `label`: values by stem and metric.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or is something else.
+    """
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        figures = {
+            Path(song).name: {label: _by_stem(values)}
+            for song, values in records.items()
+            if "vocals_usdr" in values
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: no baseline scores ({error!r:.80})") from error
+    if not figures:
+        raise DataError(f"{path}: no song with vocals_usdr in it")
+    return figures
+
+
+def _by_stem(values: dict[str, float]) -> Figures:
+    figures: Figures = {stem: {"usdr": float(values[f"{stem}_usdr"])} for stem in STEMS}
+    for name, value in values.items():
+        stem, _, metric = name.partition("_")
+        if stem in STEMS:
+            figures[stem][metric] = float(value)
+    return figures
+
+
+def read_genres(path: Path) -> dict[str, str]:
+    """Read which song has which genre.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with the columns ``Track Name`` and ``Genre``, as MUSDB18's ``tracklist.csv``.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read or is something else.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            genres = {row["Track Name"]: row["Genre"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(f"{path}: no table of genres ({error!r:.80})") from error
+    if not genres:
+        raise DataError(f"{path}: no table of genres (it is empty)")
+    return genres
+
+
+def singer_of(song: str) -> str | None:
+    """Return who sings, of a name such as ``Artist - Title``; None if it does not say."""
+    artist, dash, _ = song.partition(" - ")
+    return artist.strip() if dash and artist.strip() else None

@@ -1,0 +1,121 @@
+"""What can be measured: a model, a folder of estimates, the mixture itself, ideal masks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.config import SpectralConfig
+from viso.errors import DataError
+from viso.evaluate.songs import SUFFIXES, estimates_of
+from viso.masking import binary_mask, ratio_mask
+from viso.metrics import oracle, oracle_wiener
+from viso.separator import Separator
+
+__all__ = ["MIXTURE", "ORACLES", "System", "system_of"]
+
+Floats = npt.NDArray[np.float32]
+Stems = dict[str, Floats]
+MaskOf = Callable[[Floats, Floats], Floats]
+
+MIXTURE = "mixture"
+_MASKS: dict[str, MaskOf] = {
+    "ideal binary mask": binary_mask,
+    "ideal ratio mask": ratio_mask,
+    "ideal power ratio mask": lambda one, other: ratio_mask(one, other, power=2.0),
+}
+_WIENER = "ideal Wiener filter"
+ORACLES = (*_MASKS, _WIENER)
+"""What a mask could reach at best, were the truth known."""
+
+
+@dataclass(frozen=True)
+class System:
+    """Something that takes songs apart, as plain data, so that other processes can have it.
+
+    `name` is what tables call it, `place` a model's name or file, or a folder of estimates;
+    `key` tells whether earlier figures still hold.
+    """
+
+    name: str
+    kind: Literal["mixture", "oracle", "model", "estimates"]
+    place: str = ""
+    key: str = ""
+
+    def stems(self, song: str, truth: Stems, rate_hz: int, *, threads: int = 0) -> Stems:
+        """Return the system's vocals and instrumental of a song.
+
+        Parameters
+        ----------
+        song : str
+        truth : dict of str to float32 array [shape=(channels, n)]
+            True vocals and instrumental; their sum is the mixture.
+        rate_hz : int
+        threads : int
+            Of a model.
+
+        Raises
+        ------
+        DataError
+            If estimates are missing or do not fit.
+        """
+        mixture = truth["vocals"] + truth["instrumental"]
+        if self.kind == "mixture":
+            return {"vocals": mixture, "instrumental": mixture}
+        if self.kind == "estimates":
+            return estimates_of(Path(self.place), song, mixture, rate_hz)
+        if self.kind == "model":
+            found = _separator(self.place, threads).separate(mixture, rate_hz=rate_hz)
+            return {"vocals": found.vocals, "instrumental": found.instrumental}
+        config = SpectralConfig(rate_hz=rate_hz)
+        pair = truth["vocals"], truth["instrumental"]
+        if self.name == _WIENER:
+            vocals = oracle_wiener(*pair, config=config)
+        else:
+            vocals = oracle(*pair, config=config, mask_of=_MASKS[self.name])
+        return {"vocals": vocals, "instrumental": mixture - vocals}
+
+    def key_for(self, song: str) -> str:
+        """Return what changes when the figures of this song would."""
+        return self.key + (_stamp(Path(self.place) / song) if self.kind == "estimates" else "")
+
+
+@lru_cache(maxsize=2)
+def _separator(place: str, threads: int) -> Separator:
+    return Separator(place, threads=threads)
+
+
+def _stamp(folder: Path) -> str:
+    """Return a hash of the names, sizes and times of the sound files in a folder."""
+    facts = [
+        (path.name, (info := path.stat()).st_size, info.st_mtime_ns)
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        if path.suffix.lower() in SUFFIXES
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def system_of(words: str) -> System:
+    """Return the system that a user names: a folder of estimates, or a model.
+
+    Raises
+    ------
+    ModelError
+        If it is no folder, and no model of that name or file can be loaded.
+    DataError
+        If the folder holds no folder with vocals.
+    """
+    folder = Path(words)
+    if folder.is_dir():
+        if not any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/vocals.*")):
+            raise DataError(f"{folder}: no folder with vocals.wav (or flac, ...) for a song in it")
+        return System(folder.resolve().name, "estimates", str(folder))
+    separator = _separator(words, 0)
+    return System(separator.card.name, "model", words, separator.sha256)

@@ -1,0 +1,216 @@
+"""From figures of songs to figures of systems: medians with intervals, and paired comparisons."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.metrics import gnsdr
+from viso.separator import STEMS
+
+__all__ = ["Comparison", "Row", "Scores", "by_group", "compare", "gnsdr_rows", "summary"]
+
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Of one song: values by system, stem and metric."""
+
+Doubles = npt.NDArray[np.float64]
+
+_RESAMPLES = 10_000
+_EXACT = 16  # pairs up to which all signs are tried
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system's figures for one stem and metric, over songs.
+
+    `low` and `high` bound the bootstrap 95 % interval of the median.
+    """
+
+    system: str
+    stem: str
+    metric: str
+    median: float
+    low: float
+    high: float
+    mean: float
+    n_songs: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """System `one` against `other` on the songs that both have figures for.
+
+    `difference` is the median of the paired differences (one minus other), `low` and `high`
+    bound its bootstrap 95 % interval, `p` is the two-sided p-value of the mean difference under
+    random signs, `n_better` the number of songs where `one` is ahead.
+    """
+
+    one: str
+    other: str
+    stem: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    n_better: int
+    n_songs: int
+
+
+def _values(songs: Mapping[str, Scores], system: str, stem: str, metric: str) -> Doubles:
+    """Return a value for each song, nan where there is none."""
+    return np.array(
+        [scores.get(system, {}).get(stem, {}).get(metric, np.nan) for scores in songs.values()],
+        np.float64,
+    )
+
+
+def _interval(values: Doubles, seed: int) -> tuple[float, float]:
+    random = np.random.default_rng(seed)
+    drawn = random.choice(values, (_RESAMPLES, values.size))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def summary(songs: Mapping[str, Scores], *, seed: int = 0) -> list[Row]:
+    """Return a row for every stem, system and metric: median, its interval, mean over songs.
+
+    Parameters
+    ----------
+    songs : mapping of str to Scores
+    seed : int
+        Of the bootstrap (10,000 resamples of the songs).
+
+    Returns
+    -------
+    list of Row
+        Songs without a finite figure (a silent stem) are left out of a row and its count.
+    """
+    systems = list(dict.fromkeys(name for scores in songs.values() for name in scores))
+    metrics = list(
+        dict.fromkeys(
+            metric
+            for scores in songs.values()
+            for stems in scores.values()
+            for values in stems.values()
+            for metric in values
+        )
+    )
+    rows = []
+    for stem, system, metric in itertools.product(STEMS, systems, metrics):
+        values = _values(songs, system, stem, metric)
+        values = values[np.isfinite(values)]
+        if values.size:
+            median, mean = float(np.median(values)), float(values.mean())
+            low, high = _interval(values, seed)
+            rows.append(Row(system, stem, metric, median, low, high, mean, values.size))
+    return rows
+
+
+def gnsdr_rows(
+    songs: Mapping[str, Scores], durations_s: Mapping[str, float], *, seed: int = 0
+) -> list[Row]:
+    """Return the GNSDR of every stem and system, as a row whose median and mean are that figure.
+
+    Parameters
+    ----------
+    songs : mapping of str to Scores
+        Those with a metric ``nsdr`` count.
+    durations_s : mapping of str to float
+        Lengths of the songs.
+    seed : int
+        Of the bootstrap.
+    """
+    systems = list(dict.fromkeys(name for scores in songs.values() for name in scores))
+    lengths = np.array([durations_s[song] for song in songs])
+    random = np.random.default_rng(seed)
+    rows = []
+    for stem, system in itertools.product(STEMS, systems):
+        values = _values(songs, system, stem, "nsdr")
+        kept = np.isfinite(values)
+        if not kept.any():
+            continue
+        values, weights = values[kept], lengths[kept]
+        drawn = random.integers(0, values.size, (_RESAMPLES, values.size))
+        means = (values[drawn] * weights[drawn]).sum(axis=1) / weights[drawn].sum(axis=1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        value = gnsdr(values, weights)
+        rows.append(Row(system, stem, "gnsdr", value, float(low), float(high), value, values.size))
+    return rows
+
+
+def by_group(
+    songs: Mapping[str, Scores], group_of: Callable[[str], str | None]
+) -> dict[str, list[Row]]:
+    """Return the `summary` of every group of songs, the largest first.
+
+    Parameters
+    ----------
+    songs : mapping of str to Scores
+    group_of : callable
+        From a song's name to its group, such as a genre; None puts it under ``other``.
+    """
+    parts: dict[str, dict[str, Scores]] = {}
+    for name, scores in songs.items():
+        parts.setdefault(group_of(name) or "other", {})[name] = scores
+    order = sorted(parts, key=lambda group: (-len(parts[group]), group))
+    return {group: summary(parts[group]) for group in order}
+
+
+def compare(
+    songs: Mapping[str, Scores], one: str, other: str, *, stem: str, metric: str, seed: int = 0
+) -> Comparison | None:
+    """Compare two systems song by song.
+
+    The p-value is that of a permutation test: if the systems were alike, every difference could
+    as well have the other sign. Up to 16 songs all signs are tried, beyond that 100,000 drawn.
+
+    Parameters
+    ----------
+    songs : mapping of str to Scores
+    one, other : str
+        Systems.
+    stem, metric : str
+    seed : int
+
+    Returns
+    -------
+    Comparison, or None if no song has finite figures of both
+    """
+    with np.errstate(invalid="ignore"):
+        differences = _values(songs, one, stem, metric) - _values(songs, other, stem, metric)
+    differences = differences[np.isfinite(differences)]
+    if not differences.size:
+        return None
+    low, high = _interval(differences, seed)
+    return Comparison(
+        one=one,
+        other=other,
+        stem=stem,
+        metric=metric,
+        difference=float(np.median(differences)),
+        low=low,
+        high=high,
+        p=_p_of_signs(differences, seed),
+        n_better=int((differences > 0).sum()),
+        n_songs=differences.size,
+    )
+
+
+def _p_of_signs(differences: Doubles, seed: int) -> float:
+    n = differences.size
+    observed = abs(differences.sum()) * (1 - 1e-12)
+    if n <= _EXACT:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float((np.abs(signs @ differences) >= observed).mean())
+    random = np.random.default_rng(seed)
+    hits, drawn = 0, 100_000
+    for _ in range(10):
+        signs = random.integers(0, 2, (drawn // 10, n)) * 2 - 1
+        hits += int((np.abs(signs @ differences) >= observed).sum())
+    # The observed signs are one of the possible draws.
+    return (hits + 1) / (drawn + 1)

@@ -1,0 +1,36 @@
+"""How close an estimate is to the truth, and how close a mask could come at best.
+
+Every ratio is in decibels, and higher is better but for `Residual.level_db`:
+
+- `usdr`, the project's own: over a whole song; `segment_sdr`, over its seconds;
+- `si_sdr`, at the estimate's best level; `nsdr` and `gnsdr`, through the best filter and
+  above the mixture;
+- `bss_eval`, BSSEval v4: SDR, ISR, SIR and SAR of every second;
+- `residual`, what is heard when the truth is cancelled;
+- `oracle` and `oracle_wiener`, the bounds of what masks and filters can do.
+"""
+
+from __future__ import annotations
+
+from viso.metrics.bss import BssScores, bss_eval, bss_eval_blocks
+from viso.metrics.normalised import gnsdr, nsdr, sdr_v3
+from viso.metrics.oracles import oracle, oracle_wiener
+from viso.metrics.ratios import SegmentSdr, segment_sdr, si_sdr, usdr
+from viso.metrics.residuals import Residual, residual
+
+__all__ = [
+    "BssScores",
+    "Residual",
+    "SegmentSdr",
+    "bss_eval",
+    "bss_eval_blocks",
+    "gnsdr",
+    "nsdr",
+    "oracle",
+    "oracle_wiener",
+    "residual",
+    "sdr_v3",
+    "segment_sdr",
+    "si_sdr",
+    "usdr",
+]

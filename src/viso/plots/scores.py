@@ -1,0 +1,99 @@
+"""Pictures of scores, as SVG text that a page can hold: boxes of systems, one against another."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+__all__ = ["boxes", "scatter"]
+
+_INK, _LIGHT, _MAIN = "#1b1b2f", "#e4e4ee", "#3b5bdb"
+
+
+def boxes(values: Mapping[str, Sequence[float]], *, unit: str) -> str:
+    """Draw a box for each system: median, quartiles, whiskers to 1.5 times their distance, songs.
+
+    Parameters
+    ----------
+    values : mapping of str to sequence of float
+        A figure for each song, by system; systems without any are left out.
+    unit : str
+        Says what is drawn.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element.
+    """
+    shown = {name: finite for name, row in values.items() if (finite := _finite(row))}
+    figure = Figure(figsize=(9, 0.9 + 0.5 * max(1, len(shown))), layout="constrained")
+    ax = figure.subplots()
+    if shown:
+        ax.boxplot(
+            list(shown.values())[::-1],
+            orientation="horizontal",
+            tick_labels=list(shown)[::-1],
+            widths=0.55,
+            showfliers=False,
+            medianprops={"color": _MAIN, "linewidth": 2.5},
+        )
+        random = np.random.default_rng(0)
+        for height, row in enumerate(list(shown.values())[::-1], 1):
+            at = height + random.uniform(-0.16, 0.16, len(row))
+            ax.plot(row, at, ".", color=_INK, alpha=0.45, markersize=5)
+    ax.set_xlabel(unit)
+    return _svg(figure, ax)
+
+
+def scatter(pairs: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> str:
+    """Draw a point for each song, one system against another; above the line the second is ahead.
+
+    Parameters
+    ----------
+    pairs : mapping of str to (float, float)
+        Figures of both systems, by song, which becomes the point's title.
+    x_label, y_label : str
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element.
+    """
+    shown = {song: pair for song, pair in pairs.items() if len(_finite(pair)) == 2}
+    figure = Figure(figsize=(5.4, 5.2), layout="constrained")
+    ax = figure.subplots()
+    if shown:
+        x, y = np.array(list(shown.values())).T
+        low, high = min(x.min(), y.min()) - 0.5, max(x.max(), y.max()) + 0.5
+        ax.plot([low, high], [low, high], color=_LIGHT, linewidth=2, zorder=0)
+        ax.plot(x, y, "o", color=_MAIN, markersize=6, alpha=0.8)
+        ax.set_xlim(low, high)
+        ax.set_ylim(low, high)
+    ax.set_aspect("equal")
+    ax.set_xlabel(x_label, parse_math=False)
+    ax.set_ylabel(y_label, parse_math=False)
+    return _svg(figure, ax)
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return [float(value) for value in values if np.isfinite(value)]
+
+
+def _svg(figure: Figure, ax: Axes) -> str:
+    ax.spines[:].set_visible(False)
+    ax.grid(color=_LIGHT)
+    ax.set_axisbelow(True)
+    ax.tick_params(colors=_INK, length=0)
+    FigureCanvasSVG(figure)
+    text = io.StringIO()
+    # Without a date and with names of their own, so that the same scores give the same page.
+    with matplotlib.rc_context({"svg.hashsalt": "viso"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    whole = text.getvalue()
+    return whole[whole.index("<svg") :]

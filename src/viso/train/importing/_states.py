@@ -1,0 +1,105 @@
+"""Weights in a file of torch's, read without running anything that is written in the file."""
+
+from __future__ import annotations
+
+import _codecs
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from viso.errors import ModelError
+
+__all__ = ["State", "fill", "read_state"]
+
+State = Mapping[str, Tensor]
+
+
+@contextmanager
+def _arrays_allowed() -> Iterator[None]:
+    """Let ``torch.load`` make numpy arrays of float32, and nothing else beside tensors."""
+    rebuild = np.empty(0).__reduce__()[0]
+    names = [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]
+    allowed: list[Any] = [(rebuild, name) for name in names]
+    allowed += [np.ndarray, np.dtype, type(np.dtype(np.float32)), _codecs.encode]
+    with torch.serialization.safe_globals(allowed):
+        yield
+
+
+def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
+    """Return the tensors in a file that ``torch.save`` made of a dictionary.
+
+    Parameters
+    ----------
+    file : Path or binary stream
+        The dictionary holds tensors or numpy arrays; one of them under ``state_dict`` is taken
+        for the whole. Other entries are left out.
+    origin : str
+        What errors call it.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, holds objects that would have to be run, or no tensors.
+    """
+    try:
+        with _arrays_allowed():
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"{origin}: cannot be read ({error.strerror})") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ModelError(
+            f"{origin}: no weights that torch can read safely ({reason:.100}); "
+            "give the file as its makers published it"
+        ) from error
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    items = found.items() if isinstance(found, dict) else ()
+    arrays = {str(key): value for key, value in items if isinstance(value, Tensor | np.ndarray)}
+    if not arrays:
+        raise ModelError(f"{origin}: holds no weights, but {type(found).__name__}; see --kind")
+    return {key: torch.as_tensor(value) for key, value in arrays.items()}
+
+
+def fill(network: nn.Module, state: State, *, called: Callable[[str], str], origin: str) -> None:
+    """Give a network its weights, in place, and set it to evaluation.
+
+    Parameters
+    ----------
+    network : nn.Module
+    state : mapping of str to Tensor
+        What the network does not ask for is left out.
+    called : callable
+        From the network's name of a weight to that in `state`.
+    origin : str
+        What errors call it.
+
+    Raises
+    ------
+    ModelError
+        If a weight is missing, has another shape, or is not finite.
+    """
+    taken = {}
+    for name, mine in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        theirs = called(name)
+        if theirs not in state:
+            raise ModelError(f"{origin}: has no {theirs}; is it of another kind? See --kind")
+        value = state[theirs]
+        if value.shape != mine.shape:
+            raise ModelError(
+                f"{origin}: {theirs} is {list(value.shape)}, not {list(mine.shape)}; "
+                "only the layout that was published is known"
+            )
+        if not value.isfinite().all():
+            raise ModelError(f"{origin}: {theirs} holds NaN or infinity; fetch the file anew")
+        taken[name] = value.float()
+    network.load_state_dict(taken, strict=False)
+    network.eval()

@@ -1,0 +1,222 @@
+"""A user's own models: where they lie, what they are called, and what a broken one does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import helper
+
+from small import SMALL, mask_card, song
+from viso import Separator, weights
+from viso.audio import write
+from viso.errors import ModelError
+from viso.model import apply_graph, load
+
+VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="XDG is of Linux")
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An account whose folder of models does not exist yet."""
+    for variable in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "account"))
+    return weights.user_folder()
+
+
+def viso(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*VISO, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def put(model: Path, folder: Path, name: str) -> Path:
+    """Copy a model into a folder under another name, in its card, too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = onnx.load(model)
+    helper.set_model_props(graph, {"viso.card": mask_card(name=name).model_dump_json()})
+    onnx.save(graph, folder / f"{name}.onnx")
+    return folder / f"{name}.onnx"
+
+
+# Where they lie
+
+
+def test_a_missing_folder_holds_nothing(own: Path) -> None:
+    assert not own.exists()
+    assert weights.available() == weights.packaged()
+    assert load(weights.DEFAULT).card.name == weights.DEFAULT
+    assert not own.exists()
+    with pytest.raises(ModelError, match=r"mine: no packaged model.*viso-cnn.*yours: none"):
+        load("mine")
+
+
+def test_the_packaged_come_first_then_the_users(own: Path, mask_model: Path) -> None:
+    for name in ("zebra", "ant-1.0"):
+        put(mask_model, own, name)
+    (own / ".being-written.part.onnx").write_bytes(b"half")
+    assert weights.available() == [*weights.packaged(), "ant-1.0", "zebra"]
+    assert weights.packaged()[0] == weights.DEFAULT
+    assert weights.path_of("ant-1.0") == own / "ant-1.0.onnx"
+    assert load("ant-1.0").card.name == "ant-1.0"
+    with pytest.raises(ModelError, match=r"yours: ant-1\.0, zebra"):
+        load("bee")
+
+
+def test_a_packaged_name_cannot_be_shadowed(own: Path, mask_model: Path) -> None:
+    put(mask_model, own, weights.DEFAULT)
+    assert weights.available() == weights.packaged()
+    assert weights.path_of(weights.DEFAULT).parent == Path(weights.__file__).parent
+    assert load(weights.DEFAULT).card.spectral != SMALL
+
+
+def test_another_folder(own: Path, mask_model: Path, tmp_path: Path) -> None:
+    path = put(mask_model, tmp_path / "elsewhere", "mine")
+    assert "mine" not in weights.available()
+    assert "mine" in weights.available(folder=path.parent)
+    assert weights.path_of("mine", folder=path.parent) == path
+
+
+@LINUX
+def test_the_folder_is_looked_up_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert weights.user_folder() == Path("/data/viso/models")
+    for said in ("", "relative"):
+        monkeypatch.setenv("XDG_DATA_HOME", said)
+        assert weights.user_folder() == Path("/home/somebody/.local/share/viso/models")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert weights.user_folder() == Path("/home/somebody/.local/share/viso/models")
+
+
+@pytest.mark.parametrize(
+    ("platform", "end"),
+    [("darwin", "Library/Application Support/viso/models"), ("win32", "local/viso/models")],
+)
+def test_other_systems(monkeypatch: pytest.MonkeyPatch, platform: str, end: str) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("LOCALAPPDATA", "/users/me/local")
+    assert weights.user_folder().as_posix().endswith(end)
+
+
+def test_an_account_without_a_home(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(path: Path) -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setenv("XDG_DATA_HOME", "")
+    monkeypatch.setenv("LOCALAPPDATA", "")
+    monkeypatch.setattr(Path, "expanduser", nowhere)
+    assert weights.available() == weights.packaged()
+    with pytest.raises(ModelError, match="--folder"):
+        weights.user_folder()
+
+
+# On the command line
+
+
+def test_ones_own_are_listed_and_separate_by_name(
+    own: Path, mask_model: Path, tmp_path: Path
+) -> None:
+    path = put(mask_model, own, "mine")
+    names = [
+        json.loads(line)["name"]
+        for line in viso("models", "--json", cwd=tmp_path).stdout.split("\n")
+        if line
+    ]
+    assert names == [*weights.packaged(), "mine"]
+    told = viso("models", "mine", cwd=tmp_path)
+    assert "mine" in told.stdout
+    assert "file" in told.stdout
+    listed = viso("models", "list", path, "--json", cwd=tmp_path)
+    assert json.loads(listed.stdout)["file"] == str(path)
+    write(tmp_path / "song.wav", song(2, 20_000), rate_hz=44_100)
+    done = viso("separate", "song.wav", "--model", "mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_on_the_command_line(own: Path, mask_model: Path, tmp_path: Path) -> None:
+    put(mask_model, tmp_path / "elsewhere", "mine")
+    told = viso("models", "mine", "--folder", "elsewhere", "--json", cwd=tmp_path)
+    assert json.loads(told.stdout)["name"] == "mine", told.stderr
+    assert viso("models", "mine", cwd=tmp_path).returncode == 1
+
+
+def test_a_broken_file_hides_no_other(own: Path, mask_model: Path, tmp_path: Path) -> None:
+    put(mask_model, own, "zebra")
+    (own / "broken.onnx").write_bytes(b"no model")
+    told = viso("models", "--json", cwd=tmp_path)
+    assert told.returncode == 1
+    assert [json.loads(line)["name"] for line in told.stdout.splitlines()][-1] == "zebra"
+    assert told.stderr.count("\n") == 1
+    assert "broken.onnx" in told.stderr
+
+
+def test_help_and_a_file_that_is_called_as_a_command(
+    own: Path, mask_model: Path, tmp_path: Path
+) -> None:
+    for words in (["models", "--help"], ["models", "-h"]):
+        told = viso(*words, cwd=tmp_path)
+        assert told.returncode == 0
+        assert "import" in told.stdout
+        assert "list" in told.stdout
+    shutil.copy(mask_model, tmp_path / "import")
+    assert json.loads(viso("models", "./import", "--json", cwd=tmp_path).stdout)["name"] == "tiny"
+
+
+# What a mask does above the bins that a network sees
+
+
+@pytest.mark.parametrize("basis", ["left-right", "mid-side"])
+@pytest.mark.parametrize("above", ["highest", "average", "zeros"])
+@pytest.mark.parametrize("gain", [1.0, 1.5])
+def test_above_the_bins_of_a_mask(above: str, basis: str, gain: float) -> None:
+    n_seen = SMALL.n_bins - 100
+    card = mask_card(basis=basis, n_bins=n_seen, chunk_frames=77, above=above, gain=gain)
+    random = np.random.default_rng(0)
+    parts = random.standard_normal((2, 2, SMALL.n_bins, 77))
+    chunk = (parts[0] + 1j * parts[1]).astype(np.complex64)
+    mask = random.random((2, n_seen, card.step_frames), np.float32)
+    turn = np.array([[1, 1], [1, -1]]) / np.sqrt(2) if basis == "mid-side" else np.eye(2)
+    rows = {"highest": mask[:, -1:], "average": mask.mean(axis=1, keepdims=True)}
+    row = rows.get(above, np.zeros((2, 1, card.step_frames)))
+    full = np.concatenate([mask, np.repeat(row, 100, axis=1)], axis=1)
+    rotated = np.einsum("ij,jbt->ibt", turn, chunk)
+    expected = np.einsum("ij,jbt->ibt", turn, full * rotated[:, :, 4:-4]) * gain
+    found = apply_graph(lambda _: mask[None], chunk, card=card)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    if above == "zeros":
+        assert not found[:, n_seen:].any()
+
+
+@pytest.mark.parametrize("above", ["average", "zeros"])
+def test_a_stream_stays_exact(above: str) -> None:
+    card = mask_card(n_bins=200, above=above)
+
+    class Ratio:
+        """A mask that is each magnitude over its neighbourhood's sum."""
+
+        def __init__(self) -> None:
+            self.card = card
+
+        def estimate(self, chunk: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
+            def graph(x: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
+                return x / (x + np.roll(x, 1, axis=3) + np.float32(1e-6))
+
+            return apply_graph(graph, chunk, card=card)
+
+    separator = Separator(Ratio())
+    mixture = song(2, 30_000)
+    whole = separator.separate(mixture, rate_hz=44_100)
+    for size in (700, 9_000):
+        blocks = (mixture[:, i : i + size] for i in range(0, mixture.shape[1], size))
+        parts = [v for v, _ in separator.stream(blocks, rate_hz=44_100, n_channels=2)]
+        assert np.array_equal(np.concatenate(parts, axis=1), whole.vocals)
+    assert np.array_equal(whole.vocals + whole.instrumental, mixture)
