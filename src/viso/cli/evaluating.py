@@ -2,168 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from viso import weights
-from viso.cli.console import EXIT_INTERRUPTED, bar, error_line, out
-from viso.cli.scores import comparison_line, group_table, pictures, stem_tables
-from viso.errors import ConfigError, DataError
-from viso.evaluate import (
-    MIXTURE,
-    ORACLES,
-    Comparison,
-    Row,
-    SongResult,
-    System,
-    by_group,
-    compare,
-    evaluate,
-    gnsdr_rows,
-    read_baseline,
-    read_genres,
-    singer_of,
-    songs_of,
-    summary,
-    system_of,
-    write_report,
-)
-from viso.evaluate.report import as_records
-from viso.separator import STEMS
+from viso.cli.console import EXIT_INTERRUPTED, error_line
 
 __all__ = ["register"]
-
-Groups = dict[str, dict[str, list[Row]]]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the command line asks for."""
-
-    names: tuple[str, ...]
-    data: Path
-    report: Path | None
-    baseline: Path | None
-    baseline_name: str
-    genres: Path | None
-    bss: bool
-    oracles: bool
-    residuals: bool
-    jobs: int
-    as_json: bool
-
-
-def _evaluate(asked: _Asked) -> None:
-    """Read, score, tell and write."""
-    if asked.residuals and asked.report is None:
-        raise ConfigError("--residuals: say where with --out")
-    baseline = asked.baseline
-    others = read_baseline(baseline, label=asked.baseline_name) if baseline else {}
-    genres = read_genres(asked.genres) if asked.genres else {}
-    songs = songs_of(asked.data)
-    if baseline and not set(songs) & set(others):
-        raise DataError(f"{baseline}: none of the songs in {asked.data} is in it")
-    mine = [system_of(name) for name in asked.names]
-    systems = [System(MIXTURE, "mixture"), *mine]
-    systems += [System(name, "oracle") for name in ORACLES if asked.oracles]
-    if baseline and asked.baseline_name in {system.name for system in systems}:
-        raise ConfigError(f"--baseline-name {asked.baseline_name!r}: another row has this name")
-    results = _run(systems, songs, asked)
-    for result in results:
-        result.scores.update(others.get(result.song, {}))
-    peers = [system.name for system in mine] + ([asked.baseline_name] if baseline else [])
-    _tell(asked, results, peers, genres)
-
-
-def _run(
-    systems: Sequence[System], songs: Mapping[str, list[Path]], asked: _Asked
-) -> list[SongResult]:
-    store = None if asked.report is None else asked.report / "songs"
-    found = {}
-    with bar(quiet=asked.as_json) as progress:
-        task = progress.add_task("songs", total=len(songs), speed="")
-        for result in evaluate(
-            systems,
-            songs,
-            bss=asked.bss,
-            store=store,
-            jobs=asked.jobs,
-            residuals=asked.report / "residuals" if asked.report and asked.residuals else None,
-        ):
-            found[result.song] = result
-            progress.advance(task)
-    return [found[song] for song in songs]
-
-
-def _groups(results: Sequence[SongResult], genres: Mapping[str, str]) -> Groups:
-    """Return tables by genre and by singer, where the data names them."""
-    songs = {result.song: result.scores for result in results}
-    groups: Groups = {}
-    if genres:
-        groups["genre"] = by_group(songs, genres.get)
-    singers = [singer for song in songs if (singer := singer_of(song))]
-    if len(set(singers)) < len(singers):
-        groups["singer"] = by_group(songs, singer_of)
-    return groups
-
-
-def _tell(
-    asked: _Asked, results: Sequence[SongResult], peers: Sequence[str], genres: Mapping[str, str]
-) -> None:
-    """Print the tables, and write the report if one is wanted."""
-    scores = {result.song: result.scores for result in results}
-    durations_s = {result.song: result.duration_s for result in results}
-    rows = [*summary(scores), *gnsdr_rows(scores, durations_s)]
-    groups = _groups(results, genres)
-    comparisons = [
-        found
-        for other in peers[1:]
-        for stem in STEMS
-        if (found := compare(scores, peers[0], other, stem=stem, metric="usdr"))
-    ]
-    if asked.report is not None:
-        write_report(
-            asked.report,
-            results,
-            title=f"{', '.join(peers)} on {asked.data.resolve().name}",
-            rows=rows,
-            groups=groups,
-            comparisons=comparisons,
-            genres=genres,
-            pictures=pictures(results, peers),
-        )
-    _print(asked, rows, groups, comparisons, peers)
-
-
-def _print(
-    asked: _Asked,
-    rows: Sequence[Row],
-    groups: Groups,
-    comparisons: Sequence[Comparison],
-    peers: Sequence[str],
-) -> None:
-    if asked.as_json:
-        records = as_records(rows)
-        for kind, parts in groups.items():
-            for group, part in parts.items():
-                records += as_records(part, kind=kind, group=group)
-        typer.echo(json.dumps(records))
-        return
-    for stem in STEMS:
-        for table in stem_tables(rows, stem):
-            out().print(table, soft_wrap=False)
-    for kind, parts in groups.items():
-        for stem in STEMS:
-            out().print(group_table(kind, parts, peers, stem), soft_wrap=False)
-    for comparison in comparisons:
-        out().print(comparison_line(comparison))
-    if asked.report is not None:
-        out().print(str(asked.report / "report.html"))
 
 
 def register(app: typer.Typer) -> None:
@@ -201,7 +48,10 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
     ) -> None:
         """Score separators on songs whose stems are known."""
-        asked = _Asked(
+        # Not loaded by those who separate songs.
+        from viso.cli.evaluation import Asked, run
+
+        asked = Asked(
             names=tuple(names or [weights.DEFAULT]),
             data=data,
             report=output,
@@ -215,7 +65,7 @@ def register(app: typer.Typer) -> None:
             as_json=as_json,
         )
         try:
-            _evaluate(asked)
+            run(asked)
         except KeyboardInterrupt as error:
             kept = "" if output is None else "; the same command goes on where it stopped"
             error_line(f"interrupted{kept}")

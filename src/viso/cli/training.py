@@ -17,7 +17,6 @@ from rich.table import Table
 
 from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out
 from viso.errors import ConfigError, VisoError
-from viso.evaluate import read_baseline
 
 if TYPE_CHECKING:
     from viso.train.loop import Outlook, Progress, Trainer
@@ -198,6 +197,8 @@ def register(app: typer.Typer) -> None:
             from viso.train.loop import Trainer
             from viso.train.recipe import Recipe
         settings = _changed(Recipe.from_toml(recipe), corpus=corpus, time=time, steps=steps)
+        from viso.evaluate import read_baseline
+
         known = read_baseline(baseline, label=baseline_name) if baseline is not None else {}
         trainer = Trainer(
             settings,

@@ -9,7 +9,7 @@ channels, and nothing is lost between them, whatever the model does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -24,6 +24,7 @@ from viso.confidence import ConfidenceMeter, as_csv
 from viso.config import ModelCard
 from viso.errors import AudioError
 from viso.model import Device, Model, OnnxModel, load
+from viso.separator.ahead import ahead
 from viso.separator.behind import behind
 from viso.separator.files import StemFiles, check_targets
 from viso.separator.results import STEMS, Progress, Report, Stems
@@ -33,6 +34,7 @@ from viso.separator.uninterrupted import uninterrupted
 __all__ = ["STEMS", "Progress", "Report", "Separator", "Stems", "separate"]
 
 Floats = npt.NDArray[np.float32]
+Complexes = npt.NDArray[np.complex64]
 
 # All sound runs in portions of this many samples, however it arrives: what a model sees does
 # not depend on how the caller cut it, so streamed and whole results are the same bits.
@@ -107,8 +109,13 @@ class Separator:
             yield vocals, instrumental
 
     def _parts(
-        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
-    ) -> Iterator[tuple[Floats, Floats, Floats]]:
+        self,
+        blocks: Iterable[Floats],
+        *,
+        rate_hz: int,
+        n_channels: int,
+        reads_ahead: bool = False,
+    ) -> Generator[tuple[Floats, Floats, Floats]]:
         """Yield the mixture and its two stems."""
         if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
             raise AudioError(
@@ -120,9 +127,15 @@ class Separator:
         voice = VocalStream(self._model, n_channels=n_channels)
         nothing = np.zeros((n_channels, 0), np.float32)
         mixture = nothing
-        for block in reblock(blocks, _PORTION):
+
+        def arriving() -> Generator[tuple[Floats, Complexes]]:
+            for block in reblock(blocks, _PORTION):
+                yield block, voice.analyse(down.process(block))
+
+        # While the network computes, the next portions are decoded and transformed.
+        for block, frames in ahead(arriving()) if reads_ahead else arriving():
             mixture = np.concatenate([mixture, block], axis=1)
-            vocals = up.process(voice.push(down.process(block)))
+            vocals = up.process(voice.advance(frames))
             if vocals.shape[1]:
                 known, mixture = np.split(mixture, [vocals.shape[1]], axis=1)
                 yield known, *masking.split(known, vocals)
@@ -221,7 +234,10 @@ class Separator:
             n_samples = 0
             meter = ConfidenceMeter(rate_hz=audio.rate_hz, n_channels=audio.n_channels)
             blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
-            parts = self._parts(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
+            parts = self._parts(
+                blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels, reads_ahead=True
+            )
+            stack.callback(parts.close)
             # While one core encodes, the network has the others.
             with behind(files.write) as write:
                 for mixture, vocals, instrumental in parts:

@@ -65,14 +65,21 @@ class VocalStream:
         self._n_frames = 0
         self._n_done = 0
 
+    def analyse(self, block: Floats) -> Complexes:
+        """Take samples [shape=(channels, n)], return frames for `advance`.
+
+        May run in another thread, ahead of it.
+        """
+        self._n_samples += block.shape[1]
+        return self._analysis.push(block)
+
     def push(self, block: Floats) -> Floats:
         """Take samples [shape=(channels, n)], return the vocals that are certain by now."""
-        self._n_samples += block.shape[1]
-        return self._advance(self._analysis.push(block))
+        return self.advance(self.analyse(block))
 
     def finish(self) -> Floats:
         """Return the vocals up to the last sample that was pushed."""
-        parts = [self._advance(self._analysis.finish())]
+        parts = [self.advance(self._analysis.finish())]
         while (missing := self._n_frames - self._n_done) > 0:
             self._waiting[:, self._n_waiting :] = 0
             self._n_waiting = self._card.chunk_frames
@@ -80,8 +87,8 @@ class VocalStream:
         parts.append(self._synthesis.finish(self._n_samples))
         return np.concatenate(parts, axis=1)
 
-    def _advance(self, frames: Complexes) -> Floats:
-        """Add frames and run every chunk that they complete."""
+    def advance(self, frames: Complexes) -> Floats:
+        """Add frames [shape=(channels, bins, n)] and run every chunk that they complete."""
         frames = frames.transpose(0, 2, 1)
         self._n_frames += frames.shape[1]
         parts = [np.zeros((frames.shape[0], 0), np.float32)]

@@ -1,0 +1,69 @@
+"""Work ahead: the same items in the same order, errors in their place, no thread left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+
+import pytest
+
+from viso.separator.ahead import ahead
+
+
+def threads() -> set[str]:
+    return {thread.name.partition("_")[0] for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 50])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_same_items(n: int, depth: int) -> None:
+    assert list(ahead((k for k in range(n)), depth=depth)) == list(range(n))
+    assert "viso-ahead" not in threads()
+
+
+def test_an_error_comes_in_its_place() -> None:
+    def items() -> Generator[int]:
+        yield 1
+        raise ValueError("mine")
+
+    found = ahead(items())
+    assert next(found) == 1
+    with pytest.raises(ValueError, match="mine"):
+        next(found)
+    assert "viso-ahead" not in threads()
+
+
+def test_it_runs_ahead_but_not_far() -> None:
+    begun = []
+
+    def items() -> Generator[int]:
+        for k in range(100):
+            begun.append(k)
+            yield k
+
+    found = ahead(items(), depth=2)
+    assert next(found) == 0
+    until = time.monotonic() + 10
+    while len(begun) < 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert len(begun) == 3  # one taken, two waiting
+    found.close()  # type: ignore[attr-defined]
+
+
+def test_leaving_early_closes_the_generator_in_its_thread() -> None:
+    closed = []
+
+    def items() -> Generator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(threading.current_thread().name)
+
+    found = ahead(items())
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    assert closed == ["viso-ahead_0"]
+    assert "viso-ahead" not in threads()
