@@ -36,6 +36,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_parts_of_the_music_become_groups_of_their_own(folder: Path) -> None:
+    put(folder / "songs/train/Anna - One/bass.wav", 10)
+    result = viso("data", "pack", "songs", "--parts", "-o", "corpus", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    parts = [t for t in Corpus(folder / "corpus").tracks if t.group != "songs"]
+    assert [(t.song, t.role, t.group) for t in parts] == [
+        ("songs/Anna - One/bass", "instrumental", "songs-bass"),
+        ("songs/Anna - One/drums", "instrumental", "songs-drums"),
+    ]
+
+
 def test_folders_and_options_make_one_corpus(folder: Path) -> None:
     result = viso(
         "data", "pack", "songs", "--voices", "voices", "--music", "music", "-o", "corpus",

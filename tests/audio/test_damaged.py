@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from viso.audio import read, read_cover, read_tags, write
+from viso.audio import open_audio, read, read_cover, read_tags, write
+from viso.audio._containers import ogg_crc
 from viso.errors import AudioError
 
 RATE = 44100
@@ -145,3 +146,29 @@ def test_random_damage_never_gets_past_our_errors(tmp_path, noise, suffix):
             read_tags(path)
         with contextlib.suppress(AudioError):
             read_cover(path)
+
+
+def test_vorbis_that_begins_before_its_time_zero_is_whole(tmp_path):
+    path = tmp_path / "a.ogg"
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, (88_200, 2)).astype(np.float32)
+    soundfile.write(path, sound, 44_100, format="OGG", subtype="VORBIS")
+    data = bytearray(path.read_bytes())
+    places, at = [], 0
+    while at < len(data):
+        places.append(at)
+        table = data[at + 27 : at + 27 + data[at + 26]]
+        at += 27 + len(table) + sum(table)
+    granules = [int.from_bytes(data[p + 6 : p + 14], "little", signed=True) for p in places]
+    shift = next(g for g in granules if g > 0) + 104
+    for place, granule, end in zip(places, granules, [*places[1:], len(data)], strict=True):
+        if granule > 0:
+            data[place + 6 : place + 14] = (granule - shift).to_bytes(8, "little", signed=True)
+            data[place + 22 : place + 26] = bytes(4)
+            data[place + 22 : place + 26] = ogg_crc(bytes(data[place:end]))
+    path.write_bytes(data)
+    there = len(soundfile.read(path)[0])
+    assert there < soundfile.info(path).frames
+    with open_audio(path) as song:
+        assert song.n_samples is None
+        assert song.duration_s == pytest.approx(there / 44_100, abs=0.1)
+    assert read(path)[0].shape == (2, there)

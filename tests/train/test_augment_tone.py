@@ -212,3 +212,27 @@ def test_fast_sizes_have_small_factors_and_are_near(n):
     assert n <= size <= max(2, 1.12 * n + 1)
     assert size % 2 == 0
     assert 30 ** math.ceil(math.log2(size)) % size == 0
+
+
+def test_drive_keeps_the_level_and_flattens_the_peaks():
+    audio = noise(20)
+    everyone = torch.ones(20, dtype=torch.bool)
+    result = augment.drive(audio, everyone, drive_db=(24.0, 24.0), generator=seeded())
+    power, driven = (x.square().mean(dim=(1, 2)) for x in (audio, result))
+    torch.testing.assert_close(driven, power, rtol=1e-4, atol=0)
+    crest = [x.abs().amax(dim=(1, 2)) / x.square().mean(dim=(1, 2)).sqrt() for x in (audio, result)]
+    assert (crest[1] < 0.75 * crest[0]).all()
+
+
+def test_drive_makes_odd_harmonics_of_a_tone():
+    time = torch.arange(RATE_HZ) / RATE_HZ
+    tone = torch.sin(2 * torch.pi * 500 * time).expand(1, 2, -1)
+    power = spectrum(augment.drive(tone, ONE, drive_db=(12.0, 12.0), generator=seeded()))
+    power = power[0, 0].square()
+    assert power[1500] > 1e-3 * power[500] > 100 * power[1000]
+
+
+def test_drive_leaves_silence_and_what_is_not_chosen_alone():
+    audio = torch.cat([noise(1), torch.zeros(1, 2, RATE_HZ)])[:, :, :RATE_HZ]
+    result = augment.drive(audio, torch.tensor([False, True]), generator=seeded())
+    assert torch.equal(result, audio)

@@ -14,7 +14,7 @@ RATE_HZ = 8000
 CPU = torch.device("cpu")
 SHARES = (
     "swap", "invert", "mono", "tilt", "shift_pitch", "harmonise", "compress", "double", "delay",
-    "reverb", "cut_band", "quiet_vocals", "no_vocals", "no_music",
+    "reverb", "cut_band", "quiet_vocals", "drive", "remix", "no_vocals", "no_music",
 )  # fmt: skip
 
 
@@ -396,3 +396,51 @@ def test_quiet_vocals_are_far_below_the_music(tmp_path, packed):
     level_db = 20 * torch.log10(batch.vocals.std(dim=(1, 2)) / batch.instrumental.std(dim=(1, 2)))
     assert int((level_db < -9).sum()) == 8
     assert (level_db > -41).all()
+
+
+PARTS = ("songs-drums", "songs-bass")
+
+
+def of_parts(n_samples=20_000):
+    """A song, and the parts of two songs' music, each a constant that tells it."""
+    voice = [({"song": "a", "role": "vocals", "release_level": True}, noise(2, n_samples, 1))]
+    voice.append(({"song": "a", "role": "instrumental"}, constant(0.3, n_samples)))
+    facts = {"role": "instrumental", "release_level": True}
+    for name, drums, bass in (("b", 0.01, 0.1), ("c", 0.02, 0.2)):
+        for part, value, hz in (("drums", drums, 3000.0), ("bass", bass, 500.0)):
+            track = {"song": f"{name}/{part}", "group": f"songs-{part}", "bandwidth_hz": hz}
+            voice.append(({**track, **facts}, constant(value, n_samples)))
+    return voice
+
+
+def test_a_remix_has_one_part_of_each_group_and_of_different_songs(tmp_path, packed):
+    corpus = packed(tmp_path, of_parts())
+    settings = mixing(same_song=0.0, remix=1.0, parts=PARTS, vocal_level_db=(0, 0))
+    batch = Mixer(corpus, settings, n_samples=3000, device=CPU).draw(64, seeded(2))
+    found = {round(float(v), 3) for v in batch.instrumental[:, 0, 5]}
+    assert found == {0.11, 0.12, 0.21, 0.22}
+    # What the bass leaves empty the drums fill.
+    assert batch.bandwidth_hz.tolist() == [3000.0] * 64
+
+
+def test_the_share_of_remixes_is_kept_and_the_rest_is_whole_music(tmp_path, packed):
+    corpus = packed(tmp_path, of_parts())
+    settings = mixing(same_song=0.0, remix=0.25, parts=PARTS)
+    mixer = Mixer(corpus, settings, n_samples=3000, device=CPU)
+    assert mixer.shares["instrumental"] == {"songs": 1.0}
+    music = mixer.draw(64, seeded(2)).instrumental[:, 0, 5]
+    assert int((music - 0.3).abs().lt(0.001).sum()) == 48
+
+
+def test_parts_are_never_music_on_their_own(tmp_path, packed):
+    corpus = packed(tmp_path, of_parts())
+    for remix in (0.0, 0.5):
+        settings = mixing(instrumentals={}, remix=remix, parts=PARTS)
+        mixer = Mixer(corpus, settings, n_samples=3000, device=CPU)
+        assert mixer.shares["instrumental"] == {"songs": 1.0}
+
+
+def test_a_group_of_parts_that_is_not_there_is_named(tmp_path, packed):
+    corpus = packed(tmp_path, of_parts())
+    with pytest.raises(DataError, match=r"no track in the groups songs-flute"):
+        Mixer(corpus, mixing(remix=0.5, parts=("songs-flute",)), n_samples=3000, device=CPU)

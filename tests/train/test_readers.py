@@ -389,3 +389,26 @@ def test_what_has_a_split_is_too_little_or_of_one_singer_stays_as_it_is():
         [i for n in range(20) for i in named(f"s{n}", None, roles=("vocals",))],
     ):
         assert readers.hold_out(items) == (items, [])
+
+
+def test_parts_are_the_sources_of_training_songs_that_are_sums():
+    files = [Source(Path(f"{n}.wav")) for n in ("Drums", "bass")]
+    tracks = [Source(Path("x.stem.mp4"), track=n) for n in (1, 2, 3)]
+    items = [
+        Item(tuple(files), "songs/a", "instrumental", "songs", "train", "A", release_level=True),
+        Item(tuple(tracks), "m/b", "instrumental", "m", "train"),
+        Item(tuple(files), "songs/v", "instrumental", "songs", "valid"),
+        Item((files[0],), "songs/c", "instrumental", "songs", "train"),
+        Item((files[0], Source(Path("v.wav"), sign=-1.0)), "p/d", "instrumental", "p", "train"),
+        Item((files[0], files[1]), "songs/e", "vocals", "songs", "train"),
+    ]
+    found = readers.parts_of(items)
+    assert [(i.song, i.group, i.sources) for i in found] == [
+        ("songs/a/drums", "songs-drums", (files[0],)),
+        ("songs/a/bass", "songs-bass", (files[1],)),
+        ("m/b/drums", "m-drums", (tracks[0],)),
+        ("m/b/bass", "m-bass", (tracks[1],)),
+        ("m/b/other", "m-other", (tracks[2],)),
+    ]
+    assert found[0].singer == "A"
+    assert found[0].release_level

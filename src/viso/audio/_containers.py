@@ -39,6 +39,8 @@ class Promise:
         By how many samples the decoder may miss `n_samples` before the file counts as cut.
     is_exact : bool
         `n_samples` can be relied on to the sample.
+    is_open : bool
+        The file is whole, but no header says how long it is to the sample.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Promise:
     n_samples: int | None = None
     slack: int = 0
     is_exact: bool = False
+    is_open: bool = False
 
 
 def truncated(path: Path, stated: str, found: str) -> AudioError:
@@ -126,6 +129,7 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int) -> Promise:
 def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> Promise:
     """Walk all pages and check their sums: decoders drop a damaged page and say nothing."""
     position = n_streams = flags = 0
+    begins_early = False
     while position < size:
         file.seek(position)
         header = file.read(27)
@@ -140,12 +144,15 @@ def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> Promise:
         if page[22:26] != ogg_crc(page[:22] + bytes(4) + page[26:]):
             raise truncated(path, f"a page with a right checksum at byte {position}", "a wrong one")
         flags = page[5]
+        (granule,) = struct.unpack("<q", page[6:14])  # -1: no packet ends on this page
+        begins_early |= granule < -1
         n_streams += flags >> 1 & 1
         position += len(page)
     if not flags & 4:
         raise truncated(path, "a page marked as the last one", "no such page")
     # libsndfile stops after the first link of a chain and does not know video beside the sound.
-    return Promise("ogg", use_ffmpeg=n_streams > 1)
+    # A stream may begin before its time 0; libsndfile counts what is there and does not give all.
+    return Promise("ogg", use_ffmpeg=n_streams > 1, is_open=begins_early)
 
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -50,9 +50,16 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class SndfileDecoder:
-    """One pass through a file; see `viso.audio.AudioFile` for the attributes."""
+    """One pass through a file; see `viso.audio.AudioFile` for the attributes.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path : Path
+    is_open : bool
+        See `viso.audio._containers.Promise`.
+    """
+
+    def __init__(self, path: Path, *, is_open: bool = False) -> None:
         self._path = path
         try:
             # bytes, because a name may hold what is not UTF-8; Windows' names never do
@@ -64,8 +71,9 @@ class SndfileDecoder:
         self.rate_hz: int = file.samplerate
         self.n_channels: int = file.channels
         self.n_tracks: int = 1
-        self.n_samples: int | None = file.frames if file.frames < _LENGTH_UNKNOWN else None
-        self.duration_s = None if self.n_samples is None else self.n_samples / self.rate_hz
+        known = file.frames if file.frames < _LENGTH_UNKNOWN else None
+        self.n_samples: int | None = None if is_open else known
+        self.duration_s = None if known is None else known / self.rate_hz
         self.bit_depth: int | None = _BITS.get(file.subtype)
         is_flac = file.format == "FLAC"
         self.subtype: str = f"FLAC {self.bit_depth}" if is_flac else file.subtype

@@ -276,7 +276,7 @@ def _open_decoder(
     if through_ffmpeg or promise.use_ffmpeg:
         return FfmpegDecoder(path, promise, track=track)
     try:
-        decoder = SndfileDecoder(path)
+        decoder = SndfileDecoder(path, is_open=promise.is_open)
     except AudioError as refusal:
         if "cut short" in str(refusal) or through_ffmpeg is not None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +61,12 @@ def pack(
             help="Keep a tenth of the songs for validation where no split is known.",
         ),
     ] = True,
+    parts: Annotated[
+        bool,
+        typer.Option(
+            "--parts", help="Pack drums, bass and so on by themselves, too, to be remixed."
+        ),
+    ] = False,
     licence: Annotated[
         str | None, typer.Option(help="Of the recordings, where it is not known.")
     ] = None,
@@ -87,10 +94,20 @@ def pack(
         items += readers.music_listed(music_table, root=root, longest_s=longest)
     if held_out:
         items = _hold_out(items)
-    for folder in chain.from_iterable(g or [] for g in (folders, songs, valid, voices, music)):
+    if parts:
+        items += readers.parts_of(items)
+    _tell_left_out(
+        chain.from_iterable(g or [] for g in (folders, songs, valid, voices, music)), music_root
+    )
+    _summarise(_pack_all(items, output), output)
+
+
+def _tell_left_out(folders: Iterable[Path], music_root: Path | None) -> None:
+    from viso.train import readers
+
+    for folder in folders:
         for line in readers.left_out(folder, music_root=music_root):
             out().print(shown(line))
-    _summarise(_pack_all(items, output), output)
 
 
 def _hold_out(items: list[Item]) -> list[Item]:

@@ -85,7 +85,8 @@ class Mixer:
         self._flat = on_device(audio, device)
         train = [t for t in corpus.tracks if t.split == "train"]
         voices = [t for t in train if t.role == "vocals"]
-        music = [t for t in train if t.role == "instrumental"]
+        # Parts of a backing are no music on their own.
+        music = [t for t in train if t.role == "instrumental" and t.group not in mixing.parts]
         partner = {t.song: t for t in music}
         self.shares = {
             "vocals": group_weights(voices, mixing.vocals),
@@ -111,6 +112,11 @@ class Mixer:
         self._keep_to("instrumental", self._music, mixing.instrumentals)
         self._voice_facts = facts(self._voices.tracks)
         self._music_facts = facts(self._music.tracks)
+        self._parts: list[tuple[Chunks, Facts]] = []
+        for name in mixing.parts if mixing.remix else ():
+            of_part = [t for t in train if t.group == name and t.role == "instrumental"]
+            drawable = chunks(of_part, group_weights(of_part, {name: 1.0}), _MUSIC_FLOOR_DB)
+            self._parts.append((drawable, facts(drawable.tracks)))
         self._songs = None
         if mixing.same_song > 0 and paired:
             self._songs = chunks(paired, self.shares["vocals"], mixing.floor_db)
@@ -206,14 +212,56 @@ class Mixer:
         music, music_hz = self._cut(
             self._music_facts, track, track_start, self._speed(n, generator), generator
         )
+        at_release = self._music_facts.release_level[track]
+        if self._parts:
+            remixed = augment.some(n, self.mixing.remix, generator)
+            music, music_hz, at_release = self._remixed(
+                remixed, music, music_hz, at_release, generator
+            )
         shifted = augment.some(n, self.mixing.shift_pitch, generator)
         vocals = self._produced(vocals, self._voice_facts.dry[voice], shifted, generator)
         vocals_hz = torch.where(shifted, vocals_hz * _LOWEST_SHIFT, vocals_hz)
         coloured = augment.some(n, self.mixing.tilt, generator)
         music = augment.tilt(music, coloured, rate_hz=self.rate_hz, generator=generator)
+        if self.mixing.drive:
+            vocals, music = (
+                augment.drive(source, augment.some(n, share, generator), generator=generator)
+                for source, share in ((vocals, self.mixing.drive / 2), (music, self.mixing.drive))
+            )
         # Only stems of finished records meet at the levels they have.
-        foreign = ~(self._voice_facts.release_level[voice] & self._music_facts.release_level[track])
+        foreign = ~(self._voice_facts.release_level[voice] & at_release)
         return _Drawn(vocals, music, foreign, torch.minimum(vocals_hz, music_hz))
+
+    def _remixed(
+        self,
+        chosen: Tensor,
+        music: Tensor,
+        music_hz: Tensor,
+        at_release: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Put the chosen chunks of music together from parts that never met (drums, bass, ...).
+
+        The narrowest part does not set the bandwidth: what a bass leaves empty the drums fill.
+        """
+        rows = torch.nonzero(chosen)[:, 0]
+        n = len(rows)
+        if not n:
+            return music, music_hz, at_release
+        whole = torch.zeros_like(music[rows])
+        widest = torch.zeros_like(music_hz[rows])
+        everywhere = torch.ones(n, dtype=torch.bool, device=rows.device)
+        for chunks, facts in self._parts:
+            owner, start = chunks.draw(n, generator)
+            part, hz = self._cut(facts, owner, start, self._speed(n, generator), generator)
+            part = augment.swap_channels(part, augment.some(n, self.mixing.swap, generator))
+            whole += augment.scale(part, everywhere, factor=self.mixing.gain, generator=generator)
+            widest = torch.maximum(widest, hz)
+        return (
+            music.index_copy(0, rows, whole),
+            music_hz.index_copy(0, rows, widest),
+            at_release.index_fill(0, rows, True),
+        )
 
     def _produced(
         self, vocals: Tensor, dry: Tensor, shifted: Tensor, generator: torch.Generator

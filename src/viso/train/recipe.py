@@ -105,6 +105,8 @@ class Mixing(Settings):
 
     vocals: dict[str, float] = Field({}, description="weights; none: by the root of the length")
     instrumentals: dict[str, float] = Field({}, description="likewise")
+    remix: Share = Field(0.0, description="music put together of one chunk of each `parts` group")
+    parts: tuple[str, ...] = Field((), description="groups of parts: drums, bass and so on")
     same_song: Share = Field(0.3, description="true, aligned songs")
     vocal_level_db: tuple[float, float] = (-13.0, 4.0)
     gain: tuple[float, float] = Field((0.25, 1.25), description="of every source, a factor")
@@ -118,6 +120,7 @@ class Mixing(Settings):
     speed_share: Share = 0.25
     mono: Share = Field(0.05, description="both sources in the centre, as old records have them")
     tilt: Share = 0.15
+    drive: Share = Field(0.0, description="music and, half as often, vocals are overdriven")
     shift_pitch: Share = 0.05
     harmonise: Share = 0.1
     compress: Share = 0.4
@@ -137,6 +140,8 @@ class Mixing(Settings):
                 raise ValueError(f"{name} runs from {low:g} down to {high:g}; turn it round")
         if self.speed[0] <= 0:
             raise ValueError(f"speed {self.speed[0]:g} must be above 0")
+        if self.remix and not self.parts:
+            raise ValueError("remix needs the groups that it puts together: parts")
         if self.no_vocals + self.no_music > 1:
             raise ValueError("no_vocals and no_music together leave nothing to mix")
         return self

@@ -16,7 +16,7 @@ from viso.train.augment.image import pan, swap_channels, widen
 from viso.train.augment.level import compress, invert, match_level, quieten, scale, silence
 from viso.train.augment.resample import change_speed
 from viso.train.augment.room import delay, reverb
-from viso.train.augment.tone import cut_band, tilt
+from viso.train.augment.tone import cut_band, drive, tilt
 from viso.train.augment.voice import double, harmonise, shift_pitch
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "cut_band",
     "delay",
     "double",
+    "drive",
     "harmonise",
     "invert",
     "match_level",

@@ -12,7 +12,7 @@ from pathlib import Path
 from viso.errors import DataError
 from viso.train.readers import listed, musdb18, pairs, shared, stems
 from viso.train.readers._folders import TEST, folders_in, sounds_below, sounds_in
-from viso.train.readers._songs import hold_out
+from viso.train.readers._songs import hold_out, parts_of
 from viso.train.readers.item import Item, Source, load
 from viso.train.readers.listed import music_listed
 from viso.train.readers.solo import music_in, voices_in
@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "music_in",
     "music_listed",
+    "parts_of",
     "songs_in",
     "voices_in",
 ]

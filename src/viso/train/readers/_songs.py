@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from viso.train.readers._folders import singer_of
 from viso.train.readers.item import Item, Role, Source, Split
 
-__all__ = ["VALIDATION", "hold_out", "song_items", "split_of"]
+__all__ = ["VALIDATION", "hold_out", "parts_of", "song_items", "split_of"]
 
 VALIDATION = frozenset({
     "ANiMAL - Rockshow",
@@ -28,6 +28,8 @@ VALIDATION = frozenset({
     "Young Griffo - Pennies",
 })  # fmt: skip
 """The songs of MUSDB18's training set that everybody validates with."""
+
+_TRACKS = ("mixture", "drums", "bass", "other", "vocals")  # of a .stem.mp4
 
 _FOLDED = frozenset(name.casefold() for name in VALIDATION)
 
@@ -74,6 +76,44 @@ def song_items(
         )
         for role, sources in roles
     ]
+
+
+def parts_of(items: Iterable[Item]) -> list[Item]:
+    """Return the single parts of the training songs' music: drums, bass and so on.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        Their splits settled: what is for validation has no parts.
+
+    Returns
+    -------
+    list of Item
+        An instrumental for each source of a song's music that is the sum of several, called
+        ``SONG/PART`` and of the group ``GROUP-PART``. A part is named as its file; tracks of one
+        file as those of MUSDB18.
+    """
+    return [
+        replace(
+            item,
+            sources=(source,),
+            song=f"{item.song}/{_part(source)}",
+            group=f"{item.group}-{_part(source)}",
+            mixture=None,
+        )
+        for item in items
+        if item.role == "instrumental" and item.split == "train" and _is_sum(item)
+        for source in item.sources
+    ]
+
+
+def _is_sum(item: Item) -> bool:
+    # A mixture less its vocals has two sources, too.
+    return len(item.sources) > 1 and all(source.sign > 0 for source in item.sources)
+
+
+def _part(source: Source) -> str:
+    return _TRACKS[source.track] if source.track else source.path.stem.lower()
 
 
 def hold_out(items: Sequence[Item], *, share: float = 0.1) -> tuple[list[Item], list[str]]:
