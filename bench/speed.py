@@ -15,12 +15,42 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from memory import make_song
 from viso import weights
+
+
+def speeds(model: str, *, minutes: float, repeats: int) -> Iterator[tuple[float, float]]:
+    """Separate a made song again and again.
+
+    Parameters
+    ----------
+    model : str
+        Name or file.
+    minutes : float
+    repeats : int
+
+    Yields
+    ------
+    wall_s, busy_s : float
+        Time on the clock from start to end of the process, and time of the processors.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        song = Path(folder) / "song.flac"
+        make_song(song, minutes)
+        words = [sys.executable, "-c", "from viso.cli import main; main()", "separate", str(song)]
+        words += ["-o", folder, "--format", "flac", "--bit-depth", "16", "--model", model]
+        for _ in range(repeats):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            began = time.perf_counter()
+            subprocess.run([*words, "--overwrite", "--quiet"], check=True)
+            took = time.perf_counter() - began
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            yield took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
@@ -30,22 +60,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    speeds = []
-    with tempfile.TemporaryDirectory() as folder:
-        song = Path(folder) / "song.flac"
-        make_song(song, options.minutes)
-        words = [sys.executable, "-c", "from viso.cli import main; main()", "separate", str(song)]
-        words += ["-o", folder, "--format", "flac", "--bit-depth", "16", "--model", options.model]
-        for _ in range(options.repeats):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            began = time.perf_counter()
-            subprocess.run([*words, "--overwrite", "--quiet"], check=True)
-            took = time.perf_counter() - began
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            speeds.append(options.minutes * 60 / took)
-            print(f"{speeds[-1]:.1f}x real time: {took:.2f} s, {busy:.2f} s of processor time")
-    print(f"median {np.median(speeds):.1f}x on {os.cpu_count()} cores")
+    found = []
+    for wall_s, busy_s in speeds(options.model, minutes=options.minutes, repeats=options.repeats):
+        found.append(options.minutes * 60 / wall_s)
+        print(f"{found[-1]:.1f}x real time: {wall_s:.2f} s, {busy_s:.2f} s of processor time")
+    print(f"median {np.median(found):.1f}x on {os.cpu_count()} cores")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from viso.config import SpectralConfig
 from viso.errors import DataError
 from viso.evaluate.songs import Figures, truth_of
 from viso.evaluate.systems import System
-from viso.metrics import bss_eval, nsdr, residual, segment_sdr, si_sdr, usdr
+from viso.metrics import bss_eval_blocks, nsdr, residual, segment_sdr, si_sdr, usdr
 from viso.separator import STEMS
 
 __all__ = ["METRICS", "figures_of", "score_song"]
 
 Floats = npt.NDArray[np.float32]
+
+_BLOCK = 1 << 16
 
 METRICS = {
     "usdr": "SDR over the whole song",
@@ -64,10 +67,7 @@ def figures_of(
             "si_sdr": si_sdr(*pair),
         }
     if bss:
-        references, estimates = (
-            np.stack([kind[stem] for stem in STEMS]) for kind in (truth, stems)
-        )
-        medians = bss_eval(references, estimates, rate_hz=rate_hz).medians()
+        medians = bss_eval_blocks(partial(_blocks, truth, stems), rate_hz=rate_hz).medians()
         for metric in ("sdr", "isr", "sir", "sar"):
             for stem, value in zip(STEMS, getattr(medians, metric), strict=True):
                 figures[stem][metric] = float(value)
@@ -75,6 +75,16 @@ def figures_of(
         for stem in STEMS:
             figures[stem]["nsdr"] = nsdr(truth[stem], stems[stem], mixture)
     return figures
+
+
+def _blocks(truth: dict[str, Floats], stems: dict[str, Floats]) -> Iterator[tuple[Floats, Floats]]:
+    """Yield truth and estimates side by side, some at a time [shape=(stems, channels, n)]."""
+    for first in range(0, truth[STEMS[0]].shape[1], _BLOCK):
+        part = slice(first, first + _BLOCK)
+        yield (
+            np.stack([truth[stem][:, part] for stem in STEMS]),
+            np.stack([stems[stem][:, part] for stem in STEMS]),
+        )
 
 
 def score_song(

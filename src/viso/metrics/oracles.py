@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from viso.config import SpectralConfig
-from viso.spectral import istft, stft
+from viso.spectral import Analysis, Synthesis
 
 __all__ = ["oracle", "oracle_wiener"]
 
@@ -17,8 +17,8 @@ Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
 MaskOf = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Floats]
 
-# Bins filtered at a time, so that the wide numbers of a whole song are never all there.
-_BINS = 32
+# Samples taken at a time, so that the spectra of a whole song are never all there.
+_BLOCK = 1 << 18
 
 
 def oracle(
@@ -41,9 +41,12 @@ def oracle(
     --------
     oracle_wiener : a filter that also uses where a source is in the stereo image.
     """
-    target, other = stft(vocals, config=config), stft(instrumental, config=config)
-    masked = (target + other) * mask_of(target, other)
-    return istft(masked, config=config, n_samples=vocals.shape[1])
+
+    def masked(target: Complexes, other: Complexes) -> Complexes:
+        product: Complexes = (target + other) * mask_of(target, other)
+        return product
+
+    return _filtered(vocals, instrumental, masked, config)
 
 
 def oracle_wiener(vocals: Floats, instrumental: Floats, *, config: SpectralConfig) -> Floats:
@@ -75,47 +78,89 @@ def oracle_wiener(vocals: Floats, instrumental: Floats, *, config: SpectralConfi
     F.-R. Stoter, A. Liutkus, N. Ito, "The 2018 Signal Separation Evaluation Campaign",
     LVA/ICA 2018 (the oracle MWF).
     """
-    target, other = stft(vocals, config=config), stft(instrumental, config=config)
-    for first in range(0, target.shape[1], _BINS):
-        part = slice(first, first + _BINS)
-        target[:, part] = _wiener(target[:, part], other[:, part])
-    return istft(target, config=config, n_samples=vocals.shape[1])
+    places = [_place(source, config) for source in (vocals, instrumental)]
+    return _filtered(vocals, instrumental, _Wiener(*places), config)
 
 
-def _wiener(target: Complexes, other: Complexes) -> Complexes:
-    """Filter the sum of two spectra [shape=(channels, bins, frames)].
+def _spectra(audio: Floats, config: SpectralConfig) -> Iterator[Complexes]:
+    """Yield the frames of a signal, some at a time [shape=(channels, bins, frames)]."""
+    analysis = Analysis(config, n_channels=audio.shape[0])
+    for first in range(0, audio.shape[1], _BLOCK):
+        yield analysis.push(audio[:, first : first + _BLOCK])
+    yield analysis.finish()
+
+
+def _filtered(
+    vocals: Floats,
+    instrumental: Floats,
+    vocals_of: Callable[[Complexes, Complexes], Complexes],
+    config: SpectralConfig,
+) -> Floats:
+    """Return what a function of the spectra of both makes of them."""
+    result, n = np.empty_like(vocals, np.float32), 0
+    synthesis = Synthesis(config, n_channels=vocals.shape[0])
+    for pair in zip(_spectra(vocals, config), _spectra(instrumental, config), strict=True):
+        block = synthesis.push(vocals_of(*pair))[:, : vocals.shape[1] - n]
+        result[:, n : n + block.shape[1]] = block
+        n += block.shape[1]
+    result[:, n:] = synthesis.finish(vocals.shape[1])
+    return result
+
+
+class _Wiener:
+    """Filters the sum of two spectra [shape=(channels, bins, frames)], given both places.
 
     Two covariances can be made diagonal together. Along those directions the filter is a mask
     like any other, so there is no inverse for every bin and frame, and nothing to go wrong
     where a source is mono and its R has no inverse.
     """
-    powers, places = zip(*(_gaussian(s) for s in (target, other)), strict=True)
-    both = places[0] + places[1]
-    size, axes = np.linalg.eigh(both)
-    floor = size[:, -1:] * size.shape[1] * np.finfo(np.float64).eps
-    scale = np.divide(1, np.sqrt(np.maximum(size, 0)), out=np.zeros_like(size), where=size > floor)
-    whitening = axes * scale[:, None, :]
-    # In [0, 1]: how much of what lies in a direction is the target's.
-    share, turn = np.linalg.eigh(_adjoint(whitening) @ places[0] @ whitening)
-    share = np.clip(share, 0, 1)[:, :, None]
-    directions = whitening @ turn
-    wanted, rest = share * powers[0][:, None], (1 - share) * powers[1][:, None]
-    total = wanted + rest
-    gain = np.divide(wanted, total, out=np.full_like(total, 0.5), where=total > 0)
-    mixture = (target + other).transpose(1, 0, 2)
-    filtered = both @ directions @ (gain * (_adjoint(directions) @ mixture))
-    return np.asarray(filtered.transpose(1, 0, 2), np.complex64)
+
+    def __init__(
+        self, target: npt.NDArray[np.complex128], other: npt.NDArray[np.complex128]
+    ) -> None:
+        self._both = target + other
+        size, axes = np.linalg.eigh(self._both)
+        floor = size[:, -1:] * size.shape[1] * np.finfo(np.float64).eps
+        scale = np.divide(
+            1, np.sqrt(np.maximum(size, 0)), out=np.zeros_like(size), where=size > floor
+        )
+        whitening = axes * scale[:, None, :]
+        # In [0, 1]: how much of what lies in a direction is the target's.
+        share, turn = np.linalg.eigh(_adjoint(whitening) @ target @ whitening)
+        self._share = np.clip(share, 0, 1)[:, :, None]
+        self._directions = whitening @ turn
+
+    def __call__(self, target: Complexes, other: Complexes) -> Complexes:
+        wanted, rest = (
+            share * _power(source)[:, None]
+            for share, source in ((self._share, target), (1 - self._share, other))
+        )
+        total = wanted + rest
+        gain = np.divide(wanted, total, out=np.full_like(total, 0.5), where=total > 0)
+        mixture = (target + other).transpose(1, 0, 2)
+        along = _adjoint(self._directions) @ mixture
+        filtered = self._both @ self._directions @ (gain * along)
+        return np.asarray(filtered.transpose(1, 0, 2), np.complex64)
 
 
-def _gaussian(
-    source: Complexes,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.complex128]]:
-    """Return v [shape=(bins, frames)] and R [shape=(bins, channels, channels)] of a source."""
-    wide = source.transpose(1, 0, 2).astype(np.complex128)
-    power = np.mean(wide.real**2 + wide.imag**2, axis=1)
-    total = power.sum(axis=1)[:, None, None]
-    covariance = wide @ _adjoint(wide)
-    return power, np.divide(covariance, total, out=np.zeros_like(covariance), where=total > 0)
+def _power(source: Complexes) -> npt.NDArray[np.float64]:
+    """Return v [shape=(bins, frames)] of a source."""
+    power: npt.NDArray[np.float64] = np.mean(
+        source.real.astype(np.float64) ** 2 + source.imag.astype(np.float64) ** 2, axis=0
+    )
+    return power
+
+
+def _place(audio: Floats, config: SpectralConfig) -> npt.NDArray[np.complex128]:
+    """Return R [shape=(bins, channels, channels)] of a source."""
+    n_channels = audio.shape[0]
+    covariance = np.zeros((config.n_bins, n_channels, n_channels), np.complex128)
+    total = np.zeros((config.n_bins, 1, 1))
+    for frames in _spectra(audio, config):
+        wide = frames.transpose(1, 0, 2).astype(np.complex128)
+        covariance += wide @ _adjoint(wide)
+        total[:, 0, 0] += _power(frames).sum(axis=1)
+    return np.divide(covariance, total, out=np.zeros_like(covariance), where=total > 0)
 
 
 def _adjoint(matrices: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:

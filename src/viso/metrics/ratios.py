@@ -38,8 +38,13 @@ def decibels(signal: float, noise: float) -> float:
 
 def energy(signal: npt.NDArray[Any]) -> float:
     """Return the sum of squares of real or complex values."""
-    wide = np.ravel(signal.astype(np.result_type(signal, np.float64), copy=False))
-    return float(np.vdot(wide, wide).real)
+    total = 0.0
+    for first in range(0, signal.shape[-1], _BLOCK):
+        # Wide numbers of a part at a time: the whole may be a long song.
+        part = signal[..., first : first + _BLOCK]
+        wide = np.ravel(part.astype(np.result_type(part, np.float64), copy=False))
+        total += float(np.vdot(wide, wide).real)
+    return total
 
 
 def usdr(reference: npt.NDArray[np.float32], estimate: npt.NDArray[np.float32]) -> float:
@@ -64,8 +69,8 @@ def usdr(reference: npt.NDArray[np.float32], estimate: npt.NDArray[np.float32]) 
         If the shapes differ.
     """
     _check(reference, estimate)
-    signal = float(np.sum(reference.astype(np.float64) ** 2))
-    error = float(np.sum((reference.astype(np.float64) - estimate) ** 2))
+    signal = energy(reference)
+    error = math.fsum(energy(one - other) for one, other in _pairs(reference, estimate))
     return decibels(signal, error)
 
 

