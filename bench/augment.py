@@ -23,7 +23,7 @@ RATE_HZ = 44_100
 def functions(n_samples: int, g: torch.Generator) -> dict[str, Callable[[Tensor, Tensor], object]]:
     """Every augmentation as a function of audio a little longer than a chunk, and of a choice."""
     rated = ("compress", "tilt", "reverb", "delay", "double", "harmonise", "shift_pitch")
-    plain = ("scale", "quieten", "pan", "widen")
+    plain = ("scale", "quieten", "pan", "widen", "drive")
 
     def with_rate(name: str) -> Callable[[Tensor, Tensor], object]:
         function = getattr(augment, name)

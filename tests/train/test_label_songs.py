@@ -118,3 +118,17 @@ def test_two_songs_of_one_name_are_refused(tmp_path, installed, capsys):
     with pytest.raises(SystemExit):
         label_songs.main([str(tmp_path / "songs"), str(tmp_path / "out")])
     assert "of the same name" in capsys.readouterr().err
+
+
+def test_a_list_says_which_files_count(tmp_path, installed, capsys):
+    for name in ("a/one.wav", "b/one.wav", "a/two.wav"):
+        song_at(tmp_path / "songs" / name, 1, 60_000, 500)
+    table = tmp_path / "list.txt"
+    table.write_text("# some of them\na/one.wav\nb/one.wav\n")
+    words = [str(tmp_path / "songs"), str(tmp_path / "out"), "--listed", str(table)]
+    assert label_songs.main(words) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a - one", "b - one"]
+    table.write_text("c/three.wav\n")
+    with pytest.raises(SystemExit):
+        label_songs.main(words)
+    assert "three.wav" in capsys.readouterr().err
