@@ -143,6 +143,8 @@ def _page(
         "weighted by length). Times real time: from a FLAC file to two FLAC files, start-up "
         f"included, on {os.cpu_count()} cores ({_processor()}). What the columns mean: "
         "[evaluation](evaluation.md); made by `python bench/results.py`.",
+        "isr, sir and sar are as museval has them; on excerpts coded with loss, where frequencies "
+        "are empty, they hang on filters that nearly anything fits, and say little.",
         "## Models\n\n" + _facts_table(models, facts),
         *(f"## {stem.capitalize()}\n\n{_stem_table(rows, stem)}" for stem in STEMS),
         "## Song by song\n\n" + _comparison_table(comparisons),
