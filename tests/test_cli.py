@@ -77,6 +77,47 @@ def test_template_and_stems(folder: Path, mask_model: Path) -> None:
     assert files_below(folder / "out") == {"my song (vocals, tiny).wav"}
 
 
+def test_blends_and_the_wiener_filter(folder: Path, mask_model: Path) -> None:
+    result = viso(
+        "separate", "my song.flac", "--model", f"{mask_model}*1+viso-cnn*3", "--wiener", "1",
+        "--wiener-window", "1", "--confidence", "--template", "{stem} {model}.{ext}", cwd=folder,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "with tiny*0.25+viso-cnn*0.75 and a Wiener filter (1x) on cpu" in result.stdout
+    names = {"vocals tiny 0.25+viso-cnn 0.75.wav", "instrumental tiny 0.25+viso-cnn 0.75.wav"}
+    assert files_below(folder / "separated") == {*names, "confidence tiny 0.25+viso-cnn 0.75.csv"}
+    mixture, _ = read(folder / "my song.flac")
+    parts = [read(folder / "separated" / name)[0] for name in names]
+    assert np.abs(parts[0] + parts[1] - mixture).max() == 0
+
+
+def test_json_names_the_filter(folder: Path, mask_model: Path) -> None:
+    words = ["separate", "my song.flac", "--model", f"{mask_model}+viso", "--wiener", "2", "--json"]
+    record = json.loads(viso(*words, cwd=folder).stdout)
+    assert record["model"] == "tiny+viso"
+    assert record["wiener"] == 2
+    assert record["model_sha256"].count("+") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        (["--model", "viso+nobody"], "nobody: no packaged model", 1),
+        (["--model", "viso*2+viso-cnn"], "one weight", 1),
+        (["--model", "viso*a+viso-cnn*b"], "no weight", 1),
+        (["--wiener", "-1"], "--wiener", 2),
+        (["--wiener-window", "0.1"], "--wiener-window", 2),
+    ],
+)
+def test_impossible_blends_and_filters(
+    folder: Path, words: list[str], said: str, code: int
+) -> None:
+    result = viso("separate", "my song.flac", *words, cwd=folder)
+    assert result.returncode == code
+    assert said in result.stderr
+    assert not (folder / "separated").exists()
+
+
 def test_one_bad_song_stops_nothing(folder: Path, mask_model: Path) -> None:
     (folder / "bad.mp3").write_text("not a song", encoding="utf-8")
     result = viso("separate", "bad.mp3", "my song.flac", "--model", mask_model, cwd=folder)
@@ -302,6 +343,15 @@ def test_models_are_listed_with_their_cards(tmp_path: Path, mask_model: Path) ->
     assert record["bytes"] == mask_model.stat().st_size
 
 
+def test_the_cards_of_a_blend(tmp_path: Path) -> None:
+    lines = viso("models", "viso*3+viso-cnn*1", "--json", cwd=tmp_path).stdout.splitlines()
+    parts = {card["name"]: card["share"] for card in map(json.loads, lines)}
+    assert parts == {"viso": 0.75, "viso-cnn": 0.25}
+    told = viso("models", "viso+viso-cnn", cwd=tmp_path).stdout
+    assert told.count("0.5 of the blend") == told.count("   licence ") == 2
+    assert "share" not in json.loads(viso("models", "viso", "--json", cwd=tmp_path).stdout)
+
+
 @pytest.fixture
 def stems(tmp_path: Path) -> Path:
     for name in ("a", "b"):
@@ -332,6 +382,14 @@ def test_evaluate_as_json(stems: Path, mask_model: Path) -> None:
     assert rows["vocals", "rival"]["median"] == 1.5
     assert rows["vocals", "rival"]["n_songs"] == 1
     assert rows["vocals", "ideal ratio mask"]["median"] > rows["vocals", "mixture"]["median"] + 3
+
+
+def test_evaluate_a_blend_with_and_without_a_filter(stems: Path, mask_model: Path) -> None:
+    words = ["evaluate", f"{mask_model}+viso", "--wiener", "1", "--data", "songs", "--no-bss"]
+    told = viso(*words, "--no-oracles", "-o", "report", "--residuals", cwd=stems)
+    assert told.returncode == 0, told.stderr
+    assert "tiny+viso against tiny+viso, Wiener 1" in told.stdout
+    assert "residuals/a - tiny+viso, Wiener 1.wav" in files_below(stems / "report")
 
 
 def test_evaluate_in_words_and_as_a_report(stems: Path, mask_model: Path) -> None:

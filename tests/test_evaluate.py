@@ -94,6 +94,26 @@ def test_the_model_is_scored_for_what_it_gives(tmp_path: Path, mask_model: Path)
     assert set(figures["vocals"]) == {"usdr", "csdr", "si_sdr"}
 
 
+def test_blends_and_filtered_models_are_systems(tmp_path: Path, mask_model: Path) -> None:
+    songs = songs_of(make_songs(tmp_path, 1))
+    [stems] = songs.values()
+    truth, rate_hz = truth_of(stems)
+    words = f"{mask_model}*1+{mask_model}*3"
+    plain, blend = system_of(str(mask_model)), system_of(words)
+    filtered = blend.filtered(2)
+    assert blend.name == "tiny*0.25+tiny*0.75"
+    assert filtered.name == "tiny*0.25+tiny*0.75, Wiener 2"
+    assert len({system.key for system in (plain, blend, filtered)}) == 3
+    store = tmp_path / "store"
+    [result] = evaluate([plain, blend, filtered], songs, bss=False, store=store)
+    mixture = truth["vocals"] + truth["instrumental"]
+    for system, wiener in ((blend, 0), (filtered, 2)):
+        found = Separator(words, wiener=wiener).separate(mixture, rate_hz=rate_hz)
+        scored = result.scores[system.name]["vocals"]["usdr"]
+        assert scored == usdr(truth["vocals"], found.vocals)
+    assert list(evaluate([plain, blend, filtered], songs, bss=False, store=store)) == [result]
+
+
 def test_the_mixture_as_estimate_is_the_level_between_the_stems(tmp_path: Path) -> None:
     [result] = evaluate([MIX], songs_of(make_songs(tmp_path, 1)))
     vocals, instrumental = (result.scores["mixture"][s]["usdr"] for s in ("vocals", "instrumental"))

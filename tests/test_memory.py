@@ -19,3 +19,29 @@ def test_eight_times_as_long_in_the_same_memory(mask_model: Path) -> None:
     assert len(peaks) == 2
     assert max(peaks) < 400
     assert float(last.split(":")[1]) < 1.10
+
+
+@pytest.mark.slow
+def test_a_filtered_blend_in_the_same_memory(mask_model: Path, tmp_path: Path) -> None:
+    """The peak is that of 1 minute after 8 more, in one process: it only ever grows."""
+    script = """
+import resource, sys
+import numpy as np
+from viso import Separator
+
+def minutes(n):
+    random = np.random.default_rng(0)
+    for _ in range(60 * n):
+        yield (random.standard_normal((2, 44_100)) * 0.1).astype(np.float32)
+
+separator = Separator([sys.argv[1], "viso-cnn"], wiener=1, threads=1)
+for n in (1, 8):
+    for _ in separator.stream(minutes(n), rate_hz=44_100, n_channels=2):
+        pass
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+    words = [sys.executable, "-c", script, str(mask_model)]
+    result = subprocess.run(words, capture_output=True, text=True, check=True, timeout=280)
+    short, long = map(float, result.stdout.split())
+    assert long < 700
+    assert long < 1.10 * short

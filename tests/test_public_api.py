@@ -14,6 +14,7 @@ MODULES = [
     "viso",
     "viso.audio",
     "viso.audio.tags",
+    "viso.blend",
     "viso.config",
     "viso.errors",
     "viso.evaluate",
@@ -24,6 +25,7 @@ MODULES = [
     "viso.separator",
     "viso.spectral",
     "viso.weights",
+    "viso.wiener",
 ]
 
 

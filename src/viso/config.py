@@ -61,25 +61,39 @@ class Settings(BaseModel):
 class SpectralConfig(Settings):
     """The short-time Fourier transform a model works on (periodic Hann window).
 
-    `n_fft` is window and transform length in samples, `hop` the samples between frames,
-    `rate_hz` the sampling rate at which both are meant.
+    `n_fft` is the transform's length in samples, `hop` the samples between frames, `rate_hz`
+    the sampling rate at which both are meant. `window` is the window's length, as long as the
+    transform if it is not said; around a shorter one there are zeros.
     """
 
     rate_hz: int = Field(44_100, ge=1_000, le=768_000)
     n_fft: int = Field(4096, ge=16, le=65_536)
     hop: int = Field(1024, ge=1)
+    window: int | None = Field(None, ge=16)
 
     @model_validator(mode="after")
     def _overlaps(self) -> Self:
         # With less overlap the last samples of a signal lie where every window is near zero.
         if self.hop * 3 > self.n_fft or self.n_fft % 2:
             raise ValueError(f"n_fft {self.n_fft} must be even and at least 3 times hop {self.hop}")
+        if self.window is not None and (
+            self.window % 2 or not 3 * self.hop <= self.window <= self.n_fft
+        ):
+            raise ValueError(
+                f"window {self.window} must be even, at least 3 times hop {self.hop} and at most "
+                f"n_fft {self.n_fft}"
+            )
         return self
 
     @property
     def n_bins(self) -> int:
         """Frequency bins of one frame."""
         return self.n_fft // 2 + 1
+
+    @property
+    def window_length(self) -> int:
+        """Samples that the window lets through."""
+        return self.n_fft if self.window is None else self.window
 
 
 class ModelCard(Settings):

@@ -1,4 +1,7 @@
-"""Masks: from estimates to ratio and binary masks, and the split that loses nothing."""
+"""From estimates to masks, and to what is better than masks; and the split that loses nothing.
+
+Ratio and binary masks are here, and the multichannel Wiener filter of `viso.wiener`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["binary_mask", "joint_gain", "ratio_mask", "split"]
+from viso.wiener import expectation_maximisation, wiener
+
+__all__ = [
+    "binary_mask",
+    "expectation_maximisation",
+    "joint_gain",
+    "ratio_mask",
+    "split",
+    "wiener",
+]
 
 Floats = npt.NDArray[np.float32]
 

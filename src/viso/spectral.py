@@ -1,8 +1,8 @@
 """The short-time Fourier transform and its exact inverse, whole or as a stream, in numpy.
 
 Frame t looks at samples ``t hop - n_fft/2 ... t hop + n_fft/2`` through a periodic Hann
-window w; outside the signal there is silence. The inverse adds the frames up again and
-divides by what the windows amount to::
+window w, with zeros around it where it is shorter; outside the signal there is silence. The
+inverse adds the frames up again and divides by what the windows amount to::
 
     x^(n) = sum_t w(n - t hop) y_t(n) / sum_t w(n - t hop)^2
 
@@ -34,6 +34,12 @@ def hann(n_fft: int) -> Floats:
     return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
 
 
+def padded_window(config: SpectralConfig) -> Floats:
+    """Return the transform's window with the zeros around it [shape=(n_fft,)]."""
+    around = (config.n_fft - config.window_length) // 2
+    return np.pad(hann(config.window_length), around)
+
+
 def frames_for(n_samples: int, *, hop: int) -> int:
     """Return the number of frames that cover `n_samples` samples."""
     return 1 + n_samples // hop
@@ -52,7 +58,7 @@ class Analysis:
         self._n_fft, self._hop = config.n_fft, config.hop
         # Scaled up here and down again by norm="forward" below: with its default norm numpy
         # casts float32 input on the way, which takes six times as long.
-        self._window = hann(config.n_fft) * np.float32(config.n_fft)
+        self._window = padded_window(config) * np.float32(config.n_fft)
         self._work = np.empty((n_channels, _PORTION, config.n_fft), np.float32)
         self._rest = np.zeros((n_channels, config.n_fft // 2), np.float32)
         self._n_samples = 0
@@ -110,7 +116,7 @@ class Synthesis:
 
     def __init__(self, config: SpectralConfig, *, n_channels: int) -> None:
         self._n_fft, self._hop = config.n_fft, config.hop
-        self._window = hann(config.n_fft)
+        self._window = padded_window(config)
         self._square = self._window**2
         self._work = np.empty((n_channels, _PORTION, config.n_fft), np.float32)
         self._tail = np.zeros((n_channels, config.n_fft), np.float32)

@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
         names: Annotated[
             list[str] | None,
             typer.Argument(
-                metavar="[SYSTEM]...", help="Packaged models, ONNX files, folders of estimates."
+                metavar="[SYSTEM]...",
+                help="Packaged models, ONNX files, blends of them (a+b, 'a*0.75+b*0.25'), "
+                "folders of estimates.",
             ),
         ] = None,
         data: Annotated[
@@ -39,6 +41,12 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(help="CSV with Track Name and Genre: a table by genre, too."),
         ] = None,
+        wiener: Annotated[
+            int,
+            typer.Option(
+                min=0, help="Every model once more, with so many iterations of a Wiener filter."
+            ),
+        ] = 0,
         bss: Annotated[bool, typer.Option(help="BSSEval v4, too.")] = True,
         oracles: Annotated[bool, typer.Option(help="Add the ideal masks.")] = True,
         residuals: Annotated[
@@ -58,6 +66,7 @@ def register(app: typer.Typer) -> None:
             baseline=baseline,
             baseline_name=baseline_name,
             genres=genres,
+            wiener=wiener,
             bss=bss,
             oracles=oracles,
             residuals=residuals,

@@ -49,6 +49,7 @@ class Asked:
     baseline: Path | None
     baseline_name: str
     genres: Path | None
+    wiener: int
     bss: bool
     oracles: bool
     residuals: bool
@@ -67,6 +68,8 @@ def run(asked: Asked) -> None:
     if baseline and not set(songs) & set(others):
         raise DataError(f"{baseline}: none of the songs in {asked.data} is in it")
     mine = [system_of(name) for name in asked.names]
+    if asked.wiener:
+        mine += [system.filtered(asked.wiener) for system in mine if system.kind == "model"]
     systems = [System(MIXTURE, "mixture"), *mine]
     systems += [System(name, "oracle") for name in ORACLES if asked.oracles]
     if baseline and asked.baseline_name in {system.name for system in systems}:

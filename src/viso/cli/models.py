@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +13,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from viso import weights
+from viso.blend import parts_of, shares_of
 from viso.cli import importing
 from viso.cli.console import EXIT_FAILED, error_line, out
 from viso.config import ModelCard
@@ -37,10 +40,21 @@ models = typer.Typer(
 )
 
 
-def _record(model: OnnxModel) -> dict[str, object]:
+def _members(words: str, known: Sequence[str]) -> list[tuple[str, str]]:
+    """Return a model, or those of a blend, and what to say of the share of each."""
+    parts = [(words, None)] if words in known else parts_of(words)
+    if len(parts) == 1:
+        return [(words, "")]
+    weights = [weight for _, weight in parts if weight is not None]
+    shares = shares_of(len(parts), weights)
+    return [(name, f"{share:g}") for (name, _), share in zip(parts, shares, strict=True)]
+
+
+def _record(model: OnnxModel, *, share: str) -> dict[str, object]:
     size = model.path.stat().st_size
     card = model.card.model_dump(mode="json")
-    return {**card, "file": str(model.path), "bytes": size, "sha256": model.sha256}
+    record = {**card, "file": str(model.path), "bytes": size, "sha256": model.sha256}
+    return {**record, "share": float(share)} if share else record
 
 
 def _reach(card: ModelCard) -> str:
@@ -53,7 +67,7 @@ def _reach(card: ModelCard) -> str:
     return f"{card.used_bins} bins, up to {top_khz:.1f} kHz; above, {fate}"
 
 
-def _lines(model: OnnxModel, *, is_default: bool) -> Table:
+def _lines(model: OnnxModel, *, share: str) -> Table:
     """A model as a small table of two columns."""
     card, spectral = model.card, model.card.spectral
     table = Table(box=None, show_header=False, padding=(0, 1), title_justify="left")
@@ -63,7 +77,8 @@ def _lines(model: OnnxModel, *, is_default: bool) -> Table:
     size_mb = model.path.stat().st_size / 1e6
     parameters = f"{card.parameters / 1e6:.1f} M parameters, " if card.parameters else ""
     facts = {
-        "": "the default" if is_default else "",
+        "": "the default" if card.name == weights.DEFAULT else "",
+        "share": f"{share} of the blend" if share else "",
         "version": card.version,
         "target": f"{card.target}, {'stereo' if card.channels == 2 else 'mono'}",
         "transform": f"{spectral.rate_hz} Hz, FFT {spectral.n_fft}, hop {spectral.hop}, chunks of "
@@ -89,7 +104,10 @@ def _lines(model: OnnxModel, *, is_default: bool) -> Table:
 def list_(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[MODEL...]", help="Names or ONNX files; all, if none is given."),
+        typer.Argument(
+            metavar="[MODEL...]",
+            help="Names, ONNX files, or blends such as a+b; all names, if none is given.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a model.")] = False,
     folder: Annotated[
@@ -99,8 +117,9 @@ def list_(
     """List the models that can be run, with their cards."""
     known = weights.available(folder=folder)
     is_broken = False
-    for name in files or [Path(name) for name in known]:
-        path = weights.path_of(str(name), folder=folder) if str(name) in known else name
+    wanted = [_members(str(name), known) for name in files or known]
+    for name, share in itertools.chain(*wanted):
+        path = weights.path_of(name, folder=folder) if name in known else Path(name)
         try:
             model = load(path, device="cpu", threads=1)
         except ModelError as error:
@@ -111,10 +130,9 @@ def list_(
             is_broken = True
             continue
         if as_json:
-            typer.echo(json.dumps(_record(model)))
+            typer.echo(json.dumps(_record(model, share=share)))
         else:
-            is_default = model.card.name == weights.DEFAULT
-            out().print(_lines(model, is_default=is_default), soft_wrap=False)
+            out().print(_lines(model, share=share), soft_wrap=False)
     if is_broken:
         raise typer.Exit(EXIT_FAILED)
 

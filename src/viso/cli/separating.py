@@ -20,6 +20,7 @@ from viso.cli.telling import as_json_line, described
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.separator import STEMS, Report, Separator
+from viso.separator.filtering import LONGEST_S, SHORTEST_S, WINDOW_S
 
 __all__ = ["register"]
 
@@ -150,8 +151,9 @@ def _run_all(
         began = time.monotonic()
         report, failure, table = None, None, None
         try:
-            targets = wish.targets(song, separator.card.name)
-            table = wish.table(song, separator.card.name)
+            # A star would not do as part of a file's name everywhere.
+            model = separator.name.replace("*", " ")
+            targets, table = wish.targets(song, model), wish.table(song, model)
             _claim(taken, [*targets.values(), *([] if table is None else [table])], song)
             # A bar for each song, gone before anything is printed: they share the terminal.
             with bar(quiet=quiet or as_json) as progress:
@@ -181,8 +183,20 @@ def register(app: typer.Typer) -> None:
             "separated"
         ),
         model: Annotated[
-            str, typer.Option(help="Name of a packaged model, or an ONNX file.")
+            str,
+            typer.Option(
+                help="Name of a packaged model, or an ONNX file. "
+                "a+b blends models with equal weights, 'a*0.75+b*0.25' with these."
+            ),
         ] = weights.DEFAULT,
+        wiener: Annotated[
+            int,
+            typer.Option(min=0, help="Iterations of a multichannel Wiener filter behind them."),
+        ] = 0,
+        wiener_window: Annotated[
+            float,
+            typer.Option(min=SHORTEST_S, max=LONGEST_S, help="What it learns from, in seconds."),
+        ] = WINDOW_S,
         stems: Annotated[str, typer.Option(help="Which stems to write.")] = ",".join(STEMS),
         file_format: Annotated[
             str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")
@@ -223,7 +237,7 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
         )
         wanted: Device = _one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
-        separator = Separator(model, device=wanted)
+        separator = Separator(model, wiener=wiener, wiener_window_s=wiener_window, device=wanted)
         try:
             n_failed = _run_all(separator, songs, wish, as_json=as_json, quiet=quiet)
         except KeyboardInterrupt as error:

@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
         output: Annotated[
             Path, typer.Option("--out", "-o", help="Picture: png, svg or pdf.")
         ] = Path("spectrogram.png"),
-        model: Annotated[str, typer.Option(help="Packaged model or ONNX file.")] = weights.DEFAULT,
+        model: Annotated[
+            str, typer.Option(help="Packaged model, ONNX file, or a blend such as a+b.")
+        ] = weights.DEFAULT,
         start: Annotated[float, typer.Option(min=0, help="Where to start, in seconds.")] = 0.0,
         duration: Annotated[
             float | None, typer.Option(min=0, help="How much to show, in seconds.")

@@ -42,6 +42,7 @@ def as_json_line(
             "is_lossless": report.is_lossless,
             "model": report.model,
             "model_sha256": report.model_sha256,
+            "wiener": report.wiener,
             "device": report.device,
             "took_s": round(took_s, 3),
         }
@@ -52,10 +53,11 @@ def described(report: Report, table: Path | None, took_s: float) -> str:
     """Return the lines that a person reads when a song is done."""
     paths = ", ".join(str(path) for path in report.outputs.values())
     speed = report.duration_s / max(1e-9, took_s)
+    behind = f" and a Wiener filter ({report.wiener}x)" if report.wiener else ""
     lines = [
         f"{report.song.name} -> {paths}",
         f"  {report.duration_s:.1f} s in {took_s:.1f} s ({speed:.1f}x real time) "
-        f"with {report.model} on {report.device}",
+        f"with {report.model}{behind} on {report.device}",
     ]
     if report.gain_db:
         lines.append(f"  both stems lowered by {-report.gain_db:.2f} dB, so that neither clips")

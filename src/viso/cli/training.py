@@ -35,6 +35,14 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Weights(StrEnum):
+    """How an exported file keeps its weights."""
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+
+
 @contextmanager
 def needs_training() -> Iterator[None]:
     """Turn a missing package of the [train] extra into an error with the way out."""
@@ -250,6 +258,9 @@ def register(app: typer.Typer) -> None:
         context_frames: Annotated[
             int | None, typer.Option(min=0, help="Frames dropped at either end, likewise.")
         ] = None,
+        weights: Annotated[
+            Weights, typer.Option(help="How they are stored; int8 makes the smallest file.")
+        ] = Weights.float16,
     ) -> None:
         """Turn a run's best weights into a model file with its card inside."""
         with needs_training():
@@ -260,5 +271,6 @@ def register(app: typer.Typer) -> None:
             scores={} if scores is None else figures_of(scores),
             chunk_frames=chunk_frames,
             context_frames=context_frames,
+            weights=weights.value,
         )
         out().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, parity {difference:.1e}")

@@ -132,7 +132,9 @@ def score_song(
         made = system.stems(song, truth, rate_hz, threads=threads)
         found[system.name] = figures_of(truth, made, rate_hz=rate_hz, bss=bss)
         if residuals is not None and system.kind in ("model", "estimates"):
-            _write_residual(residuals / f"{song} - {system.name}.wav", truth, made, rate_hz)
+            # A star, of a blend's weights, would not do as part of a file's name everywhere.
+            name = f"{song} - {system.name}".replace("*", " ")
+            _write_residual(residuals / f"{name}.wav", truth, made, rate_hz)
     return n_samples / rate_hz, found
 
 

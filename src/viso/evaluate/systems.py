@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from viso.evaluate.songs import SUFFIXES, estimates_of
 from viso.masking import binary_mask, ratio_mask
 from viso.metrics import oracle, oracle_wiener
 from viso.separator import Separator
+from viso.separator.filtering import WienerFilter
 
 __all__ = ["MIXTURE", "ORACLES", "System", "system_of"]
 
@@ -40,14 +41,22 @@ ORACLES = (*_MASKS, _WIENER)
 class System:
     """Something that takes songs apart, as plain data, so that other processes can have it.
 
-    `name` is what tables call it, `place` a model's name or file, or a folder of estimates;
-    `key` tells whether earlier figures still hold.
+    `name` is what tables call it, `place` a model's name or file, a blend of some, or a folder
+    of estimates; `key` tells whether earlier figures still hold, `wiener` are the iterations of
+    the Wiener filter behind a model.
     """
 
     name: str
     kind: Literal["mixture", "oracle", "model", "estimates"]
     place: str = ""
     key: str = ""
+    wiener: int = 0
+
+    def filtered(self, iterations: int) -> System:
+        """Return this model with a Wiener filter behind it, under a name of its own."""
+        filtered = WienerFilter(iterations)
+        name, key = f"{self.name}, Wiener {iterations}", f"{self.key}, {filtered}"
+        return replace(self, name=name, key=key, wiener=iterations)
 
     def stems(self, song: str, truth: Stems, rate_hz: int, *, threads: int = 0) -> Stems:
         """Return the system's vocals and instrumental of a song.
@@ -72,7 +81,8 @@ class System:
         if self.kind == "estimates":
             return estimates_of(Path(self.place), song, mixture, rate_hz)
         if self.kind == "model":
-            found = _separator(self.place, threads).separate(mixture, rate_hz=rate_hz)
+            separator = _separator(self.place, threads, self.wiener)
+            found = separator.separate(mixture, rate_hz=rate_hz)
             return {"vocals": found.vocals, "instrumental": found.instrumental}
         config = SpectralConfig(rate_hz=rate_hz)
         pair = truth["vocals"], truth["instrumental"]
@@ -87,9 +97,9 @@ class System:
         return self.key + (_stamp(Path(self.place) / song) if self.kind == "estimates" else "")
 
 
-@lru_cache(maxsize=2)
-def _separator(place: str, threads: int) -> Separator:
-    return Separator(place, threads=threads)
+@lru_cache(maxsize=4)
+def _separator(place: str, threads: int, wiener: int) -> Separator:
+    return Separator(place, threads=threads, wiener=wiener)
 
 
 def _stamp(folder: Path) -> str:
@@ -103,12 +113,14 @@ def _stamp(folder: Path) -> str:
 
 
 def system_of(words: str) -> System:
-    """Return the system that a user names: a folder of estimates, or a model.
+    """Return the system that a user names: a folder of estimates, a model, or a blend.
 
     Raises
     ------
     ModelError
         If it is no folder, and no model of that name or file can be loaded.
+    ConfigError
+        If a blend's weights make no sense.
     DataError
         If the folder holds no folder with vocals.
     """
@@ -117,5 +129,5 @@ def system_of(words: str) -> System:
         if not any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/vocals.*")):
             raise DataError(f"{folder}: no folder with vocals.wav (or flac, ...) for a song in it")
         return System(folder.resolve().name, "estimates", str(folder))
-    separator = _separator(words, 0)
-    return System(separator.card.name, "model", words, separator.sha256)
+    separator = _separator(words, 0, 0)
+    return System(separator.name, "model", words, separator.sha256)

@@ -9,32 +9,37 @@ channels, and nothing is lost between them, whatever the model does.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from viso import masking, weights
+from viso import masking
 from viso._version import __version__
-from viso.audio import Resampler, open_audio, reblock
+from viso.audio import open_audio, reblock
+from viso.blend import Models, load_blend
 from viso.confidence import ConfidenceMeter, as_csv
 from viso.config import ModelCard
 from viso.errors import AudioError
-from viso.model import Device, Model, OnnxModel, load
+from viso.model import Device
 from viso.separator.ahead import ahead
 from viso.separator.behind import behind
 from viso.separator.files import StemFiles, check_targets
-from viso.separator.results import STEMS, Progress, Report, Stems
-from viso.separator.stream import VocalStream, checked_array
+from viso.separator.filtering import WINDOW_S, wiener_filter
+from viso.separator.lockstep import Lockstep
+from viso.separator.results import STEMS, Progress, Report, Stems, region_s
+from viso.separator.stream import checked_array
 from viso.separator.uninterrupted import uninterrupted
+from viso.separator.voices import voice_of
+from viso.weights import DEFAULT
 
 __all__ = ["STEMS", "Progress", "Report", "Separator", "Stems", "separate"]
 
 Floats = npt.NDArray[np.float32]
-Complexes = npt.NDArray[np.complex64]
 
 # All sound runs in portions of this many samples, however it arrives: what a model sees does
 # not depend on how the caller cut it, so streamed and whole results are the same bits.
@@ -45,48 +50,65 @@ _LOWEST_HZ, _HIGHEST_HZ = 1_000, 768_000
 
 
 class Separator:
-    """Runs songs through one model.
+    """Runs songs through a model, or through several at once.
 
     Parameters
     ----------
-    model : str, path or Model
+    model : str, path, Model, or a sequence of them
         A packaged model's name, an ONNX file, or any object that keeps the `Model` protocol.
+        Several are blended; a string may say so, too, as "a+b" or "a*0.75+b*0.25".
+    weights : sequence of float, optional
+        Of the models of a blend: only their ratios count, and they are equal by default.
+    wiener : int
+        Iterations of a multichannel Wiener filter behind the models; 0 leaves it out.
+    wiener_window_s : float
+        Seconds over which that filter learns where vocals and instrumental stand.
     device : {"auto", "cpu", "cuda"}
     threads : int
-        CPU threads of the network; 0 takes all cores.
+        CPU threads of a network; 0 takes all cores.
 
     Attributes
     ----------
+    name : str
+        The model's, or those of a blend with their shares.
     card : ModelCard
+        Of the first model.
     device : str
-        What the model runs on in fact.
+        What the models run on in fact.
+    sha256 : str
+        Hash of the model's file; several are joined by a plus.
+    wiener : int
 
     Raises
     ------
     ModelError
-        If the model cannot be loaded.
+        If a model cannot be loaded.
+    ConfigError
+        If weights, or settings of the filter, make no sense.
 
     Examples
     --------
     >>> stems = Separator().separate("song.mp3")                      # doctest: +SKIP
     >>> stems.save("separated")                                       # doctest: +SKIP
+    >>> Separator(["viso", "viso-cnn"], weights=[3, 1]).name
+    'viso*0.75+viso-cnn*0.25'
     """
 
     def __init__(
         self,
-        model: str | PathLike[str] | Model = weights.DEFAULT,
+        model: Models = DEFAULT,
         *,
+        weights: Sequence[float] | None = None,
+        wiener: int = 0,
+        wiener_window_s: float = WINDOW_S,
         device: Device = "auto",
         threads: int = 0,
     ) -> None:
-        if isinstance(model, str | PathLike):
-            loaded: Model = load(model, device=device, threads=threads)
-        else:
-            loaded = model
-        self._model = loaded
-        self.card: ModelCard = loaded.card
-        self.device = loaded.device if isinstance(loaded, OnnxModel) else "cpu"
-        self.sha256 = loaded.sha256 if isinstance(loaded, OnnxModel) else ""
+        self._filter = wiener_filter(wiener, window_s=wiener_window_s)
+        self._blend = load_blend(model, weights=weights, device=device, threads=threads)
+        self.name, self.wiener = self._blend.name, wiener
+        self.card: ModelCard = self._blend.cards[0]
+        self.device, self.sha256 = self._blend.device, self._blend.sha256
 
     def stream(
         self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
@@ -121,29 +143,21 @@ class Separator:
             raise AudioError(
                 f"sampling rate {rate_hz} Hz: need {_LOWEST_HZ} to {_HIGHEST_HZ}; resample it"
             )
-        model_hz = self.card.spectral.rate_hz
-        down = Resampler(n_channels, from_hz=rate_hz, to_hz=model_hz)
-        up = Resampler(n_channels, from_hz=model_hz, to_hz=rate_hz)
-        voice = VocalStream(self._model, n_channels=n_channels)
-        nothing = np.zeros((n_channels, 0), np.float32)
-        mixture = nothing
+        voice = voice_of(self._blend, rate_hz=rate_hz, n_channels=n_channels, wiener=self._filter)
 
-        def arriving() -> Generator[tuple[Floats, Complexes]]:
+        def arriving() -> Generator[tuple[Floats, Any]]:
             for block in reblock(blocks, _PORTION):
-                yield block, voice.analyse(down.process(block))
+                yield block, voice.analyse(block)
 
+        together = Lockstep[np.float32](2)
         # While the network computes, the next portions are decoded and transformed.
-        for block, frames in ahead(arriving()) if reads_ahead else arriving():
-            mixture = np.concatenate([mixture, block], axis=1)
-            vocals = up.process(voice.advance(frames))
+        for block, analysed in ahead(arriving()) if reads_ahead else arriving():
+            mixture, vocals = together.step(block, voice.advance(analysed))
             if vocals.shape[1]:
-                known, mixture = np.split(mixture, [vocals.shape[1]], axis=1)
-                yield known, *masking.split(known, vocals)
-        rest = [voice.push(down.process(nothing, last=True)), voice.finish()]
-        vocals = up.process(np.concatenate(rest, axis=1), last=True)[:, : mixture.shape[1]]
-        missing = mixture.shape[1] - vocals.shape[1]
-        if mixture.shape[1]:
-            yield mixture, *masking.split(mixture, np.pad(vocals, ((0, 0), (0, missing))))
+                yield mixture, *masking.split(mixture, vocals)
+        mixture, vocals = together.step(np.zeros((n_channels, 0), np.float32), voice.finish())
+        if vocals.shape[1]:
+            yield mixture, *masking.split(mixture, vocals)
 
     def separate(
         self,
@@ -179,7 +193,7 @@ class Separator:
             array, rate_hz = checked_array(song, rate_hz)
             parts = list(self.stream([array], rate_hz=rate_hz, n_channels=array.shape[0]))
         vocals, instrumental = (np.concatenate(stem, axis=1) for stem in zip(*parts, strict=True))
-        return Stems(vocals, instrumental, rate_hz, self.card.name, self._tags())
+        return Stems(vocals, instrumental, rate_hz, self.name, self._tags())
 
     def to_files(
         self,
@@ -221,7 +235,7 @@ class Separator:
         path = Path(song)
         with open_audio(path) as audio, ExitStack() as stack:
             check_targets(path, targets, beside=confidence, overwrite=overwrite)
-            total_s = _region_s(audio.duration_s, start_s, duration_s)
+            total_s = region_s(audio.duration_s, start_s, duration_s)
             with uninterrupted():
                 files = StemFiles(
                     targets,
@@ -262,34 +276,24 @@ class Separator:
                 gain_db=float(20 * np.log10(files.gain)),
                 largest_error=files.largest_error,
                 is_lossless=files.is_lossless,
-                model=self.card.name,
+                model=self.name,
                 model_sha256=self.sha256,
                 device=self.device,
+                wiener=self.wiener,
                 confidence=tuple(seconds),
             )
         yield Progress(n_samples / report.rate_hz, n_samples / report.rate_hz, report)
 
     def _tags(self) -> dict[str, str]:
-        tags = {
-            "viso_version": __version__,
-            "viso_model": f"{self.card.name} {self.card.version}",
-            "viso_model_licence": self.card.licence,
-        }
-        return {**tags, "viso_model_sha256": self.sha256} if self.sha256 else tags
+        filtered = {} if self._filter is None else {"viso_wiener": str(self._filter)}
+        return {"viso_version": __version__, **self._blend.tags(), **filtered}
 
 
 def separate(
     song: str | PathLike[str] | Floats,
     *,
-    model: str | PathLike[str] | Model = weights.DEFAULT,
+    model: Models = DEFAULT,
     rate_hz: int | None = None,
 ) -> Stems:
     """Separate one song with a freshly loaded model; see `Separator.separate`."""
     return Separator(model).separate(song, rate_hz=rate_hz)
-
-
-def _region_s(length_s: float | None, start_s: float, duration_s: float | None) -> float | None:
-    """Seconds that will be separated, as far as it can be known."""
-    rest = None if length_s is None else max(0.0, length_s - start_s)
-    known = [value for value in (rest, duration_s) if value is not None]
-    return min(known, default=None)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from viso.confidence import Second
 from viso.separator.files import STEMS, StemFiles
 
-__all__ = ["STEMS", "Progress", "Report", "Stems"]
+__all__ = ["STEMS", "Progress", "Report", "Stems", "region_s"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -23,7 +23,7 @@ class Stems:
     """A separated song in memory.
 
     `vocals` and `instrumental` are float32 [shape=(channels, n)] and add up to the song;
-    `rate_hz` is the song's sampling rate, `model` the name of the model that was used,
+    `rate_hz` is the song's sampling rate, `model` the name of the model or blend that was used,
     `tags` what a file of them should say of it.
     """
 
@@ -76,7 +76,7 @@ class Report:
     `gain_db` is 0.0 unless the stems would have clipped. `largest_error` is the largest
     difference between the song and the sum of its stems, in full scales: of the samples in
     the files if `is_lossless`, else of what was handed to the encoder; before any gain.
-    `confidence` is empty unless it was asked for.
+    `wiener` are the iterations of the Wiener filter, `confidence` is empty unless asked for.
     """
 
     song: Path
@@ -91,6 +91,7 @@ class Report:
     model: str
     model_sha256: str
     device: str
+    wiener: int = 0
     confidence: tuple[Second, ...] = ()
 
     @property
@@ -109,3 +110,10 @@ class Progress:
     done_s: float
     total_s: float | None
     report: Report | None = None
+
+
+def region_s(length_s: float | None, start_s: float, duration_s: float | None) -> float | None:
+    """Seconds that will be separated, as far as it can be known."""
+    rest = None if length_s is None else max(0.0, length_s - start_s)
+    known = [value for value in (rest, duration_s) if value is not None]
+    return min(known, default=None)

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from viso.train.corpus import Corpus
+from viso.train.decimate import Decimator
 from viso.train.mixer import Batch, Mixer
 from viso.train.recipe import Recipe
 
@@ -122,7 +123,9 @@ class Batches(LightningDataModule):
         """Return the mixer on this device, made at the first call."""
         if self.mixer is None:
             recipe = self.recipe
+            self._decimate = Decimator(self.corpus.rate_hz, recipe.spectral.rate_hz).to(device)
             n_samples = (recipe.network.chunk_frames - 1) * recipe.spectral.hop
+            n_samples *= self._decimate.factor
             self.mixer = Mixer(self.corpus, recipe.mixing, n_samples=n_samples, device=device)
             self.stopwatch = Stopwatch(device)
             self._generator = torch.Generator(device)
@@ -134,7 +137,7 @@ class Batches(LightningDataModule):
             raise AssertionError("not set up")
         self.stopwatch.mark("wait")
         self._generator.manual_seed(seed_of(self.recipe.seed, step, self._rank))
-        batch = self.mixer.draw(self._share, self._generator)
+        batch: Batch = self._decimate(self.mixer.draw(self._share, self._generator))
         self.stopwatch.mark("draw")
         return batch
 

@@ -1,8 +1,8 @@
 """From trained weights to one ONNX file with its card inside, checked against torch.
 
-Wide weights are stored as float16 and widened when the model is loaded: half the file, the
-same speed. They are rounded in the torch network first, so the parity check compares the
-very weights that ship.
+Wide weights are stored as float16 (or int8, or as they are; see `weight_storage`) and widened
+when the model is loaded: half the file, the same speed. They are rounded in the torch network
+first, so the parity check compares the very weights that ship.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -25,18 +25,25 @@ from viso.errors import DataError, ModelError
 from viso.model import CARD_KEY, OnnxModel
 from viso.train.networks import build_network, load_weights
 from viso.train.recipe import Recipe
+from viso.train.weight_storage import Storage, round_weights, store
 
 __all__ = ["LARGEST_DIFFERENCE", "export", "export_run", "with_card"]
 
 LARGEST_DIFFERENCE = 1e-4
 """A mask of the exported file may differ from torch's by this much."""
 
-_WIDE = 4096  # smaller tensors are not worth a cast
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) -> float:
+def export(
+    network: nn.Module,
+    card: ModelCard,
+    path: Path,
+    *,
+    weights: Storage = "float16",
+    seed: int = 0,
+) -> float:
     """Write `network` as ONNX and compare the two on noise.
 
     Parameters
@@ -45,10 +52,12 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
         Maps (1, channels, bins, chunk_frames), or twice the channels where the card says that
         its input is complex, to a mask. It is moved to
         the CPU, set to evaluation, its batch norms are folded into the convolutions before
-        them, and its wide weights are rounded to float16, in place.
+        them, and its wide weights are rounded, in place.
     card : ModelCard
     path : Path
         Its folder is made if missing; it appears only when the comparison has passed.
+    weights : {"float32", "float16", "int8"}
+        How they are stored; see `weight_storage`.
     seed : int
         Of the noise.
 
@@ -64,10 +73,7 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
     """
     network = network.eval().cpu()
     _fold(network)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.numel() >= _WIDE:
-                parameter.copy_(parameter.half().float())
+    round_weights(network, weights)
     is_complex = card.input == "complex"
     sides = [card.used_bins, card.chunk_frames]
     if card.axes == "frames-bins":
@@ -81,7 +87,7 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, seed: int = 0) ->
     try:
         _trace(network, torch.from_numpy(noise), unfinished)
         graph = onnx.load(unfinished)
-        _halve(graph)
+        store(graph, weights)
         with_card(graph, card)
         onnx.save(graph, unfinished)
         with torch.inference_mode():
@@ -102,6 +108,7 @@ def export_run(
     scores: Mapping[str, float],
     chunk_frames: int | None = None,
     context_frames: int | None = None,
+    weights: Storage = "float16",
 ) -> float:
     """Export the best weights of a training run; see `export`.
 
@@ -117,6 +124,8 @@ def export_run(
         chunks a smaller part is context, which is computed and dropped.
     context_frames : int, optional
         How many that is at either end, likewise.
+    weights : {"float32", "float16", "int8"}
+        How they are stored; see `weight_storage`.
 
     Raises
     ------
@@ -141,7 +150,7 @@ def export_run(
         raise DataError(f"{folder}: no best.pt, the run has not been validated yet")
     load_weights(network, best)
     card = recipe.card(parameters=network.count()).model_copy(update={"scores": dict(scores)})
-    return export(network, card, path)
+    return export(network, card, path, weights=weights)
 
 
 def with_card(graph: onnx.ModelProto, card: ModelCard) -> None:
@@ -154,7 +163,7 @@ def with_card(graph: onnx.ModelProto, card: ModelCard) -> None:
 def _fold(network: nn.Module) -> None:
     """Put each batch norm that follows a convolution into its weights, as the exporter would.
 
-    Done before the rounding to float16, or the exporter's products would no longer fit it.
+    Done before the rounding, or the exporter's products would no longer fit it.
     """
     for module in network.modules():
         if not isinstance(module, nn.Sequential):
@@ -171,6 +180,11 @@ def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:
     with warnings.catch_warnings():
         # Torch recommends its newer exporter at every call; this one is what we check and ship.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # A chunk always has the same size, and there is always one: what the tracer takes for
+        # a constant is one, and what it does not fold ONNX Runtime does on loading.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
+        warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size")
         torch.onnx.export(
             network,
             (example,),
@@ -180,21 +194,3 @@ def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
-
-
-def _halve(graph: onnx.ModelProto) -> None:
-    """Store the float32 constants that float16 holds exactly as float16, with a cast behind."""
-    casts = []
-    for constant in graph.graph.initializer:
-        values = numpy_helper.to_array(constant)
-        if constant.data_type != TensorProto.FLOAT or values.size < _WIDE:
-            continue
-        half = values.astype(np.float16)
-        if not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = constant.name
-        constant.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.graph.node]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)

@@ -16,7 +16,7 @@ from viso.train.batches import seed_of
 from viso.train.mixer import Batch
 from viso.train.muon import Muon
 from viso.train.networks import Network, build_network, load_weights
-from viso.train.objective import build_objective
+from viso.train.objective import build_first_objective, build_objective
 from viso.train.recipe import Recipe
 
 __all__ = ["Average", "Learner"]
@@ -35,6 +35,8 @@ class Learner(LightningModule):
     Attributes
     ----------
     network : Network
+    first_part : float
+        Of the run, in which the network has another task (see `build_first_objective`).
     done : float
         How much of the run lies behind, 0 to 1; the supervisor keeps it up to date.
     """
@@ -48,14 +50,21 @@ class Learner(LightningModule):
             load_weights(network, Path(recipe.start_from))
         self.network: Network = network.to(memory_format=torch.channels_last)
         self.objective = build_objective(recipe)
+        self.first_objective, self.first_part = build_first_objective(recipe)
         self.done = 0.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         # Dropout draws from torch's global generator: tie it to the step, for exact resume.
         torch.manual_seed(seed_of(self.recipe.seed, self.global_step, self.global_rank, _DROPOUT))
-        loss: Tensor = self.objective(self.network, batch)
+        objective = self.first_objective if self.is_beginning else self.objective
+        loss: Tensor = objective(self.network, batch)
         return loss
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether the network still has its first task, of which no mask comes."""
+        return self.done < self.first_part
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the recipe's optimiser with its settings."""

@@ -71,10 +71,10 @@ class Trainer:
         baseline_name: str = "baseline",
     ) -> None:
         corpus = Corpus(Path(recipe.corpus))
-        if corpus.rate_hz != recipe.spectral.rate_hz:
+        if corpus.rate_hz % recipe.spectral.rate_hz:
             raise DataError(
-                f"{recipe.corpus}: packed at {corpus.rate_hz} Hz, "
-                f"the recipe wants {recipe.spectral.rate_hz}"
+                f"{recipe.corpus}: packed at {corpus.rate_hz} Hz, of which the recipe's "
+                f"{recipe.spectral.rate_hz} is no whole part"
             )
         _check_devices(device, devices, batch=recipe.schedule.batch)
         self.recipe, self.corpus = recipe, corpus
@@ -116,6 +116,14 @@ class Trainer:
             # By the clock the ramp is over after a tenth of it (see `Learner.rate_factor`).
             early = [row.step for row in history if row.hours * 3600 < schedule.time_s / 10]
             warmup_steps = min(warmup_steps, max(early, default=0))
+        # Losses of the first task cannot be compared with those of the second.
+        part, seconds = self._learner.first_part, schedule.time_s or math.inf
+        first = [
+            row.step
+            for row in history
+            if row.step < part * (schedule.steps or math.inf) and row.hours * 3600 < part * seconds
+        ]
+        warmup_steps = max(warmup_steps, *first, 0) if part else warmup_steps
         return complaint(history, mixture_db=references.get("mixture"), warmup_steps=warmup_steps)
 
     def run(

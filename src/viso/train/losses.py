@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["band_residual", "binary_target", "mask_cross_entropy", "residual_db"]
+__all__ = [
+    "band_residual",
+    "binary_target",
+    "magnitude_share",
+    "mask_cross_entropy",
+    "residual_db",
+]
 
 
 def binary_target(vocals: Tensor, instrumental: Tensor, *, smoothing: float) -> Tensor:
@@ -106,3 +112,27 @@ def residual_db(
     dims = (1, 2, 3)
     share = (residual * allowed).sum(dim=dims) / ((mixture_power * allowed).sum(dim=dims) + 1e-9)
     return torch.mean(10 * torch.log10(share + floor))
+
+
+def magnitude_share(estimate: Tensor, target: Tensor, mixture: Tensor, allowed: Tensor) -> Tensor:
+    """Return the squared error of magnitudes over the mixture's energy, mean over the batch.
+
+    A loud chunk counts no more than a quiet one.
+
+    Parameters
+    ----------
+    estimate, target, mixture : Tensor [shape=(batch, channels, frames, bins)]
+        Magnitudes.
+    allowed : Tensor [shape=(batch, 1, 1, bins)]
+        1 where the sources have a say, 0 above their bandwidth.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    if not estimate.shape == target.shape == mixture.shape:
+        raise AssertionError(f"{estimate.shape}, {target.shape}, {mixture.shape} must be equal")
+    dims = (1, 2, 3)
+    wrong = ((estimate - target).square() * allowed).sum(dim=dims)
+    return torch.mean(wrong / ((mixture.square() * allowed).sum(dim=dims) + 1e-9))

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from typing import assert_never
 
 import torch
 from torch import Tensor, nn
 
-from viso.config import SpectralConfig
 from viso.train.losses import band_residual, binary_target, mask_cross_entropy, residual_db
 from viso.train.mixer import Batch
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.objective_published import (
+    AutoencoderObjective,
+    MagnitudeObjective,
+    WindowObjective,
+)
+from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
 from viso.train.recipe import Recipe, VisoCnnSettings, VisoSettings
+from viso.train.spectra import Spectra, rotated
 
-__all__ = ["BinaryMaskObjective", "ResidualObjective", "build_objective"]
-
-
-class _Spectra(nn.Module):
-    """Audio to the spectra of mid and side, as real and imaginary parts."""
-
-    def __init__(self, spectral: SpectralConfig) -> None:
-        super().__init__()
-        self.spectral = spectral
-        self.window: Tensor
-        self.register_buffer("window", torch.hann_window(spectral.n_fft), persistent=False)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Transform (batch, 2, samples) to (batch, 2, frames, bins, 2)."""
-        left, right = audio[:, 0], audio[:, 1]
-        rotated = torch.stack([left + right, left - right], dim=1) * math.sqrt(0.5)
-        frames = torch.stft(
-            rotated.flatten(0, 1),
-            self.spectral.n_fft,
-            self.spectral.hop,
-            window=self.window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        parts = torch.view_as_real(frames.transpose(1, 2))
-        return parts.reshape(len(audio), 2, *parts.shape[1:])
+__all__ = [
+    "BinaryMaskObjective",
+    "ResidualObjective",
+    "build_first_objective",
+    "build_objective",
+]
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
@@ -60,13 +44,15 @@ class BinaryMaskObjective(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self._recipe = recipe
-        self._spectra = _Spectra(recipe.spectral)
+        self._spectra = Spectra(recipe.spectral)
 
     def forward(self, network: VisoCnn, batch: Batch) -> Tensor:
         """Return the loss of the network on a batch, a scalar to differentiate."""
         spectral, settings = self._recipe.spectral, network.settings
         with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
-            vocals, music = self._spectra(batch.vocals), self._spectra(batch.instrumental)
+            vocals, music = (
+                self._spectra(rotated(sound)) for sound in (batch.vocals, batch.instrumental)
+            )
             mixture = vocals + music
             power = _product(mixture, mixture)
             # Powers compare as magnitudes do.
@@ -103,14 +89,14 @@ class ResidualObjective(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self._recipe = recipe
-        self._spectra = _Spectra(recipe.spectral)
+        self._spectra = Spectra(recipe.spectral)
 
     def forward(self, network: Viso, batch: Batch) -> Tensor:
         """Return the loss of the network on a batch, a scalar to differentiate."""
         spectral, bands = self._recipe.spectral, network.bands
         with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
-            vocals = self._spectra(batch.vocals)[:, :, :, : bands.n_bins]
-            mixture = self._spectra(batch.mixture)[:, :, :, : bands.n_bins]
+            vocals = self._spectra(rotated(batch.vocals))[:, :, :, : bands.n_bins]
+            mixture = self._spectra(rotated(batch.mixture))[:, :, :, : bands.n_bins]
             powers = network.powers(mixture.permute(0, 1, 4, 2, 3).flatten(1, 2))
             features = network.features(powers)
             vocal_power = bands.sums(_product(vocals, vocals))
@@ -123,12 +109,23 @@ class ResidualObjective(nn.Module):
         return residual_db(residual, powers[:, :2], allowed)
 
 
-def build_objective(recipe: Recipe) -> BinaryMaskObjective | ResidualObjective:
+def build_objective(recipe: Recipe) -> nn.Module:
     """Return the objective of the recipe's kind of network."""
     match recipe.network:
         case VisoCnnSettings():
             return BinaryMaskObjective(recipe)
         case VisoSettings():
             return ResidualObjective(recipe)
+        case Lin2018Settings():
+            return WindowObjective(recipe)
+        case UhlichFnnSettings() | UhlichBlstmSettings():
+            return MagnitudeObjective(recipe)
         case never:
             assert_never(never)
+
+
+def build_first_objective(recipe: Recipe) -> tuple[nn.Module, float]:
+    """Return what a network is taught before its objective, and for which part of the run."""
+    if isinstance(recipe.network, Lin2018Settings):
+        return AutoencoderObjective(recipe), recipe.network.autoencoder
+    return build_objective(recipe), 0.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, assert_never
 
 from pydantic import Field, model_validator
 
 from viso.config import ModelCard, Settings, SpectralConfig
+from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
 
 __all__ = ["Mixing", "NetworkSettings", "Recipe", "Schedule", "VisoCnnSettings", "VisoSettings"]
 
@@ -87,7 +88,9 @@ class VisoSettings(Settings):
         return sum(count * width for count, width in self.segments)
 
 
-NetworkSettings = VisoCnnSettings | VisoSettings
+NetworkSettings = (
+    VisoCnnSettings | VisoSettings | Lin2018Settings | UhlichFnnSettings | UhlichBlstmSettings
+)
 """What a recipe's ``[network]`` may be; its ``kind`` says which."""
 
 
@@ -206,17 +209,11 @@ class Recipe(Settings):
             How many the network has.
         """
         groups = {*self.mixing.vocals, *self.mixing.instrumentals}
-        is_viso = isinstance(self.network, VisoSettings)
         return ModelCard(
             name=self.name,
             description=self.description,
             spectral=self.spectral,
-            channels=2,
-            basis="mid-side",
-            input="complex" if is_viso else "magnitude",
-            output="mask",
-            axes="frames-bins" if is_viso else "bins-frames",
-            n_bins=self.network.n_bins if isinstance(self.network, VisoSettings) else None,
+            **_layout(self.network),
             chunk_frames=self.network.chunk_frames,
             context_frames=self.network.context_frames,
             trained_on=self.trained_on or tuple(sorted(groups)),
@@ -225,3 +222,19 @@ class Recipe(Settings):
             licence=self.licence,
             parameters=parameters,
         )
+
+
+def _layout(network: NetworkSettings) -> dict[str, Any]:
+    """Return what a card says of a network's input and output."""
+    match network:
+        case VisoCnnSettings():
+            return {"basis": "mid-side"}
+        case VisoSettings():
+            facts = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
+            return {**facts, "n_bins": network.n_bins}
+        case Lin2018Settings():
+            return {"channels": 1, "axes": "frames-bins"}
+        case UhlichFnnSettings() | UhlichBlstmSettings():
+            return {"target": network.target, "axes": "frames-bins"}
+        case never:
+            assert_never(never)

@@ -255,7 +255,8 @@ class Supervisor(Callback):
         score_db = None
         self._judged_s = self.seconds
         if trainer.is_global_zero:
-            score_db, self._validation_s = self._validated(trainer)
+            if not self._learner.is_beginning:
+                score_db, self._validation_s = self._validated(trainer)
             self._note(trainer, score_db)
             # Without songs to judge by, the latest are the best.
             if score_db is None or score_db > self.best_db or not self.folder.best.exists():

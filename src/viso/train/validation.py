@@ -14,6 +14,7 @@ from viso.config import ModelCard, SpectralConfig
 from viso.masking import binary_mask, ratio_mask
 from viso.metrics import oracle, usdr
 from viso.model import Model, apply_graph
+from viso.separator import Separator
 from viso.separator.stream import VocalStream
 from viso.train.corpus import Corpus, Track
 
@@ -82,17 +83,22 @@ class Judge:
         Parameters
         ----------
         model : Model
-            At the corpus's sampling rate.
         """
         scores = []
         for number, pair in enumerate(self._pairs):
             song = self._read(*pair)
-            stream = VocalStream(model, n_channels=song.mixture.shape[0])
-            estimate = np.concatenate([stream.push(song.mixture), stream.finish()], axis=1)
+            estimate = self._estimate(model, song.mixture)
             scores.append(usdr(song.vocals, estimate))
             if number == 0:
                 self._example = song.mixture, estimate
         return _median(scores)
+
+    def _estimate(self, model: Model, mixture: Floats) -> Floats:
+        """Return a model's vocals at the corpus's rate, whatever its own."""
+        if model.card.spectral.rate_hz != self.rate_hz:
+            return Separator(model).separate(mixture, rate_hz=self.rate_hz).vocals
+        stream = VocalStream(model, n_channels=mixture.shape[0])
+        return np.concatenate([stream.push(mixture), stream.finish()], axis=1)
 
     def references(self, spectral: SpectralConfig) -> dict[str, float]:
         """Return the medians that put a score into perspective.
@@ -100,7 +106,7 @@ class Judge:
         Parameters
         ----------
         spectral : SpectralConfig
-            Transform of the ideal masks.
+            Transform of the ideal masks, which look at the whole band of the corpus.
 
         Returns
         -------
@@ -114,6 +120,7 @@ class Judge:
             "ideal binary mask": [],
             "ideal ratio mask": [],
         }
+        spectral = _as_long(spectral, self.rate_hz)
         for pair in self._pairs:
             song = self._read(*pair)
             music = song.mixture - song.vocals
@@ -161,6 +168,13 @@ class Judge:
         # Mono vocals stand on both sides of a stereo mixture.
         truth = np.broadcast_to(truth, mixture.shape)
         return _Song(vocals.song.rsplit("/", 1)[-1], truth, mixture)
+
+
+def _as_long(spectral: SpectralConfig, rate_hz: int) -> SpectralConfig:
+    """Return a transform of the same lengths in seconds at a rate some times as high."""
+    factor = rate_hz // spectral.rate_hz
+    sizes = {"n_fft": spectral.n_fft, "hop": spectral.hop, "window": spectral.window_length}
+    return SpectralConfig(rate_hz=rate_hz, **{name: n * factor for name, n in sizes.items()})
 
 
 def _median(scores: list[float]) -> float | None:

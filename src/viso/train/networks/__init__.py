@@ -9,13 +9,16 @@ from typing import assert_never
 import torch
 
 from viso.errors import DataError
+from viso.train.networks.lin2018 import Lin2018
+from viso.train.networks.uhlich2017 import UhlichBlstm, UhlichFnn
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
 from viso.train.recipe import Recipe, VisoCnnSettings, VisoSettings
 
 __all__ = ["Network", "build_network", "load_weights"]
 
-Network = Viso | VisoCnn
+Network = Viso | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
 
 
 def build_network(recipe: Recipe) -> Network:
@@ -25,6 +28,12 @@ def build_network(recipe: Recipe) -> Network:
             return VisoCnn(settings, recipe.spectral)
         case VisoSettings() as settings:
             return Viso(settings, recipe.spectral)
+        case Lin2018Settings() as settings:
+            return Lin2018(settings, recipe.spectral)
+        case UhlichFnnSettings() as settings:
+            return UhlichFnn(settings, recipe.spectral)
+        case UhlichBlstmSettings() as settings:
+            return UhlichBlstm(settings, recipe.spectral)
         case never:
             assert_never(never)
 
