@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
 import subprocess
@@ -63,7 +62,7 @@ def main() -> None:
     facts = {system.name: _facts(system, options) for system in models}
     peers = options.peers or _peers(options)
     genres = read_genres(options.genres) if options.genres else {}
-    page = _page(results, models, facts, genres, json.loads(peers.read_text(encoding="utf-8")))
+    page = _page(results, models, facts, genres, _peers_table(peers))
     options.out.write_text(page, encoding="utf-8")
     print(options.out)
 
@@ -100,6 +99,11 @@ def _peers(options: argparse.Namespace) -> Path:
     return path
 
 
+def _peers_table(report: Path) -> str:
+    words = [sys.executable, str(HERE / "peers"), "--table", str(report), "--markdown"]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def _facts(system: System, options: argparse.Namespace) -> dict[str, float]:
     """Return parameters, megabytes and times real time of a model."""
     separator = Separator(system.place)
@@ -122,7 +126,7 @@ def _page(
     models: Sequence[System],
     facts: dict[str, dict[str, float]],
     genres: dict[str, str],
-    peers: dict[str, object],
+    peers: str,
 ) -> str:
     scores = {result.song: result.scores for result in results}
     lengths = {result.song: result.duration_s for result in results}
@@ -152,7 +156,7 @@ def _page(
     if genres:
         parts.append("## By genre\n\n" + _genre_table(by_group(scores, genres.get), models))
     parts.append("## Every song\n\n" + _song_table(results, [m.name for m in models]))
-    parts.append("## Beside other separators\n\n" + str(peers["markdown"]))
+    parts.append("## Beside other separators\n\n" + peers)
     return "\n\n".join(parts) + "\n"
 
 

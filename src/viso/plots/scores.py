@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -47,6 +48,8 @@ def boxes(values: Mapping[str, Sequence[float]], *, unit: str) -> str:
         for height, row in enumerate(list(shown.values())[::-1], 1):
             at = height + random.uniform(-0.16, 0.16, len(row))
             ax.plot(row, at, ".", color=_INK, alpha=0.45, markersize=5)
+        for label in ax.get_yticklabels():
+            label.set_parse_math(False)
     ax.set_xlabel(unit)
     return _svg(figure, ax)
 
@@ -57,7 +60,7 @@ def scatter(pairs: Mapping[str, tuple[float, float]], *, x_label: str, y_label: 
     Parameters
     ----------
     pairs : mapping of str to (float, float)
-        Figures of both systems, by song, which becomes the point's title.
+        Figures of both systems, by song.
     x_label, y_label : str
 
     Returns
@@ -93,7 +96,9 @@ def _svg(figure: Figure, ax: Axes) -> str:
     FigureCanvasSVG(figure)
     text = io.StringIO()
     # Without a date and with names of their own, so that the same scores give the same page.
-    with matplotlib.rc_context({"svg.hashsalt": "viso"}):
+    with matplotlib.rc_context({"svg.hashsalt": "viso"}), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; that is no news.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     whole = text.getvalue()
     return whole[whole.index("<svg") :]
