@@ -47,7 +47,7 @@ def record(name, seconds, *, scores=None, **more):
 def report():
     """viso, a peer without scores, and one that could not be installed."""
     base = {f"song {n}": {"vocals": 5.0 + n, "instrumental": 9.0 + n} for n in range(3)}
-    machine = {"cpu": "a processor", "cores": 2, "limits": {}}
+    machine = {"cpu": "a processor", "cores": 2, "load": 0.25, "limits": {}}
     sizes = {"installed_bytes": 100_000_000, "n_packages": 10, "weights_bytes": 5_000_000}
     failed = {**record("broken", []), "runs": {}, "error": "install: no such package"}
     systems = [

@@ -8,7 +8,7 @@ For every system: speed from a FLAC file to two sound files, peak memory, time f
 song, size of what pip installs, size of the weights, and where they are trained ones uSDR over
 songs with known stems. Peers whose weights cannot be had run with random ones, which is the same
 work. It needs Linux or macOS, an interpreter that has viso, pip's package index for the first
-run, and about 8 GB in --work, which is kept for the next.
+run, and about 6 GB in --work, which is kept for the next.
 """
 
 from __future__ import annotations

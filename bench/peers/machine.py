@@ -16,7 +16,7 @@ def limits() -> dict[str, str]:
 
 
 def machine() -> dict[str, object]:
-    """Return processor, cores that may be used, memory in bytes, system, Python, and limits."""
+    """Return processor, cores that may be used, memory in bytes, system, Python, load, limits."""
     may = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": _cpu(),
@@ -24,6 +24,7 @@ def machine() -> dict[str, object]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "load": load(),
         "limits": limits(),
     }
 

@@ -108,7 +108,8 @@ def remarks(report: Record) -> list[str]:
     """Return what must be said below the table."""
     machine, lines = report["machine"], []
     lines.append(
-        f"{machine['cpu']}, {machine['cores']} cores, {report['date']}; a song of "
+        f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, load before the run "
+        f"{machine['load']:.2f}; a song of "
         f"{report['song_s']:g} s, FLAC to two sound files, start of the process included; medians "
         f"of {report['repeats']}, the systems in turn; in brackets relative to viso."
     )
