@@ -125,8 +125,8 @@ def test_the_hash_is_the_files(mask_model: Path) -> None:
 
 
 def test_packaged_models_are_found_by_name_and_fit_their_cards() -> None:
-    assert weights.DEFAULT in weights.available()
-    for name in weights.available():
+    assert weights.DEFAULT in weights.packaged()
+    for name in weights.packaged():
         model = load(name)
         assert model.card.name == name
         assert model.card.licence != "unknown"

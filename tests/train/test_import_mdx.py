@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,24 @@ def test_options_become_its_card(tmp_path):
     stems = separator.separate(mixture, rate_hz=44_100)
     assert np.abs(stems.vocals - expected).max() < 1e-6
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["My-MDX-1.onnx"]
+
+
+def test_a_file_whose_name_makes_none(tmp_path):
+    path = network(tmp_path, name="模型.onnx")
+    wishes = SAID.model_copy(update={"name": "mine"})
+    assert import_model(path, wishes, folder=tmp_path / "own").card.name == "mine"
+    path.with_suffix(".toml").write_text(CARD, encoding="utf-8")
+    assert import_model(path, folder=tmp_path / "own").card.name == "beside"
+    path.with_suffix(".toml").unlink()
+    refused(path, "say --name")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_a_file_whose_name_is_no_text(tmp_path):
+    path = network(tmp_path).rename(tmp_path / os.fsdecode(b"caf\xe9.onnx"))
+    card = OnnxModel(import_model(path, SAID, folder=tmp_path / "own").path).card
+    assert card.name == "caf"
+    assert r"caf\udce9.onnx, sha256 " in card.origin
 
 
 def test_the_exponent_of_the_lists(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from viso.errors import ModelError
 from viso.model import OnnxModel
 from viso.spectral import istft, stft
 from viso.train.importing import Wishes, import_model
+from viso.train.importing._states import read_state
 
 BINS, SEEN, HIDDEN = 129, 90, 24
 SAID = Wishes(licence="MIT", name="umx", chunk_frames=96, context_frames=24)
@@ -150,6 +153,13 @@ def test_its_card(tmp_path):
     assert card.target == "vocals"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_a_file_whose_name_is_no_text(tmp_path):
+    path = saved(tmp_path, layout()).rename(tmp_path / os.fsdecode(b"vocals-\xe9.pth"))
+    card = import_model(path, SAID, folder=tmp_path / "own").card
+    assert r"vocals-\udce9.pth, sha256 " in card.origin
+
+
 def test_the_json_beside_it(tmp_path):
     path = saved(tmp_path, {"state_dict": layout()}, "vocals.pth")
     facts = {"nfft": 256, "nhop": 32, "sample_rate": 22_050, "nb_channels": 2}
@@ -213,6 +223,41 @@ def test_another_target(tmp_path):
     path.with_suffix(".json").write_text("[]", encoding="utf-8")
     with pytest.raises(ModelError, match=r"mine\.json: no JSON of Open-Unmix"):
         import_model(path, SAID, folder=tmp_path)
+
+
+def test_what_its_target_is_called(tmp_path):
+    named = layout()
+    for said in ("accompaniment", "instrumental"):
+        card = import_model(saved(tmp_path, named, f"{said}-1.pth"), SAID, folder=tmp_path / said)
+        assert card.card.target == "instrumental"
+    path = saved(tmp_path, named, "mine.pth")
+    for said, target in (("accompaniment", "instrumental"), ("vocals", "vocals")):
+        path.with_suffix(".json").write_text(json.dumps({"args": {"target": said}}), "utf-8")
+        done = import_model(path, SAID, folder=tmp_path / "own", overwrite=True)
+        assert done.card.target == target
+    # What it is called tells nothing, what the JSON says does.
+    path.with_suffix(".json").write_text('{"args": {"target": "piano"}}', encoding="utf-8")
+    refused(path, "its target is piano")
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_damage_anywhere_in_the_pickle(tmp_path, as_zip):
+    """A byte that is another makes the file unusable, or a weight wrong, and is no crash."""
+    path = tmp_path / "a.pth"
+    torch.save(layout(), path, _use_new_zipfile_serialization=as_zip)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    place = whole.index(b"input_mean")
+    told = set()
+    for position, value in zip(
+        place + random.integers(0, 1500, 300), random.integers(0, 256, 300), strict=True
+    ):
+        path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
+        try:
+            read_state(path, origin="a.pth")
+        except ModelError as error:
+            told.add(str(error)[:40])
+    assert any("no weights that torch can read" in reason for reason in told)
 
 
 def test_what_is_not_to_choose(tmp_path):

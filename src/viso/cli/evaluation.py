@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from viso.cli.console import bar, out
+from viso.cli.console import bar, out, shown
 from viso.cli.scores import comparison_line, group_table, pictures, stem_tables
 from viso.errors import ConfigError, DataError
 from viso.evaluate import (
@@ -164,4 +164,4 @@ def _print(
     for comparison in comparisons:
         out().print(comparison_line(comparison))
     if asked.report is not None:
-        out().print(str(asked.report / "report.html"))
+        out().print(shown(str(asked.report / "report.html")))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from viso.cli.console import out
+from viso.cli.console import shown
 from viso.evaluate import Comparison, Row, SongResult
 from viso.separator import STEMS
 
@@ -26,17 +27,27 @@ def stem_tables(rows: Sequence[Row], stem: str) -> list[Table]:
         systems = list(dict.fromkeys(name for name, metric in mine if metric in metrics))
         if not metrics:
             continue
-        n_songs = max(row.n_songs for row in mine.values())
+        counts = {
+            system: max(row.n_songs for (name, _), row in mine.items() if name == system)
+            for system in systems
+        }
         table = Table(
-            title=f"{stem}: medians over {n_songs} songs, dB", title_justify="left", box=SIMPLE_HEAD
+            title=f"{stem}: medians over {max(counts.values())} songs, dB",
+            title_justify="left",
+            box=SIMPLE_HEAD,
         )
         table.add_column("system", no_wrap=True)
         for metric in metrics:
             table.add_column(metric, justify="right", no_wrap=True)
             if metric == "usdr":
                 table.add_column("95 % interval", justify="right", no_wrap=True)
+        # Medians over different songs are not to be compared.
+        differ = len(set(counts.values())) > 1
+        if differ:
+            table.add_column("songs", justify="right", no_wrap=True)
         for system in systems:
-            table.add_row(system, *_cells(mine, system, metrics))
+            count = [str(counts[system])] if differ else []
+            table.add_row(shown(system), *_cells(mine, system, metrics), *count)
         tables.append(table)
     return tables
 
@@ -59,18 +70,18 @@ def group_table(
     table.add_column(kind)
     table.add_column("songs", justify="right", no_wrap=True)
     for system in systems:
-        table.add_column(system, justify="right")
+        table.add_column(shown(system), justify="right")
     for group, rows in parts.items():
         found = {row.system: row for row in rows if (row.metric, row.stem) == ("usdr", stem)}
         cells = [f"{found[name].median:.2f}" if name in found else "" for name in systems]
         n_songs = max((row.n_songs for row in found.values()), default=0)
-        table.add_row(group, str(n_songs), *cells)
+        table.add_row(shown(group), str(n_songs), *cells)
     return table
 
 
 def comparison_line(c: Comparison) -> str:
     """Return a comparison as a sentence."""
-    return (
+    return shown(
         f"{c.stem} {c.metric}, {c.one} against {c.other}: {c.difference:+.2f} dB "
         f"({c.low:+.2f} to {c.high:+.2f}), p {c.p:.2g}, ahead on {c.n_better} of {c.n_songs} songs"
     )
@@ -81,7 +92,10 @@ def pictures(results: Sequence[SongResult], systems: Sequence[str]) -> dict[str,
     try:
         from viso.plots.scores import boxes, scatter
     except ModuleNotFoundError:
-        out().print("no plots in the report without the extra [plot]: pip install '.[plot]'")
+        # Not among the figures, which a program may read.
+        typer.echo(
+            "no plots in the report without the extra [plot]: pip install '.[plot]'", err=True
+        )
         return {}
     usdr = {
         (stem, system): {
@@ -94,12 +108,16 @@ def pictures(results: Sequence[SongResult], systems: Sequence[str]) -> dict[str,
     }
     drawn = {}
     for stem in STEMS:
-        rows = {system: list(v.values()) for (name, system), v in usdr.items() if name == stem}
+        rows = {
+            shown(system): list(v.values()) for (name, system), v in usdr.items() if name == stem
+        }
         drawn[f"uSDR of {stem}, a dot a song"] = boxes(rows, unit="uSDR, dB")
     for other in systems[1:]:
         for stem in STEMS:
             one, two = usdr[stem, other], usdr[stem, systems[0]]
             pairs = {song: (one[song], two[song]) for song in one if song in two}
             caption = f"uSDR of {stem}, a dot a song: {systems[0]} against {other}"
-            drawn[caption] = scatter(pairs, x_label=f"{other}, dB", y_label=f"{systems[0]}, dB")
+            drawn[caption] = scatter(
+                pairs, x_label=shown(f"{other}, dB"), y_label=shown(f"{systems[0]}, dB")
+            )
     return drawn

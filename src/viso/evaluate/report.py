@@ -129,7 +129,8 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             unfinished = folder / f".{name}.part"
-            unfinished.write_text(text, encoding="utf-8")
+            # Names of songs may be bytes that are no text.
+            unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
             unfinished.replace(folder / name)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from error
@@ -161,6 +162,11 @@ def _page(
         parts.append(f"<h2>By {kind}: median uSDR</h2>{_group_table(kind, tables)}")
     told = "".join(f"<li><b>{name}</b>: {what}</li>" for name, what in METRICS.items())
     parts.append(f"<h2>Metrics</h2><ul>{told}</ul>")
+    if any(row.metric == "sir" for row in rows):
+        parts.append(
+            "<p>Of songs coded with loss, which have bands without any sound, isr, sir and sar say "
+            "little: there nearly any filter fits.</p>"
+        )
     return "\n".join(parts) + "</html>\n"
 
 

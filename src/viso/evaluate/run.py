@@ -8,16 +8,23 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
+from viso._version import __version__
 from viso.errors import ConfigError
 from viso.evaluate.scoring import score_song
 from viso.evaluate.songs import Figures
 from viso.evaluate.systems import System
 
 __all__ = ["SongResult", "evaluate"]
+
+_PACKAGE = Path(__file__).parents[1]
+# Parts of the package on which no figure depends.
+_ASIDE = ("cli", "plots", "train")
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,10 @@ class _Task:
     threads: int
     residuals: Path | None
 
-    def key(self, system: System) -> str:
+    def key(self, system: System, *, code: str) -> str:
         """Return what must be the same for earlier figures to hold."""
         truth = [(path.name, (i := path.stat()).st_size, i.st_mtime_ns) for path in self.stems]
-        facts = (truth, system.kind, system.key_for(self.song), self.bss, str(self.residuals))
+        facts = (code, truth, system.kind, system.key_for(self.song), self.bss, str(self.residuals))
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def run(self) -> tuple[float, dict[str, Figures]]:
@@ -60,6 +67,8 @@ class _Store:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._code = "" if folder is None else _code()
+        self._keys: dict[str, dict[str, str]] = {}
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -70,36 +79,51 @@ class _Store:
         if self._folder is None:
             return None
         # Names of songs may be too long, or differ in case only.
-        return self._folder / f"{hashlib.sha256(song.encode()).hexdigest()[:24]}.json"
+        hashed = hashlib.sha256(song.encode("utf-8", "surrogatepass")).hexdigest()
+        return self._folder / f"{hashed[:24]}.json"
 
     def read(self, task: _Task) -> tuple[float, dict[str, Figures]]:
         """Return the length and the figures that still hold; none if nothing does."""
         path = self._path(task.song)
+        if path is None:
+            return 0.0, {}
         try:
-            record = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+            # Taken before a file is read: one that changes later is not what is scored.
+            keys = {system.name: task.key(system, code=self._code) for system in task.systems}
+            self._keys[task.song] = keys
+            record = json.loads(path.read_text(encoding="utf-8"))
             known = record.get("systems", {})
             held = {
-                system.name: known[system.name]["figures"]
-                for system in task.systems
-                if known.get(system.name, {}).get("key") == task.key(system)
+                name: known[name]["figures"]
+                for name, key in keys.items()
+                if known.get(name, {}).get("key") == key
             }
             return float(record.get("duration_s", 0.0)), held
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return 0.0, {}
 
     def write(self, task: _Task, duration_s: float, scores: Mapping[str, Figures]) -> None:
-        """Keep the figures of the task's systems."""
+        """Keep the figures of the task's systems, under the keys that they were read with."""
         path = self._path(task.song)
-        if path is None:
+        if path is None or task.song not in self._keys:
             return
         systems = {
-            system.name: {"key": task.key(system), "figures": scores[system.name]}
-            for system in task.systems
+            name: {"key": key, "figures": scores[name]}
+            for name, key in self._keys[task.song].items()
         }
         record = {"song": task.song, "duration_s": duration_s, "systems": systems}
         unfinished = path.with_suffix(".part")
         unfinished.write_text(json.dumps(record), encoding="utf-8")
         unfinished.replace(path)
+
+
+def _code() -> str:
+    """Return a hash of the code that figures come from, so that they do not outlive it."""
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        if path.relative_to(_PACKAGE).parts[0] not in _ASIDE:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def evaluate(
@@ -135,7 +159,8 @@ def evaluate(
     Raises
     ------
     ConfigError
-        If two systems have one name, or the store cannot be made.
+        If two systems have one name, the store cannot be made, a rate is one that no ideal mask
+        has a transform for, or a process dies.
     DataError, AudioError
         If a song or its estimates cannot be read or do not fit each other.
     """
@@ -171,7 +196,21 @@ def _results(
         for task, rest, held in tasks:
             yield task, held, rest.run()
         return
+    try:
+        yield from _side_by_side(tasks, jobs)
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            f"one of {jobs} jobs was ended from outside, perhaps for want of memory; take fewer"
+        ) from error
+
+
+def _side_by_side(
+    tasks: list[tuple[_Task, _Task, dict[str, Figures]]], jobs: int
+) -> Iterator[tuple[_Task, dict[str, Figures], tuple[float, dict[str, Figures]]]]:
     context = multiprocessing.get_context("spawn")
+    left = iter(tasks)
+    running: dict[Future[tuple[float, dict[str, Figures]]], tuple[_Task, dict[str, Figures]]] = {}
+    failure: BaseException | None = None
     # A Ctrl-C ends the processes at once; this one tells of it and keeps what is done.
     with ProcessPoolExecutor(
         min(jobs, len(tasks)),
@@ -179,12 +218,17 @@ def _results(
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_DFL),
     ) as pool:
-        begun: dict[Future[tuple[float, dict[str, Figures]]], tuple[_Task, dict[str, Figures]]] = {}
-        try:
-            for task, rest, held in tasks:
-                begun[pool.submit(rest.run)] = task, held
-            for future in as_completed(begun):
-                task, held = begun[future]
-                yield task, held, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while True:
+            # After a failure none is begun, but those that run are kept.
+            for task, rest, held in islice(left, 0 if failure else jobs - len(running)):
+                running[pool.submit(rest.run)] = task, held
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, held = running.pop(future)
+                if error := future.exception():
+                    failure = failure or error
+                else:
+                    yield task, held, future.result()
+    if failure:
+        raise failure

@@ -122,6 +122,8 @@ def score_song(
     ------
     DataError, AudioError
         If stems or estimates cannot be read or do not fit each other.
+    ConfigError
+        If an ideal mask or a residual is wanted at a rate that no transform has.
     """
     truth, rate_hz = truth_of(list(stems))
     n_samples = truth["vocals"].shape[1]
@@ -141,6 +143,7 @@ def score_song(
 def _write_residual(
     path: Path, truth: dict[str, Floats], made: dict[str, Floats], rate_hz: int
 ) -> None:
-    left = residual(truth["vocals"], made["vocals"], config=SpectralConfig(rate_hz=rate_hz))
+    config = SpectralConfig.from_mapping({"rate_hz": rate_hz}, origin=path.stem)
+    left = residual(truth["vocals"], made["vocals"], config=config)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, left.signal, rate_hz=rate_hz, bit_depth="float")

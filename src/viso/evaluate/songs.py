@@ -37,7 +37,8 @@ def songs_of(folder: Path) -> dict[str, list[Path]]:
     Raises
     ------
     DataError
-        If there is no folder with ``vocals.*`` and at least one other stem.
+        If there is no folder with ``vocals.*`` and at least one other stem, or one that holds
+        a stem twice.
     """
     songs = {}
     try:
@@ -45,10 +46,11 @@ def songs_of(folder: Path) -> dict[str, list[Path]]:
             files = [p for p in sorted(song.iterdir()) if p.suffix.lower() in SUFFIXES]
             stems = [p for p in files if p.stem not in _MIXTURES and not p.name.startswith(".")]
             names = [path.stem for path in stems]
+            if len(stems) < 2 or "vocals" not in names:
+                continue
             if len(set(names)) < len(names) or (set(names) & {*_INSTRUMENTALS} and len(names) > 2):
                 raise DataError(f"{song}: stems that count twice among {', '.join(sorted(names))}")
-            if len(stems) > 1 and "vocals" in names:
-                songs[song.name] = stems
+            songs[song.name] = stems
     except OSError as error:
         raise DataError(
             f"{error.filename}: {error.strerror}; name a folder that holds a folder for each song"
@@ -166,19 +168,20 @@ def read_baseline(path: Path, *, label: str) -> dict[str, dict[str, Figures]]:
     Raises
     ------
     DataError
-        If the file cannot be read or is something else.
+        If the file cannot be read or is something else, or two of its songs have one name.
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        figures = {
-            Path(song).name: {label: _by_stem(values)}
-            for song, values in records.items()
-            if "vocals_usdr" in values
-        }
+        paths = [song for song, values in records.items() if "vocals_usdr" in values]
+        figures = {Path(song).name: {label: _by_stem(records[song])} for song in paths}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: no baseline scores ({error!r:.80})") from error
     if not figures:
         raise DataError(f"{path}: no song with vocals_usdr in it")
+    if len(figures) < len(paths):
+        names = [Path(song).name for song in paths]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: two songs are called {twice}; leave one out")
     return figures
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from viso import weights
+from viso.blend import load_blend
 from viso.config import SpectralConfig
 from viso.errors import DataError
 from viso.evaluate.songs import SUFFIXES, estimates_of
@@ -74,6 +76,8 @@ class System:
         ------
         DataError
             If estimates are missing or do not fit.
+        ConfigError
+            If an ideal mask is wanted at a rate that no transform has.
         """
         mixture = truth["vocals"] + truth["instrumental"]
         if self.kind == "mixture":
@@ -81,10 +85,10 @@ class System:
         if self.kind == "estimates":
             return estimates_of(Path(self.place), song, mixture, rate_hz)
         if self.kind == "model":
-            separator = _separator(self.place, threads, self.wiener)
+            separator = _separator(self.place, threads, self.wiener, self.key)
             found = separator.separate(mixture, rate_hz=rate_hz)
             return {"vocals": found.vocals, "instrumental": found.instrumental}
-        config = SpectralConfig(rate_hz=rate_hz)
+        config = SpectralConfig.from_mapping({"rate_hz": rate_hz}, origin=song)
         pair = truth["vocals"], truth["instrumental"]
         if self.name == _WIENER:
             vocals = oracle_wiener(*pair, config=config)
@@ -98,7 +102,8 @@ class System:
 
 
 @lru_cache(maxsize=4)
-def _separator(place: str, threads: int, wiener: int) -> Separator:
+def _separator(place: str, threads: int, wiener: int, key: str) -> Separator:
+    """Load a model; the key is there so that one that has changed since is loaded anew."""
     return Separator(place, threads=threads, wiener=wiener)
 
 
@@ -113,7 +118,9 @@ def _stamp(folder: Path) -> str:
 
 
 def system_of(words: str) -> System:
-    """Return the system that a user names: a folder of estimates, a model, or a blend.
+    """Return the system that a user names: a model, a blend, or a folder of estimates.
+
+    A folder that is called as a known model is meant where a path is said, such as ``./viso``.
 
     Raises
     ------
@@ -125,9 +132,12 @@ def system_of(words: str) -> System:
         If the folder holds no folder with vocals.
     """
     folder = Path(words)
-    if folder.is_dir():
+    if words not in weights.available() and folder.is_dir():
         if not any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/vocals.*")):
             raise DataError(f"{folder}: no folder with vocals.wav (or flac, ...) for a song in it")
         return System(folder.resolve().name, "estimates", str(folder))
-    separator = _separator(words, 0, 0)
-    return System(separator.name, "model", words, separator.sha256)
+    blend = load_blend(words)
+    # A card may lie beside its model's file.
+    facts = (blend.sha256, blend.shares, [card.model_dump_json() for card in blend.cards])
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return System(blend.name, "model", words, key)

@@ -203,7 +203,8 @@ def compare(
 
 def _p_of_signs(differences: Doubles, seed: int) -> float:
     n = differences.size
-    observed = abs(differences.sum()) * (1 - 1e-12)
+    # Rounding is relative to what is added up, not to the sum.
+    observed = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
     if n <= _EXACT:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float((np.abs(signs @ differences) >= observed).mean())

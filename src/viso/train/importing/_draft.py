@@ -11,7 +11,7 @@ from typing import Literal
 from viso.config import ModelCard, Settings
 from viso.errors import ModelError
 
-__all__ = ["Draft", "Wishes", "licence_of", "name_from"]
+__all__ = ["Draft", "Wishes", "called", "licence_of", "name_from"]
 
 
 class Wishes(Settings):
@@ -52,6 +52,11 @@ class Draft:
 
     card: ModelCard
     write: Callable[[Path], float]
+
+
+def called(source: Path) -> str:
+    """Return a file's name as text that a card can hold, whatever bytes it is made of."""
+    return source.name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def name_from(text: str, *, source: Path) -> str:

@@ -6,7 +6,6 @@ import _codecs
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import IO, Any
 
 import numpy as np
@@ -50,21 +49,25 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
     try:
         with _arrays_allowed():
             found = torch.load(file, map_location="cpu", weights_only=True)
+        if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+            found = found["state_dict"]
+        items = found.items() if isinstance(found, dict) else ()
+        state = {
+            str(key): torch.as_tensor(value)
+            for key, value in items
+            if isinstance(value, Tensor | np.ndarray)
+        }
     except OSError as error:
         raise ModelError(f"{origin}: cannot be read ({error.strerror})") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+    except Exception as error:  # what is damaged can fail anywhere in it
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ModelError(
             f"{origin}: no weights that torch can read safely ({reason:.100}); "
             "give the file as its makers published it"
         ) from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    items = found.items() if isinstance(found, dict) else ()
-    arrays = {str(key): value for key, value in items if isinstance(value, Tensor | np.ndarray)}
-    if not arrays:
+    if not state:
         raise ModelError(f"{origin}: holds no weights, but {type(found).__name__}; see --kind")
-    return {key: torch.as_tensor(value) for key, value in arrays.items()}
+    return state
 
 
 def fill(network: nn.Module, state: State, *, called: Callable[[str], str], origin: str) -> None:

@@ -20,7 +20,7 @@ from viso.config import ModelCard
 from viso.errors import ModelError
 from viso.model import CARD_KEY, OnnxModel
 from viso.train.export import with_card
-from viso.train.importing._draft import Draft, Wishes, licence_of, name_from
+from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 
 __all__ = ["CONTEXT_FRAMES", "draft"]
 
@@ -83,8 +83,7 @@ def _card(source: Path, graph: onnx.ModelProto, wishes: Wishes) -> ModelCard:
     values: dict[str, Any] = {
         "input": "complex",
         "output": "complex",
-        "name": name_from(source.stem, source=source),
-        "origin": f"{source.name}, sha256 {digest}",
+        "origin": f"{called(source)}, sha256 {digest}",
         **_shape(graph),
         **known,
         **said,
@@ -97,6 +96,8 @@ def _card(source: Path, graph: onnx.ModelProto, wishes: Wishes) -> ModelCard:
             f"{source}: does not say how it is run; say {asked}, "
             f"or write {source.with_suffix('.toml').name} beside it"
         )
+    if "name" not in values:
+        values["name"] = name_from(source.stem, source=source)
     if "licence" not in values:
         values["licence"] = licence_of(source, wishes)
     if "context_frames" not in values:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from viso.config import ModelCard, SpectralConfig
 from viso.errors import ModelError
 from viso.train.export import export
-from viso.train.importing._draft import Draft, Wishes, licence_of, name_from
+from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 from viso.train.importing._states import State, fill, read_state
 
 __all__ = ["CHUNK_FRAMES", "CONTEXT_FRAMES", "OpenUnmix", "draft"]
@@ -44,6 +44,11 @@ CHUNK_FRAMES, CONTEXT_FRAMES = 1024, 128
 _VECTORS = ("input_mean", "input_scale", "output_scale", "output_mean")
 _WAY_OUT = "give the .pth of one target of umx, umxhq or umxl"
 _OTHERS = ("drums", "bass", "other")
+_TARGETS: dict[str, Literal["vocals", "instrumental"]] = {
+    "vocals": "vocals",
+    "instrumental": "instrumental",
+    "accompaniment": "instrumental",
+}
 
 
 class OpenUnmix(nn.Module):
@@ -148,7 +153,7 @@ def draft(source: Path, wishes: Wishes) -> Draft:
             "context_frames": _context(wishes),
             "licence": licence_of(source, wishes),
             "origin": wishes.origin
-            or f"Stöter et al. 2019, doi 10.21105/joss.01667; {source.name}, sha256 {digest}",
+            or f"Stöter et al. 2019, doi 10.21105/joss.01667; {called(source)}, sha256 {digest}",
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
         origin=str(source),
@@ -209,14 +214,21 @@ def _beside(source: Path) -> dict[str, Any]:
     return facts
 
 
-def _target(source: Path, wishes: Wishes, facts: dict[str, Any]) -> Literal["vocals"] | str:
-    """Return the card's target, and refuse a network that is known to hold something else."""
+def _target(
+    source: Path, wishes: Wishes, facts: dict[str, Any]
+) -> Literal["vocals", "instrumental"]:
+    """Return the card's target, and refuse a network that is known to hold something else.
+
+    What the JSON says counts, whatever it is; what the file is called, if it is known.
+    """
     if wishes.target is not None:
         return wishes.target
-    named = str(facts.get("target", source.stem))
-    for other in _OTHERS:
+    said = str(facts.get("target") or "")
+    others = (said,) if said and said not in _TARGETS else _OTHERS
+    named = said or source.stem
+    for other in others:
         if named.startswith(other):
             raise ModelError(
-                f"{source}: its target is {other}; give that of the vocals, or say --target"
+                f"{source}: its target is {other:.60}; give that of the vocals, or say --target"
             )
-    return "vocals"
+    return next((target for name, target in _TARGETS.items() if named.startswith(name)), "vocals")

