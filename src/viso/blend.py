@@ -4,7 +4,8 @@
     viso+viso-cnn                 both, with equal weights
     viso*0.75+viso-cnn*0.25       3 parts of one to 1 part of the other
 
-Uhlich et al. 2017 blend two networks so, with weights of lambda and 1 - lambda.
+Uhlich et al. 2017 blend two networks so, with weights of lambda and 1 - lambda. A TOML file may
+hold a blend and give it a name (`viso.config.BlendCard`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from os import PathLike
 from pathlib import Path
 
 from viso import weights as packages
-from viso.config import ModelCard
+from viso.config import BlendCard, ModelCard
 from viso.errors import ConfigError
 from viso.model import Device, Model, OnnxModel, load
 
-__all__ = ["Blend", "Models", "load_blend", "parts_of", "shares_of"]
+__all__ = ["Blend", "Models", "card_file", "load_blend", "parts_of", "shares_of"]
 
 Named = str | PathLike[str] | Model
 Models = Named | Sequence[Named]
@@ -29,10 +30,14 @@ Models = Named | Sequence[Named]
 
 @dataclass(frozen=True)
 class Blend:
-    """Models and the share of each; the shares add up to 1. One model is a blend, too."""
+    """Models and the share of each; the shares add up to 1. One model is a blend, too.
+
+    `card` is there if the blend has a name of its own.
+    """
 
     models: tuple[Model, ...]
     shares: tuple[float, ...]
+    card: BlendCard | None = None
 
     @property
     def cards(self) -> tuple[ModelCard, ...]:
@@ -41,8 +46,18 @@ class Blend:
 
     @property
     def name(self) -> str:
-        """What to call it: the models' names as a user would say them."""
+        """What to call it: its own name, or the models' as a user would say them."""
+        return self.made_of if self.card is None else self.card.name
+
+    @property
+    def made_of(self) -> str:
+        """The models' names and shares as a user would say them."""
         return _joined([card.name for card in self.cards], self.shares)
+
+    @property
+    def wiener(self) -> int:
+        """Iterations of the Wiener filter that belongs to it."""
+        return 0 if self.card is None else self.card.wiener
 
     @property
     def device(self) -> str:
@@ -63,6 +78,8 @@ class Blend:
             "viso_model": _joined(versions, self.shares, space=" "),
             "viso_model_licence": "; ".join(dict.fromkeys(card.licence for card in self.cards)),
         }
+        if self.card is not None:
+            tags["viso_model"] = f"{self.card.name} {self.card.version} ({tags['viso_model']})"
         return {**tags, "viso_model_sha256": self.sha256} if self.sha256 else tags
 
 
@@ -86,7 +103,7 @@ def load_blend(
     Parameters
     ----------
     models : str, path, Model, or a sequence of them
-        A string by itself may name a blend, such as "viso+viso-cnn".
+        A string by itself may name a blend, such as "viso+viso-cnn", or the card of one.
     weights : sequence of float, optional
         One for each model; equal by default. Only their ratios count.
     device : {"auto", "cpu", "cuda"}
@@ -98,23 +115,47 @@ def load_blend(
     ModelError
         If a model cannot be loaded.
     ConfigError
-        If the weights do not fit, or are no positive numbers.
+        If the weights do not fit, or are no positive numbers, or a blend's card is wrong.
     """
+    file = card_file(models) if isinstance(models, str | PathLike) else None
+    card = None if file is None else BlendCard.from_toml(file)
+    if file is not None and card is not None:
+        if weights is not None:
+            raise ConfigError(f"{models}: has weights already; say them once")
+        models = card.models
     if isinstance(models, str):
-        said = parts_of(models)
-        named: list[Named] = [name for name, _ in said]
+        said = parts_of(models, beside=file)
+        named: list[Named] = [_beside(file, name) for name, _ in said]
         if any(weight is not None for _, weight in said):
             if weights is not None:
                 raise ConfigError(f"{models}: has weights already; say them once")
             weights = [weight for _, weight in said if weight is not None]
     else:
         named = list(models) if isinstance(models, Sequence) else [models]
+    for model in named:
+        if isinstance(model, str | PathLike) and card_file(model) is not None:
+            raise ConfigError(f"{model}: is a blend itself, and no part of one; say its models")
     loaded = (
         load(model, device=device, threads=threads) if isinstance(model, str | PathLike) else model
         for model in named
     )
     shares = shares_of(len(named), weights)
-    return Blend(tuple(loaded), shares)
+    return Blend(tuple(loaded), shares, card)
+
+
+def card_file(model: str | PathLike[str]) -> Path | None:
+    """Return the TOML file of a blend that has a name, if this is one's name or file."""
+    is_known = str(model) in packages.available()
+    path = packages.path_of(str(model)) if is_known else Path(model)
+    return path if path.suffix.lower() == ".toml" else None
+
+
+def _beside(card: Path | None, name: str) -> str:
+    """Return the model that a card means: one known by name, or a file beside the card."""
+    if card is None or name in packages.available():
+        return name
+    files = (card.parent / f"{name}.onnx", card.parent / name)
+    return next((str(file) for file in files if file.is_file()), name)
 
 
 def shares_of(n_models: int, weights: Sequence[float] | None = None) -> tuple[float, ...]:
@@ -137,7 +178,7 @@ def shares_of(n_models: int, weights: Sequence[float] | None = None) -> tuple[fl
     return tuple(weight / total for weight in relative)
 
 
-def parts_of(text: str) -> list[tuple[str, float | None]]:
+def parts_of(text: str, *, beside: Path | None = None) -> list[tuple[str, float | None]]:
     """Take a blend apart as a user wrote it.
 
     Parameters
@@ -145,6 +186,8 @@ def parts_of(text: str) -> list[tuple[str, float | None]]:
     text : str
         ``NAME`` or ``NAME*WEIGHT``, more of them behind ``+``. A name or a file that has a plus
         or a star itself is taken whole where there is one.
+    beside : Path, optional
+        A file whose neighbours can be named, too.
 
     Returns
     -------
@@ -165,8 +208,8 @@ def parts_of(text: str) -> list[tuple[str, float | None]]:
     while pieces:
         # The longest run of pieces that is a model; a piece by itself if none is.
         runs = ["+".join(pieces[:n]) for n in range(len(pieces), 0, -1)]
-        run = next((run for run in runs if _is_known(_cut(run)[0])), pieces[0])
-        parts.append((_cut(run)[0], _weight(run)))
+        run = next((run for run in runs if _is_known(_cut(run, beside)[0], beside)), pieces[0])
+        parts.append((_cut(run, beside)[0], _weight(run, beside)))
         pieces = pieces[run.count("+") + 1 :]
     given = [weight for _, weight in parts if weight is not None]
     if given and len(given) < max(2, len(parts)):
@@ -176,16 +219,16 @@ def parts_of(text: str) -> list[tuple[str, float | None]]:
     return parts
 
 
-def _cut(part: str) -> tuple[str, str]:
+def _cut(part: str, beside: Path | None) -> tuple[str, str]:
     """Return a model and its weight, as they are written; the weight may be empty."""
     name, star, weight = part.rpartition("*")
-    if not star or "+" in weight or _is_known(part):
+    if not star or "+" in weight or _is_known(part, beside):
         return part, ""
     return name, weight
 
 
-def _weight(part: str) -> float | None:
-    name, weight = _cut(part)
+def _weight(part: str, beside: Path | None) -> float | None:
+    name, weight = _cut(part, beside)
     if part == name:
         return None
     try:
@@ -194,5 +237,5 @@ def _weight(part: str) -> float | None:
         raise ConfigError(f"{part}: {weight!r} is no weight; say it like {name}*0.75") from error
 
 
-def _is_known(name: str) -> bool:
-    return name in packages.available() or Path(name).is_file()
+def _is_known(name: str, beside: Path | None) -> bool:
+    return name in packages.available() or Path(_beside(beside, name)).is_file()

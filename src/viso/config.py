@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from viso.errors import ConfigError
 
-__all__ = ["ModelCard", "Settings", "SpectralConfig"]
+__all__ = ["BlendCard", "ModelCard", "Settings", "SpectralConfig"]
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
 
 class Settings(BaseModel):
@@ -96,6 +98,23 @@ class SpectralConfig(Settings):
         return self.n_fft if self.window is None else self.window
 
 
+class BlendCard(Settings):
+    """Several models under one name, and what runs behind them: a TOML file by itself.
+
+    `models` is said as to ``--model``, such as ``a*0.3+b*0.7``, by names or by files beside the
+    card; `wiener` are the iterations of the multichannel Wiener filter behind them.
+    """
+
+    name: str = Field(min_length=1, max_length=64, pattern=_NAME)
+    version: str = "1"
+    description: str = ""
+    models: str = Field(min_length=1)
+    wiener: int = Field(0, ge=0)
+    origin: str = ""
+    scores: dict[str, float] = {}
+    limits: tuple[str, ...] = ()
+
+
 class ModelCard(Settings):
     """What a model is: how to run it, where it comes from, how good it is.
 
@@ -120,7 +139,7 @@ class ModelCard(Settings):
     "average" of its frame's, or "zeros", which leaves the target nothing there.
     """
 
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    name: str = Field(min_length=1, max_length=64, pattern=_NAME)
     version: str = "1"
     description: str = ""
     spectral: SpectralConfig = SpectralConfig()

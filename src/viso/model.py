@@ -113,16 +113,18 @@ class OnnxModel:
 
 
 def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 0) -> OnnxModel:
-    """Load a packaged model by name, or any ONNX file by path.
+    """Load a model by name, or any ONNX file by path; `viso.blend` loads several as one.
 
     Raises
     ------
     ModelError
-        See `OnnxModel`; also for a name that is neither packaged nor a file.
+        See `OnnxModel`; also for a name that is not known, and for that of a blend.
     """
     path = Path(model)
     if str(model) in weights.available() or not (path.suffix or path.exists()):
         path = weights.path_of(str(model))
+    if path.suffix.lower() == ".toml":
+        raise ModelError(f"{path}: is no model but a card; name its ONNX file, or a single model")
     return OnnxModel(path, device=device, threads=threads)
 
 

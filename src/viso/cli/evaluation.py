@@ -69,7 +69,7 @@ def run(asked: Asked) -> None:
         raise DataError(f"{baseline}: none of the songs in {asked.data} is in it")
     mine = [system_of(name) for name in asked.names]
     if asked.wiener:
-        mine += [system.filtered(asked.wiener) for system in mine if system.kind == "model"]
+        mine += [system.filtered(asked.wiener) for system in mine if _is_bare(system)]
     systems = [System(MIXTURE, "mixture"), *mine]
     systems += [System(name, "oracle") for name in ORACLES if asked.oracles]
     if baseline and asked.baseline_name in {system.name for system in systems}:
@@ -79,6 +79,11 @@ def run(asked: Asked) -> None:
         result.scores.update(others.get(result.song, {}))
     peers = [system.name for system in mine] + ([asked.baseline_name] if baseline else [])
     _tell(asked, results, peers, genres)
+
+
+def _is_bare(system: System) -> bool:
+    """Tell whether it is a model that has no Wiener filter yet."""
+    return system.kind == "model" and not system.wiener
 
 
 def _scored(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,11 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from viso import weights
-from viso.blend import parts_of, shares_of
+from viso.blend import Blend, load_blend, parts_of, shares_of
 from viso.cli import importing
 from viso.cli.console import EXIT_FAILED, error_line, out
 from viso.config import ModelCard
-from viso.errors import ModelError
+from viso.errors import ConfigError, ModelError
 from viso.model import OnnxModel, load
 
 __all__ = ["register"]
@@ -40,14 +41,22 @@ models = typer.Typer(
 )
 
 
-def _members(words: str, known: Sequence[str]) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class _Wanted:
+    """A model that is listed, as a member of a blend if it has a share."""
+
+    name: str
+    share: str = ""
+
+
+def _members(words: str, known: Sequence[str]) -> list[_Wanted]:
     """Return a model, or those of a blend, and what to say of the share of each."""
     parts = [(words, None)] if words in known else parts_of(words)
     if len(parts) == 1:
-        return [(words, "")]
+        return [_Wanted(words)]
     weights = [weight for _, weight in parts if weight is not None]
     shares = shares_of(len(parts), weights)
-    return [(name, f"{share:g}") for (name, _), share in zip(parts, shares, strict=True)]
+    return [_Wanted(name, f"{share:g}") for (name, _), share in zip(parts, shares, strict=True)]
 
 
 def _record(model: OnnxModel, *, share: str) -> dict[str, object]:
@@ -55,6 +64,37 @@ def _record(model: OnnxModel, *, share: str) -> dict[str, object]:
     card = model.card.model_dump(mode="json")
     record = {**card, "file": str(model.path), "bytes": size, "sha256": model.sha256}
     return {**record, "share": float(share)} if share else record
+
+
+def _blend_record(blend: Blend, path: Path) -> dict[str, object]:
+    assert blend.card is not None
+    facts = {"file": str(path), "licence": _licence(blend), "sha256": blend.sha256}
+    return {**blend.card.model_dump(mode="json"), **facts}
+
+
+def _licence(blend: Blend) -> str:
+    return "; ".join(dict.fromkeys(card.licence for card in blend.cards))
+
+
+def _blend_lines(blend: Blend, path: Path) -> Table:
+    """A blend with a name as a small table of two columns."""
+    card = blend.card
+    assert card is not None
+    filtered = f"{card.wiener} {'iteration' if card.wiener == 1 else 'iterations'} behind them"
+    return _table(
+        card.name,
+        card.description,
+        {
+            "version": card.version,
+            "blend of": blend.made_of,
+            "Wiener filter": filtered if card.wiener else "",
+            "licence": _licence(blend),
+            "origin": card.origin,
+            "scores": _scores(card.scores),
+            "limits": "\n".join(card.limits),
+            "file": str(path),
+        },
+    )
 
 
 def _reach(card: ModelCard) -> str:
@@ -67,13 +107,24 @@ def _reach(card: ModelCard) -> str:
     return f"{card.used_bins} bins, up to {top_khz:.1f} kHz; above, {fate}"
 
 
-def _lines(model: OnnxModel, *, share: str) -> Table:
-    """A model as a small table of two columns."""
-    card, spectral = model.card, model.card.spectral
+def _scores(scores: dict[str, float]) -> str:
+    return "\n".join(f"{key}: {value:g}" for key, value in scores.items())
+
+
+def _table(name: str, description: str, facts: dict[str, str]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(card.name, card.description)
+    table.add_row(name, description)
+    for key, value in facts.items():
+        if value:
+            table.add_row(f"  {key}", value)
+    return table
+
+
+def _lines(model: OnnxModel, *, share: str) -> Table:
+    """A model as a small table of two columns."""
+    card, spectral = model.card, model.card.spectral
     size_mb = model.path.stat().st_size / 1e6
     parameters = f"{card.parameters / 1e6:.1f} M parameters, " if card.parameters else ""
     facts = {
@@ -89,15 +140,28 @@ def _lines(model: OnnxModel, *, share: str) -> Table:
         "teacher": card.teacher or "none",
         "licence": card.licence,
         "origin": card.origin,
-        "scores": "\n".join(f"{key}: {value:g}" for key, value in card.scores.items()),
+        "scores": _scores(card.scores),
         "limits": "\n".join(card.limits),
         "file": "" if card.name in weights.packaged() else str(model.path),
         "sha256": model.sha256,
     }
-    for key, value in facts.items():
-        if value:
-            table.add_row(f"  {key}", value)
-    return table
+    return _table(card.name, card.description, facts)
+
+
+def _show(wanted: _Wanted, path: Path, *, as_json: bool) -> None:
+    """Print a model or a blend with a name."""
+    if path.suffix.lower() == ".toml":
+        blend = load_blend(path, device="cpu", threads=1)
+        if as_json:
+            typer.echo(json.dumps(_blend_record(blend, path)))
+        else:
+            out().print(_blend_lines(blend, path), soft_wrap=False)
+        return
+    model = load(path, device="cpu", threads=1)
+    if as_json:
+        typer.echo(json.dumps(_record(model, share=wanted.share)))
+    else:
+        out().print(_lines(model, share=wanted.share), soft_wrap=False)
 
 
 @models.command("list")
@@ -117,22 +181,18 @@ def list_(
     """List the models that can be run, with their cards."""
     known = weights.available(folder=folder)
     is_broken = False
-    wanted = [_members(str(name), known) for name in files or known]
-    for name, share in itertools.chain(*wanted):
-        path = weights.path_of(name, folder=folder) if name in known else Path(name)
+    for wanted in itertools.chain(*(_members(str(name), known) for name in files or known)):
         try:
-            model = load(path, device="cpu", threads=1)
-        except ModelError as error:
+            path = Path(wanted.name)
+            if wanted.name in known:
+                path = weights.path_of(wanted.name, folder=folder)
+            _show(wanted, path, as_json=as_json)
+        except (ModelError, ConfigError) as error:
             # One broken file among one's own does not hide the others.
             if files:
                 raise
             error_line(str(error))
             is_broken = True
-            continue
-        if as_json:
-            typer.echo(json.dumps(_record(model, share=share)))
-        else:
-            out().print(_lines(model, share=share), soft_wrap=False)
     if is_broken:
         raise typer.Exit(EXIT_FAILED)
 

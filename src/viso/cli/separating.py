@@ -185,14 +185,18 @@ def register(app: typer.Typer) -> None:
         model: Annotated[
             str,
             typer.Option(
-                help="Name of a packaged model, or an ONNX file. "
+                help="Name of a model (see viso models), or an ONNX file. "
                 "a+b blends models with equal weights, 'a*0.75+b*0.25' with these."
             ),
         ] = weights.DEFAULT,
         wiener: Annotated[
-            int,
-            typer.Option(min=0, help="Iterations of a multichannel Wiener filter behind them."),
-        ] = 0,
+            int | None,
+            typer.Option(
+                min=0,
+                help="Iterations of a multichannel Wiener filter behind them; "
+                "none, unless the model's card says so.",
+            ),
+        ] = None,
         wiener_window: Annotated[
             float,
             typer.Option(min=SHORTEST_S, max=LONGEST_S, help="What it learns from, in seconds."),

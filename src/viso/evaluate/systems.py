@@ -140,4 +140,5 @@ def system_of(words: str) -> System:
     # A card may lie beside its model's file.
     facts = (blend.sha256, blend.shares, [card.model_dump_json() for card in blend.cards])
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-    return System(blend.name, "model", words, key)
+    system = System(blend.name, "model", words, key)
+    return replace(system.filtered(blend.wiener), name=blend.name) if blend.wiener else system

@@ -55,12 +55,13 @@ class Separator:
     Parameters
     ----------
     model : str, path, Model, or a sequence of them
-        A packaged model's name, an ONNX file, or any object that keeps the `Model` protocol.
+        A known model's name, an ONNX file, or any object that keeps the `Model` protocol.
         Several are blended; a string may say so, too, as "a+b" or "a*0.75+b*0.25".
     weights : sequence of float, optional
         Of the models of a blend: only their ratios count, and they are equal by default.
-    wiener : int
-        Iterations of a multichannel Wiener filter behind the models; 0 leaves it out.
+    wiener : int, optional
+        Iterations of a multichannel Wiener filter behind the models; 0 leaves it out. By default
+        those that a named blend has in its card, else none.
     wiener_window_s : float
         Seconds over which that filter learns where vocals and instrumental stand.
     device : {"auto", "cpu", "cuda"}
@@ -99,14 +100,15 @@ class Separator:
         model: Models = DEFAULT,
         *,
         weights: Sequence[float] | None = None,
-        wiener: int = 0,
+        wiener: int | None = None,
         wiener_window_s: float = WINDOW_S,
         device: Device = "auto",
         threads: int = 0,
     ) -> None:
-        self._filter = wiener_filter(wiener, window_s=wiener_window_s)
         self._blend = load_blend(model, weights=weights, device=device, threads=threads)
-        self.name, self.wiener = self._blend.name, wiener
+        self.name = self._blend.name
+        self.wiener = self._blend.wiener if wiener is None else wiener
+        self._filter = wiener_filter(self.wiener, window_s=wiener_window_s)
         self.card: ModelCard = self._blend.cards[0]
         self.device, self.sha256 = self._blend.device, self._blend.sha256
 

@@ -52,9 +52,10 @@ from torch.nn import functional
 from viso.config import SpectralConfig
 from viso.train.published import Lin2018Settings
 
-__all__ = ["Lin2018"]
+__all__ = ["RAMP", "Lin2018"]
 
-_RAMP = 0.01
+RAMP = 0.01
+"""How wide the threshold is: over this much the mask falls from itself to 0."""
 _FIRST_BIAS = 0.1
 _PLACES, _TAPS = range(9), range(3)  # of a window, and of a kernel
 
@@ -228,4 +229,4 @@ class Lin2018(nn.Module):
         mask = torch.sigmoid(torch.stack(songs)[:, None])
         if not self.settings.threshold:
             return mask
-        return mask * ((mask - self.settings.threshold) / _RAMP + 0.5).clamp(0, 1)
+        return mask * ((mask - self.settings.threshold) / RAMP + 0.5).clamp(0, 1)
