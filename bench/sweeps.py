@@ -100,7 +100,7 @@ def points(
         lin.threshold = threshold
         yield ("threshold", LIN, threshold), score(Separator(lin))
     lin.threshold = THRESHOLD
-    for one, other in ((BLSTM, FNN), OWN):
+    for one, other in ((FNN, BLSTM), OWN):
         for share in SHARES:
             parts = {name: part for name, part in ((one, share), (other, 1 - share)) if part}
             for wiener in (0, 1):
@@ -108,7 +108,7 @@ def points(
                 separator = Separator(blended, weights=list(parts.values()), wiener=wiener)
                 name = f"{one} + {other}{', Wiener 1' if wiener else ''}"
                 yield ("share", name, share), score(separator)
-    for names in (*((name,) for name in (*PAPERS, *OWN)), (BLSTM, FNN), OWN):
+    for names in (*((name,) for name in (*PAPERS, *OWN)), (FNN, BLSTM), OWN):
         for iterations in ITERATIONS:
             separator = Separator([models[name] for name in names], wiener=iterations)
             yield ("wiener", " + ".join(names), iterations), score(separator)
