@@ -35,7 +35,7 @@ def given_files(songs: list[Song], config: SeparationConfig) -> list[dict[str, P
 letters = st.characters(exclude_characters="/\0", exclude_categories=["Cs"])
 stem = st.text(letters, min_size=1, max_size=100).filter(lambda name: name not in (".", ".."))
 name = st.builds(
-    lambda s, e: (s.encode()[: 250].decode("utf-8", "ignore") or "x") + e,
+    lambda s, e: (s.encode()[:250].decode("utf-8", "ignore") or "x") + e,
     stem | st.sampled_from(["a", "A", "a.wav", "vocals", "vocals.wav", "ä", "a\u0308", "..", " "]),
     st.sampled_from([".wav", ".mp3", ".WAV", ""]),
 )

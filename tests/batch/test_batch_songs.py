@@ -16,7 +16,15 @@ def names(found, folder: Path) -> list[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("b.mp3", "a.FLAC", "cover.jpg", "._b.mp3", ".hidden/c.mp3", "in/d.wav", "in/e/f.m4a"):
+    for name in (
+        "b.mp3",
+        "a.FLAC",
+        "cover.jpg",
+        "._b.mp3",
+        ".hidden/c.mp3",
+        "in/d.wav",
+        "in/e/f.m4a",
+    ):
         path = tmp_path / "music" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())

@@ -104,7 +104,7 @@ class Claims:
             self._database.execute("DELETE FROM files WHERE entry = ?", (entry,))
             self._database.executemany(
                 "INSERT OR REPLACE INTO files (key, entry, stem, path) VALUES (?, ?, ?, ?)",
-                [(name_key(path), entry, s, storable(str(path))) for s, path in files.items()],
+                [(_key(path), entry, s, storable(str(path))) for s, path in files.items()],
             )
         return Claim(entry, dict(files))
 
@@ -134,7 +134,7 @@ class Claims:
             row = self._database.execute(
                 "SELECT song, state, owner, files.n_bytes FROM files"
                 " JOIN entries ON entries.id = entry WHERE key = ?",
-                (name_key(path),),
+                (_key(path),),
             ).fetchone()
             if row is not None:
                 other, state, owner, _ = row
@@ -188,7 +188,7 @@ class Claims:
             If a file is not there.
         """
         sizes = [
-            ((self._folder / path).stat().st_size, name_key(path), claim.entry)
+            ((self._folder / path).stat().st_size, _key(path), claim.entry)
             for path in claim.files.values()
         ]
         with transaction(self._database):
@@ -240,6 +240,10 @@ def remove_hidden(paths: Iterable[Path], pid: int) -> None:
         with suppress(OSError):
             for path in folder.glob(f".viso-{pid}-*"):
                 path.unlink(missing_ok=True)
+
+
+def _key(path: Path) -> str | bytes:
+    return storable(name_key(path))
 
 
 def _size(path: Path) -> int | None:
