@@ -53,7 +53,7 @@ def hidden(archive: Archive) -> list[Path]:
     return list(archive.out.rglob(".viso-*"))
 
 
-def wait_until(is_so: Callable[[], object], *, seconds: float = 120) -> None:
+def wait_until(is_so: Callable[[], object], *, seconds: float = 250) -> None:
     until = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < until
@@ -76,72 +76,21 @@ def finished(archive: Archive) -> int:
 
 
 def long_songs(archive: Archive, n_songs: int = 4) -> None:
-    path = archive.add("0.flac", n_samples=44_100 * 40)
+    path = archive.add("0.flac", n_samples=44_100 * 20)
     for number in range(1, n_songs):
         (archive.folder / f"{number}.flac").write_bytes(path.read_bytes())
 
 
-def test_the_command_line(archive: Archive) -> None:
-    archive.add("a.flac")
-    archive.add("in/a.wav")
-    (archive.folder / "bad.mp3").write_text("la la la", encoding="utf-8")
-    dry = viso(archive, "--dry-run")
-    assert dry.returncode == 0, dry.stderr
-    assert "3 songs to do" in dry.stdout
-    assert "not known yet" in dry.stdout
-    assert not archive.out.exists()
-    first = viso(archive, "--jobs", 2, "--json")
-    assert first.returncode == 1, first.stderr
-    plan, *songs, end = records(first.stdout)
-    assert plan["plan"]["songs"] == 3
-    assert sorted(record["ok"] for record in songs) == [False, True, True]
-    assert end["batch"]["failed"] == 1
-    assert "bad.mp3" in end["batch"]["failures"][0]["reason"]
-    assert len(first.stderr.strip().splitlines()) == 1
-    second = viso(archive, "--jobs", 2)
-    assert second.returncode == 1
-    assert "2 done already" in second.stdout
-    assert "real time, as measured here before" in second.stdout
-    assert "0 songs done, 1 failed, 2 done before" in second.stdout
-    assert second.stderr.startswith("error: ")
-    (archive.folder / "bad.mp3").unlink()
-    third = viso(archive, "--json")
-    assert third.returncode == 0
-    assert [record.get("skipped") for record in records(third.stdout)] == [None, True, True, None]
-
-
 @pytest.mark.parametrize(
-    ("words", "said", "code"),
-    [
-        (["--jobs", "0"], "--jobs", 2),
-        (["--template", "{stem}.{ext}"], "{name}", 2),
-        (["--model", "nobody"], "nobody", 1),
-    ],
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_wrong_words(archive: Archive, words: list[str], said: str, code: int) -> None:
-    archive.add("a.flac")
-    result = viso(archive, *words)
-    assert result.returncode == code
-    assert said in result.stderr
-    assert "Traceback" not in result.stderr
-    assert not archive.out.exists()
-
-
-def test_a_folder_without_songs(archive: Archive) -> None:
-    result = viso(archive)
-    assert result.returncode == 1
-    assert "no song" in result.stderr
-    assert not archive.out.exists()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) -> None:
     long_songs(archive)
     process = begin(archive, "--jobs", 2)
     wait_until(lambda: finished(archive) >= 1)
     # As a terminal does it: to the workers, too.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=250)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "goes on where it stopped" in errors
@@ -149,7 +98,7 @@ def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) 
     assert not hidden(archive)
     done = finished(archive)
     assert 1 <= done < 4
-    result = viso(archive, "--json")
+    result = viso(archive, "--json", "--jobs", 1)
     assert result.returncode == 0, result.stderr
     assert sum(record.get("skipped", False) for record in records(result.stdout)) == done
     assert len(archive.stems()) == 8
@@ -158,20 +107,20 @@ def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) 
 @pytest.mark.parametrize("whom", ["coordinator", "all"])
 def test_a_killed_batch_goes_on(archive: Archive, whom: str) -> None:
     long_songs(archive)
-    process = begin(archive, "--jobs", 2)
+    process = begin(archive, "--jobs", 1)
     wait_until(lambda: finished(archive) >= 1 and hidden(archive))
     if whom == "all":
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=250)
     if whom == "coordinator":
         # The workers notice, and clear up.
         wait_until(lambda: not hidden(archive))
     done = finished(archive)
     times = {p: p.stat().st_mtime_ns for p in archive.out.rglob("*.flac") if p.name[0] != "."}
     assert 1 <= done < 4
-    result = viso(archive, "--json")
+    result = viso(archive, "--json", "--jobs", 1)
     assert result.returncode == 0, result.stderr
     skipped = [record for record in records(result.stdout) if record.get("skipped")]
     assert len(skipped) == done
@@ -186,9 +135,9 @@ def test_a_killed_batch_goes_on(archive: Archive, whom: str) -> None:
 
 def test_two_batches_share_the_work(archive: Archive) -> None:
     for number in range(10):
-        archive.add(f"{number}.flac", n_samples=44_100 * 3)
+        archive.add(f"{number}.flac", n_samples=44_100)
     both = [begin(archive, "--jobs", 1, "--json") for _ in range(2)]
-    told = [process.communicate(timeout=240) for process in both]
+    told = [process.communicate(timeout=280) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     mine = [record for text, _ in told for record in records(text) if record.get("stems")]
     own = [record["song"] for record in mine if not record.get("skipped")]
