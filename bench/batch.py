@@ -78,8 +78,9 @@ def main() -> None:
     for way in ways:
         hourly = sorted(3600 * options.songs / wall_s for wall_s in way.wall_s)
         middle = float(np.median(hourly))
+        between = f"({hourly[0]:.0f} to {hourly[-1]:.0f})"
         print(
-            f"{way.jobs:4d}  {way.threads:7d}  {middle:10.0f}  ({hourly[0]:.0f} to {hourly[-1]:.0f})"
+            f"{way.jobs:4d}  {way.threads:7d}  {middle:10.0f}  {between:13s}"
             f"  {middle * options.minutes / 60:11.1f}"
             f"  {np.median(way.busy_s) / options.songs:16.2f}"
         )

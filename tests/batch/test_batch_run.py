@@ -12,7 +12,7 @@ import pytest
 from archives import Archive
 
 from viso import batch
-from viso.batch.database import FILE, connected
+from viso.batch.database import FILE, connected, transaction
 from viso.batch.owners import STALE_S, Owner
 from viso.errors import DataError
 from viso.separator import Separator
@@ -316,6 +316,21 @@ def test_a_full_disk_stops_the_batch_which_goes_on_later(
     found, _ = archive.run()
     assert set(found) == {"b.flac", "c.flac"}
     assert all(result.is_done for result in found.values())
+
+
+def test_a_manifest_on_a_full_disk(archive: Archive) -> None:
+    archive.add("a.flac")
+    archive.run()
+    with connected(archive.out, is_new=False) as database:
+        n_pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {n_pages}")
+        long = "INSERT INTO settings VALUES ('a', ?)"
+        with pytest.raises(batch.DiskFullError, match="full"), transaction(database):
+            database.execute("DELETE FROM entries")
+            database.execute(long, ["x" * 100_000])
+        with transaction(database):
+            database.execute("DELETE FROM batches")
+    assert not archive.plan().tasks
 
 
 def test_a_closed_run_gives_its_claims_back(archive: Archive) -> None:

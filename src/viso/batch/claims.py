@@ -73,7 +73,10 @@ class Claims:
     ) -> None:
         self._database, self._folder, self._owner = database, folder, owner
         self._settings, self._since_s = key_of(facts), since_s
-        database.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (self._settings, facts))
+        with transaction(database):
+            database.execute(
+                "INSERT OR IGNORE INTO settings VALUES (?, ?)", (self._settings, facts)
+            )
 
     def claim(self, song: str, files: Mapping[str, Path], *, overwrite: bool) -> Claim | Standing:
         """Make a song ours, and its files the song's.
@@ -153,10 +156,11 @@ class Claims:
 
     def note_workers(self, pids: Iterable[int]) -> None:
         """Note which processes write for this batch: if it dies, others clear up after them."""
-        self._database.execute(
-            "UPDATE batches SET workers = ? WHERE owner = ?",
-            (" ".join(map(str, pids)), self._owner.name),
-        )
+        with transaction(self._database):
+            self._database.execute(
+                "UPDATE batches SET workers = ? WHERE owner = ?",
+                (" ".join(map(str, pids)), self._owner.name),
+            )
 
     def _remove_leftovers(self, entry: int, owner: str) -> None:
         """Remove the hidden files of a song whose batch died on this machine."""

@@ -118,11 +118,9 @@ def connected(folder: Path, *, is_new: bool) -> Iterator[sqlite3.Connection]:
     except OSError as error:
         why = f"cannot be made ({error.strerror})"
         raise DataError(f"{folder}: {why}; choose another output folder") from error
-    # Percent signs and question marks mean something in the address of a database.
-    uri = f"{path.absolute().as_uri()}?mode={'rwc' if is_new else 'rw'}"
     with _told(path):
         database = sqlite3.connect(
-            uri, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
         )
         try:
             database.execute("PRAGMA foreign_keys = ON")
@@ -148,12 +146,19 @@ def _make_tables(database: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Write all of the block or nothing, while nobody else writes."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
+    """Write all of the block or nothing, while nobody else writes.
+
+    Raises
+    ------
+    DataError
+        See `connected`.
+    """
+    with _told(Path(readable(database.execute("PRAGMA database_list").fetchone()[2]))):
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise

@@ -23,9 +23,10 @@ from viso.batch.worker import Ready, Unable, serve
 from viso.errors import ConfigError, ModelError
 from viso.separator.uninterrupted import uninterrupted
 
-__all__ = ["LocalEngine", "n_cores"]
+__all__ = ["LocalEngine", "n_cores", "usual_jobs"]
 
 _PATIENCE_S = 15.0  # for a process to take notice and clear up
+_WORKER_BYTES = 500e6  # that a process takes with a large model
 _STILLBORN = 4  # processes in a row that end before their model is loaded
 
 
@@ -35,6 +36,15 @@ def n_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
         return os.cpu_count() or 1
+
+
+def usual_jobs() -> int:
+    """Return how many songs at a time are worth it: one for each core, if memory allows."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return n_cores()
+    return max(1, min(n_cores(), int(memory / 2 / _WORKER_BYTES)))
 
 
 class _Worker:

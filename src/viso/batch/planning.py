@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
 from viso.batch.estimate import look_at
-from viso.batch.local import n_cores
+from viso.batch.local import n_cores, usual_jobs
+from viso.batch.looking import Finished, Look, outputs_of
 from viso.batch.manifest import Entry, Renewed, manifest_if_there
-from viso.batch.naming import Names, name_key, possible_files, unique_files
+from viso.batch.naming import Names, possible_files, unique_files
 from viso.batch.settings import SeparationConfig
-from viso.batch.songs import Found, Song, Stamp, Unreadable, find_songs, sha256_of
+from viso.batch.songs import Song, Stamp, Unreadable, find_songs
 from viso.errors import ConfigError
 
-__all__ = ["Finished", "Plan", "Task", "plan"]
+__all__ = ["Plan", "Task", "plan"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,6 @@ class Task:
     files: dict[str, Path]
     spare: dict[str, Path]
     expected_s: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A song that is done already, with its stems below the output folder."""
-
-    song: Path
-    files: dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,7 @@ def plan(
     recursive : bool
         Also look into folders of folders.
     jobs : int, optional
-        Songs at a time; by default one for each core.
+        Songs at a time; by default one for each core, if memory allows.
     threads : int, optional
         CPU threads of each network; by default the cores are shared among the jobs.
 
@@ -148,7 +140,7 @@ def plan(
     """
     made_s = time.time()
     config, out = config or SeparationConfig(), Path(out)
-    n_jobs = n_cores() if jobs is None else jobs
+    n_jobs = usual_jobs() if jobs is None else jobs
     threads = max(1, n_cores() // max(1, n_jobs)) if threads is None else threads
     if n_jobs < 1 or threads < 0:
         raise ConfigError(f"{jobs} jobs of {threads} threads: need 1 or more, and 0 or more")
@@ -158,9 +150,9 @@ def plan(
         known = {} if manifest is None else manifest.entries(facts)
         owned = [] if manifest is None else manifest.files()
         found = find_songs(
-            map(Path, inputs), recursive=recursive, out=out, is_output=_outputs(out, owned)
+            map(Path, inputs), recursive=recursive, out=out, is_output=outputs_of(out, owned)
         )
-        looked = _Looked(out, config, known, found)
+        looked = Look(out, config, known, found)
         names = Names(out, found.songs)
         for song, path in owned:
             names.give(looked.new_paths.get(song, song), [path])
@@ -192,87 +184,6 @@ def plan(
             made_s=made_s,
             renewed=tuple(looked.renewed),
         )
-
-
-class _Looked:
-    """The songs, those that are done apart from those that are not."""
-
-    def __init__(
-        self, out: Path, config: SeparationConfig, known: Mapping[str, Entry], found: Found
-    ) -> None:
-        self._out = out
-        self._stems = {*config.stems, *(["confidence"] if config.confidence else [])}
-        self.open: list[Song] = []
-        self.finished: list[Finished] = []
-        self.renewed: list[Renewed] = []
-        self.new_paths: dict[str, str] = {}
-        self.n_renewed = 0
-        self._away = self._gone(known, {song.key for song in found.songs})
-        for song in found.songs:
-            entry = known.get(song.key) or self._moved(song)
-            if entry is not None and self._is_done(song, entry):
-                self.finished.append(Finished(song.path, entry.files))
-            else:
-                self.open.append(song)
-                self.n_renewed += entry is not None and entry.state == "done"
-
-    def _gone(self, known: Mapping[str, Entry], here: set[str]) -> dict[tuple[str, int], Entry]:
-        """Return entries whose songs are not where they were, by name and size."""
-        return {
-            (os.path.basename(entry.song), entry.stamp.n_bytes): entry  # noqa: PTH119
-            for entry in known.values()
-            if entry.state == "done" and entry.stamp is not None and entry.song not in here
-        }
-
-    def _moved(self, song: Song) -> Entry | None:
-        """Return the entry of a song that lay elsewhere: on a drive that has another name now."""
-        if not self._away:
-            return None
-        try:
-            stamp = Stamp.of(song.path)
-            entry = self._away.get((song.path.name, stamp.n_bytes))
-            if entry is None or os.path.lexists(entry.song):
-                return None
-            if sha256_of(song.path) != entry.sha256 or not self._has_files(entry):
-                return None
-        except OSError:
-            return None
-        self._away.pop((song.path.name, stamp.n_bytes))
-        self.renewed.append(Renewed(entry.song, song.key, stamp))
-        self.new_paths[entry.song] = song.key
-        return Entry(song.key, "done", stamp, entry.sha256, None, entry.files, entry.sizes)
-
-    def _is_done(self, song: Song, entry: Entry) -> bool:
-        if entry.state != "done" or entry.stamp is None or not self._has_files(entry):
-            return False
-        try:
-            stamp = Stamp.of(song.path)
-            if stamp == entry.stamp:
-                return True
-            if stamp.n_bytes != entry.stamp.n_bytes or sha256_of(song.path) != entry.sha256:
-                return False
-        except OSError:
-            return False
-        self.renewed.append(Renewed(song.key, song.key, stamp))
-        return True
-
-    def _has_files(self, entry: Entry) -> bool:
-        """Tell whether all files are there and none is cut short; tags may have been added."""
-        try:
-            return set(entry.files) == self._stems and all(
-                (size := entry.sizes[stem]) is not None
-                and os.stat(self._out / path).st_size >= size  # noqa: PTH116
-                for stem, path in entry.files.items()
-            )
-        except OSError:
-            return False
-
-
-def _outputs(out: Path, owned: list[tuple[str, Path]]) -> Callable[[str], bool]:
-    """Return what tells of a real path whether it is a stem of an earlier batch."""
-    root = os.path.join(os.path.realpath(out), "")  # noqa: PTH118
-    keys = {name_key(path) for _, path in owned}
-    return lambda real: real.startswith(root) and name_key(real[len(root) :]) in keys
 
 
 def _named(

@@ -206,9 +206,9 @@ class _Batch:
             running.done_s = event.done_s
             return None
         if isinstance(event, Died):
-            paths = [*running.order.targets.values()]
             if event.pid is not None:
-                remove_hidden(paths, event.pid)
+                files = running.claim.files.values()
+                remove_hidden([self._plan.out / path for path in files], event.pid)
             if running.tries < _TRIES:
                 running.tries, running.done_s = running.tries + 1, 0.0
                 self._submit(running.order)

@@ -43,9 +43,13 @@ class _Tally:
 
 def run_batch(asked: Asked, config: batch.SeparationConfig) -> int:
     """Plan, tell of it, do it; return the exit code."""
-    plan = batch.plan(
-        asked.inputs, asked.out, config=config, recursive=asked.recursive, jobs=asked.jobs
-    )
+    try:
+        plan = batch.plan(
+            asked.inputs, asked.out, config=config, recursive=asked.recursive, jobs=asked.jobs
+        )
+    except KeyboardInterrupt:
+        error_line("interrupted; nothing was begun")
+        return EXIT_INTERRUPTED
     if not (plan.tasks or plan.finished or plan.unreadable):
         below = "" if asked.recursive else "; add --recursive for those in folders below"
         raise DataError(f"{', '.join(map(str, asked.inputs))}: no song is in there{below}")

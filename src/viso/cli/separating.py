@@ -67,15 +67,8 @@ class _Wish:
                 model=model,
                 wiener=wiener,
                 wiener_window_s=wiener_window_s,
-                stems=self.stems,
-                format=self.format,
-                bit_depth=self.bit_depth,
-                bitrate=self.bitrate,
-                template=self.template,
-                start_s=self.start_s,
-                duration_s=self.duration_s,
-                confidence=self.confidence,
                 device=device,
+                **{k: v for k, v in vars(self).items() if k not in ("out", "overwrite")},
             )
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from error
