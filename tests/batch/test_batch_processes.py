@@ -183,4 +183,4 @@ def test_a_full_disk(archive: Archive) -> None:
         assert result.returncode == 0, result.stderr
         assert "1 done already" in result.stdout
     finally:
-        subprocess.run(["umount", str(archive.out)], check=True)
+        subprocess.run(["umount", "-l", str(archive.out)], check=True)
