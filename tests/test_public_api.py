@@ -14,6 +14,7 @@ MODULES = [
     "viso",
     "viso.audio",
     "viso.audio.tags",
+    "viso.batch",
     "viso.blend",
     "viso.config",
     "viso.errors",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress as Bar
@@ -21,6 +21,9 @@ from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.separator import STEMS, Report, Separator
 from viso.separator.filtering import LONGEST_S, SHORTEST_S, WINDOW_S
+
+if TYPE_CHECKING:
+    from viso.batch import SeparationConfig
 
 __all__ = ["register"]
 
@@ -52,6 +55,23 @@ class _Wish:
         if not self.confidence:
             return None
         return self._path(song, model, "confidence", "csv").with_suffix(".csv")
+
+    def config(
+        self, model: str, wiener: int, wiener_window_s: float, device: Device
+    ) -> SeparationConfig:
+        """Return the same for a batch."""
+        from viso.batch import SeparationConfig
+
+        try:
+            return SeparationConfig(
+                model=model,
+                wiener=wiener,
+                wiener_window_s=wiener_window_s,
+                device=device,
+                **{k: v for k, v in vars(self).items() if k not in ("out", "overwrite")},
+            )
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from error
 
     def _path(self, song: Path, model: str, stem: str, suffix: str) -> Path:
         name = self.template.format(name=song.stem, stem=stem, ext=suffix, model=model)
@@ -177,7 +197,8 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def separate(
         songs: Annotated[
-            list[Path], typer.Argument(metavar="SONG...", help="Sound or video files.")
+            list[Path],
+            typer.Argument(metavar="SONG...", help="Sound or video files, folders of them."),
         ],
         output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the stems.")] = Path(
             "separated"
@@ -221,10 +242,24 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--confidence", help="Also a table of where it is doubtful (csv).")
         ] = False,
         overwrite: Annotated[bool, typer.Option(help="Replace stems that are there.")] = False,
+        recursive: Annotated[
+            bool, typer.Option("--recursive", "-r", help="Also folders of folders.")
+        ] = False,
+        jobs: Annotated[
+            int | None,
+            typer.Option("--jobs", "-j", min=1, help="Songs at a time; of a batch one a core."),
+        ] = None,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a song.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
     ) -> None:
-        """Take songs apart into vocals and instrumental."""
+        """Take songs apart into vocals and instrumental.
+
+        A folder, --recursive, --jobs or --dry-run make it a batch: songs side by side, what is
+        done is skipped, the same command goes on where it stopped.
+        """
         file_format = _one_of(file_format.lower().lstrip("."), _FORMATS, "--format")
         bit_depth = _one_of(bit_depth, ("16", "24", "float"), "--bit-depth")
         _checked_coding(file_format, bit_depth, bitrate)
@@ -241,6 +276,22 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
         )
         wanted: Device = _one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
+        if recursive or dry_run or jobs is not None or any(song.is_dir() for song in songs):
+            # Not loaded by those who separate a song.
+            from viso.cli.batching import Asked, run_batch
+
+            asked = Asked(
+                inputs=tuple(songs),
+                out=output,
+                recursive=recursive,
+                jobs=jobs,
+                overwrite=overwrite,
+                is_dry=dry_run,
+                as_json=as_json,
+                quiet=quiet,
+            )
+            config = wish.config(model, wiener, wiener_window, wanted)
+            raise typer.Exit(run_batch(asked, config))
         separator = Separator(model, wiener=wiener, wiener_window_s=wiener_window, device=wanted)
         try:
             n_failed = _run_all(separator, songs, wish, as_json=as_json, quiet=quiet)

@@ -7,12 +7,16 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from viso.confidence import Second
 from viso.errors import VisoError
 from viso.separator import STEMS, Report
 
-__all__ = ["as_json_line", "described"]
+if TYPE_CHECKING:
+    from viso.batch import Plan, Progress
+
+__all__ = ["as_json_line", "batch_told", "described", "failure_line", "plan_told"]
 
 
 def as_json_line(
@@ -24,8 +28,7 @@ def as_json_line(
 ) -> str:
     """Return the JSON object that ``--json`` prints for a song, done or failed."""
     if report is None:
-        kind = type(error).__name__
-        return json.dumps({"song": str(song), "ok": False, "error": kind, "reason": str(error)})
+        return failure_line(song, type(error).__name__, str(error))
     return json.dumps(
         {
             "song": str(song),
@@ -47,6 +50,11 @@ def as_json_line(
             "took_s": round(took_s, 3),
         }
     )
+
+
+def failure_line(song: Path, kind: str, reason: str) -> str:
+    """Return the JSON object that ``--json`` prints for a song that failed."""
+    return json.dumps({"song": str(song), "ok": False, "error": kind, "reason": reason})
 
 
 def described(report: Report, table: Path | None, took_s: float) -> str:
@@ -83,3 +91,61 @@ def _typical(seconds: Sequence[Second]) -> str:
     }
     told = ", ".join(f"{stem} {value:.1f} dB" for stem, value in figures.items())
     return f"estimated SDR: {told or 'nothing to hear'}"
+
+
+def plan_told(plan: Plan) -> str:
+    """Return the lines that a person reads before a batch begins."""
+    about = "" if plan.is_exact else "about "
+    todo = f"{_songs(len(plan.tasks))} to do, {about}{_span(plan.audio_s)} of sound"
+    asides = [
+        (len(plan.finished), "done already"),
+        (plan.n_renewed, "to do again: another content, or a stem is gone or cut short"),
+        (plan.n_again, "met more than once"),
+        (plan.n_others, "files that are no sound by their name"),
+        (len(plan.unreadable), "folders that cannot be read"),
+    ]
+    told = "".join(f"\n  {number:,} {what}" for number, what in asides if number)
+    lines = [f"{plan.out}: {todo}{told}"]
+    if plan.tasks:
+        size, free = plan.stem_bytes, plan.free_bytes
+        room = f"{_bytes(free)} are free" + (": TOO LITTLE" if size > free else "")
+        lines.append(f"  about {_bytes(size)} of stems; {room}" if size else f"  {room}")
+        how = f"  {plan.n_jobs} at a time"
+        if plan.expected_s is None:
+            lines.append(f"{how}; the time is not known yet, it is told as it runs")
+        else:
+            speed = f"{plan.speed:.0f}x real time, as measured here before"
+            lines.append(f"{how}, about {_span(plan.expected_s)} ({speed})")
+    return "\n".join(lines)
+
+
+def batch_told(plan: Plan, last: Progress | None, *, took_s: float) -> str:
+    """Return the line that a person reads when a batch has ended."""
+    n_done, n_failed = (0, 0) if last is None else (last.n_done, last.n_failed)
+    told = f"{_songs(n_done)} done, {n_failed:,} failed"
+    left = len(plan.tasks) + len(plan.unreadable) - n_done - n_failed
+    told += f", {left:,} left" if left > 0 else ""
+    told += f", {len(plan.finished):,} done before" if plan.finished else ""
+    if last is None or not last.done_s:
+        return told
+    pace = f"{last.speed:.1f}x real time, {last.songs_per_hour:,.0f} songs an hour"
+    return f"{told}; {_span(last.done_s)} of sound in {_span(took_s)} ({pace})"
+
+
+def _songs(number: int) -> str:
+    return "1 song" if number == 1 else f"{number:,} songs"
+
+
+def _span(seconds: float) -> str:
+    """Say a time as a person would."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def _bytes(number: float) -> str:
+    units = ("kB", "MB", "GB", "TB")
+    power = min(len(units), max(1, int(math.log10(max(1.0, number)) // 3)))
+    return f"{number / 1000**power:.3g} {units[power - 1]}"

@@ -1,0 +1,34 @@
+"""Many songs: a plan of what is to be done, carried out side by side, and gone on with later.
+
+    files and folders -> plan -> claims in the manifest -> workers -> stems, noted when whole
+
+The manifest (`viso-batch.sqlite` in the output folder) is written by the one process that
+coordinates a batch; workers only separate. So any `Engine` can carry out a plan.
+
+from viso import batch
+
+if __name__ == "__main__":
+    for progress in batch.run(batch.plan(["archive"], "stems", recursive=True)):
+        print(progress.n_done, progress.n_failed, progress.left_s)
+"""
+
+from viso.batch.database import DiskFullError
+from viso.batch.engine import Engine
+from viso.batch.looking import Finished
+from viso.batch.planning import Plan, Task, plan
+from viso.batch.progress import Progress, Result
+from viso.batch.running import run
+from viso.batch.settings import SeparationConfig
+
+__all__ = [
+    "DiskFullError",
+    "Engine",
+    "Finished",
+    "Plan",
+    "Progress",
+    "Result",
+    "SeparationConfig",
+    "Task",
+    "plan",
+    "run",
+]

@@ -1,0 +1,257 @@
+"""What a running batch writes into the manifest: claims before work, results after it.
+
+Only the process that coordinates a batch writes, never one that separates. Several batches may
+run on one folder, on one machine or on many: a song is claimed before it is worked on, in one
+transaction, and a claim whose batch has died is free for the next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from viso.batch.database import readable, storable, transaction
+from viso.batch.naming import name_key
+from viso.batch.owners import Owner, is_alive
+from viso.batch.settings import key_of
+from viso.batch.songs import Stamp
+
+__all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A song that is ours to work on, and the files it gets (below the output folder)."""
+
+    entry: int
+    files: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Why a song cannot be claimed.
+
+    "busy": another batch works on it; "done" or "failed": another batch has ended it since;
+    "taken": the file `path` is another song's; "stranger": no batch made what is there.
+    """
+
+    why: Literal["busy", "done", "failed", "taken", "stranger"]
+    kind: str = ""
+    reason: str = ""
+    path: Path = Path()
+
+
+class Claims:
+    """The claims of one batch.
+
+    Parameters
+    ----------
+    database : sqlite3.Connection
+        See `database.connected`.
+    folder : Path
+        The output folder.
+    owner : Owner
+    facts : str
+        See `SeparationConfig.facts`.
+    since_s : float
+        When the plan was made (Unix time): what others ended later is not done again.
+    """
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        folder: Path,
+        *,
+        owner: Owner,
+        facts: str,
+        since_s: float,
+    ) -> None:
+        self._database, self._folder, self._owner = database, folder, owner
+        self._settings, self._since_s = key_of(facts), since_s
+        with transaction(database):
+            database.execute(
+                "INSERT OR IGNORE INTO settings VALUES (?, ?)", (self._settings, facts)
+            )
+
+    def claim(self, song: str, files: Mapping[str, Path], *, overwrite: bool) -> Claim | Standing:
+        """Make a song ours, and its files the song's.
+
+        Parameters
+        ----------
+        song : str
+            Its real path.
+        files : mapping of str to Path
+            Wanted paths below the output folder, by stem.
+        overwrite : bool
+            Take over files that no batch made, or that were changed since.
+        """
+        with transaction(self._database):
+            standing = self._of_song(song) or self._of_files(song, files, overwrite=overwrite)
+            if standing is not None:
+                return standing
+            self._database.execute(
+                "INSERT INTO entries (song, settings, state, owner) VALUES (?, ?, 'claimed', ?)"
+                " ON CONFLICT DO UPDATE SET state = 'claimed', owner = excluded.owner,"
+                " kind = NULL, reason = NULL",
+                (storable(song), self._settings, self._owner.name),
+            )
+            (entry,) = self._database.execute(
+                "SELECT id FROM entries WHERE song = ? AND settings = ?",
+                (storable(song), self._settings),
+            ).fetchone()
+            self._database.execute("DELETE FROM files WHERE entry = ?", (entry,))
+            self._database.executemany(
+                "INSERT OR REPLACE INTO files (key, entry, stem, path) VALUES (?, ?, ?, ?)",
+                [(_key(path), entry, s, storable(str(path))) for s, path in files.items()],
+            )
+        return Claim(entry, dict(files))
+
+    def _of_song(self, song: str) -> Standing | None:
+        """Look what others do, or have done, with the song."""
+        row = self._database.execute(
+            "SELECT id, state, owner, ended_s, kind, reason FROM entries"
+            " WHERE song = ? AND settings = ?",
+            (storable(song), self._settings),
+        ).fetchone()
+        if row is None or row[2] == self._owner.name:
+            return None
+        entry, state, other, ended_s, kind, reason = row
+        if state == "claimed":
+            if is_alive(self._database, other):
+                return Standing("busy")
+            self._remove_leftovers(entry, other)
+        if state in ("done", "failed") and (ended_s or 0.0) >= self._since_s:
+            return Standing(state, kind or "", readable(reason or ""))
+        return None
+
+    def _of_files(
+        self, song: str, files: Mapping[str, Path], *, overwrite: bool
+    ) -> Standing | None:
+        """Look whether the files may be written."""
+        for path in files.values():
+            row = self._database.execute(
+                "SELECT song, state, owner, files.n_bytes FROM files"
+                " JOIN entries ON entries.id = entry WHERE key = ?",
+                (_key(path),),
+            ).fetchone()
+            if row is not None:
+                other, state, owner, _ = row
+                if readable(other) != song:
+                    return Standing("taken", path=path)
+                is_others = state == "claimed" and owner != self._owner.name
+                if is_others and is_alive(self._database, owner):
+                    return Standing("busy")
+            size = _size(self._folder / path)
+            if size is None or overwrite:
+                continue
+            # What is as large as noted, or smaller and so cut short, is what a batch made.
+            if row is None or (row[3] is not None and size > row[3]):
+                return Standing("stranger", path=path)
+        return None
+
+    def note_workers(self, pids: Iterable[int]) -> None:
+        """Note which processes write for this batch: if it dies, others clear up after them."""
+        with transaction(self._database):
+            self._database.execute(
+                "UPDATE batches SET workers = ? WHERE owner = ?",
+                (" ".join(map(str, pids)), self._owner.name),
+            )
+
+    def _remove_leftovers(self, entry: int, owner: str) -> None:
+        """Remove the hidden files of a song whose batch died on this machine."""
+        row = self._database.execute(
+            "SELECT host, workers FROM batches WHERE owner = ?", (owner,)
+        ).fetchone()
+        if row is None or row[0] != self._owner.host:
+            return
+        files = self._database.execute("SELECT path FROM files WHERE entry = ?", (entry,))
+        paths = [self._folder / readable(path) for (path,) in files]
+        for pid in row[1].split():
+            remove_hidden(paths, int(pid))
+
+    def finish(
+        self,
+        claim: Claim,
+        *,
+        stamp: Stamp,
+        sha256: str,
+        duration_s: float,
+        took_s: float,
+        n_jobs: int,
+    ) -> bool:
+        """Note that a song is done, with the sizes of its files; False if the claim was lost.
+
+        Raises
+        ------
+        OSError
+            If a file is not there.
+        """
+        sizes = [
+            ((self._folder / path).stat().st_size, _key(path), claim.entry)
+            for path in claim.files.values()
+        ]
+        with transaction(self._database):
+            n_changed = self._database.execute(
+                "UPDATE entries SET state = 'done', n_bytes = ?, mtime_ns = ?, sha256 = ?,"
+                " duration_s = ?, took_s = ?, host = ?, n_jobs = ?, ended_s = ?"
+                " WHERE id = ? AND owner = ? AND state = 'claimed'",
+                (
+                    *(stamp.n_bytes, stamp.mtime_ns, sha256, duration_s, took_s),
+                    *(self._owner.host, n_jobs, time.time(), claim.entry, self._owner.name),
+                ),
+            ).rowcount
+            if n_changed:
+                self._database.executemany(
+                    "UPDATE files SET n_bytes = ? WHERE key = ? AND entry = ?", sizes
+                )
+        return bool(n_changed)
+
+    def fail(self, claim: Claim, *, kind: str, reason: str) -> None:
+        """Note why a song failed; files that it did not get are free for others."""
+        with transaction(self._database):
+            n_changed = self._database.execute(
+                "UPDATE entries SET state = 'failed', kind = ?, reason = ?, ended_s = ?"
+                " WHERE id = ? AND owner = ? AND state = 'claimed'",
+                (kind, storable(reason), time.time(), claim.entry, self._owner.name),
+            ).rowcount
+            if n_changed:
+                self._free(claim.entry)
+
+    def release(self) -> None:
+        """Give back whatever is still claimed."""
+        with transaction(self._database):
+            claimed = self._database.execute(
+                "SELECT id FROM entries WHERE owner = ? AND state = 'claimed'", (self._owner.name,)
+            ).fetchall()
+            for (entry,) in claimed:
+                self._database.execute("UPDATE entries SET state = 'open' WHERE id = ?", (entry,))
+                self._free(entry)
+
+    def _free(self, entry: int) -> None:
+        rows = self._database.execute("SELECT key, path FROM files WHERE entry = ?", (entry,))
+        gone = [key for key, path in rows if _size(self._folder / readable(path)) is None]
+        self._database.executemany("DELETE FROM files WHERE key = ?", [(key,) for key in gone])
+
+
+def remove_hidden(paths: Iterable[Path], pid: int) -> None:
+    """Remove what a process that is no more has left unfinished beside these files."""
+    for folder in {path.parent for path in paths}:
+        with suppress(OSError):
+            for path in folder.glob(f".viso-{pid}-*"):
+                path.unlink(missing_ok=True)
+
+
+def _key(path: Path) -> str | bytes:
+    return storable(name_key(path))
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -1,0 +1,164 @@
+"""The manifest's file: SQLite as the standard library has it, its tables, its errors.
+
+The rollback journal is kept, not the write-ahead log: that needs memory shared between all who
+open the file, which network drives do not have. Writers wait for one another.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from viso.errors import DataError
+
+__all__ = ["FILE", "DiskFullError", "connected", "readable", "storable", "transaction"]
+
+FILE = "viso-batch.sqlite"
+"""The manifest's name in the output folder."""
+
+_VERSION = 1
+_WAIT_S = 60.0
+
+_TABLES = (
+    """CREATE TABLE entries (
+        id INTEGER PRIMARY KEY,
+        song NOT NULL,                 -- real path
+        settings TEXT NOT NULL,        -- key of the table below
+        state TEXT NOT NULL CHECK (state IN ('claimed', 'open', 'failed', 'done')),
+        n_bytes INTEGER,               -- of the song, when it was done
+        mtime_ns INTEGER,
+        sha256 TEXT,
+        duration_s REAL,
+        took_s REAL,
+        host TEXT,
+        n_jobs INTEGER,
+        owner TEXT,                    -- the batch that claims it, or did last
+        ended_s REAL,                  -- Unix time
+        kind TEXT,                     -- why it failed
+        reason TEXT,
+        UNIQUE (song, settings))""",
+    """CREATE TABLE files (
+        key TEXT PRIMARY KEY,          -- equal for names that are one file somewhere
+        entry INTEGER NOT NULL REFERENCES entries ON DELETE CASCADE,
+        stem TEXT NOT NULL,
+        path NOT NULL,                 -- below the output folder
+        n_bytes INTEGER)""",
+    "CREATE INDEX files_of_entries ON files (entry)",
+    """CREATE TABLE settings (
+        settings TEXT PRIMARY KEY,
+        facts TEXT NOT NULL)""",
+    """CREATE TABLE batches (
+        owner TEXT PRIMARY KEY,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        workers TEXT NOT NULL DEFAULT '',
+        beat_s REAL NOT NULL)""",
+)
+
+
+class DiskFullError(DataError):
+    """The disk of the output folder is full; a batch stops then, to be gone on with later."""
+
+
+def storable(text: str) -> str | bytes:
+    """Return a path as SQLite can hold it: text, or its bytes if they are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text)
+    return text
+
+
+def readable(value: str | bytes) -> str:
+    """Return what `storable` was given."""
+    return value if isinstance(value, str) else os.fsdecode(value)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise DiskFullError(f"{path}: cannot be written (the disk is full)") from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            way = "move it away; stems that are there are then replaced with --overwrite only"
+        elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
+            way = "another program holds it; try again, or take a folder on a disk of this machine"
+        else:
+            way = "check that its folder is there and may be written to"
+        raise DataError(f"{path}: the batch's manifest cannot be used ({error}); {way}") from error
+
+
+@contextmanager
+def connected(folder: Path, *, is_new: bool) -> Iterator[sqlite3.Connection]:
+    """Open the manifest of an output folder while in the block.
+
+    Parameters
+    ----------
+    folder : Path
+    is_new : bool
+        Make the folder and the manifest if they are missing.
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened, is damaged, or was made by a later viso. SQLite's errors in the
+        block become this one, too, or its child `DiskFullError`.
+    """
+    path = folder / FILE
+    try:
+        if is_new:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"cannot be made ({error.strerror})"
+        raise DataError(f"{folder}: {why}; choose another output folder") from error
+    with _told(path):
+        database = sqlite3.connect(
+            path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            database.execute("PRAGMA foreign_keys = ON")
+            _make_tables(database, path)
+            yield database
+        finally:
+            database.close()
+
+
+def _make_tables(database: sqlite3.Connection, path: Path) -> None:
+    def version() -> int:
+        return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+    if version() == 0:
+        with transaction(database):
+            if version() == 0:  # none was faster
+                for table in _TABLES:
+                    database.execute(table)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+    if version() != _VERSION:
+        raise DataError(f"{path}: was made by another version of viso; update viso")
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Write all of the block or nothing, while nobody else writes.
+
+    Raises
+    ------
+    DataError
+        See `connected`.
+    """
+    with _told(Path(readable(database.execute("PRAGMA database_list").fetchone()[2]))):
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise

@@ -1,0 +1,107 @@
+"""What a batch asks of whatever separates its songs: processes here, or a cluster.
+
+An engine knows nothing of manifests and plans: it takes orders, tells how far they are and how
+they ended. It needs the output folder under the path that the orders have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from viso.batch.songs import Stamp
+from viso.separator import Report
+
+__all__ = ["Died", "Done", "Engine", "Event", "Failed", "Order", "Step"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A song to separate into files, which may be replaced; `table` is for the confidence."""
+
+    number: int
+    song: Path
+    targets: dict[str, Path]
+    table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """So many seconds of a song are done."""
+
+    number: int
+    done_s: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """A song is separated and its files are safe on the disk.
+
+    `stamp` and `sha256` are those of the song that was read.
+    """
+
+    number: int
+    report: Report
+    stamp: Stamp
+    sha256: str
+    took_s: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A song cannot be separated; `kind` is the error's name. `is_full`: the disk is."""
+
+    number: int
+    kind: str
+    reason: str
+    is_full: bool = False
+
+
+@dataclass(frozen=True)
+class Died:
+    """What worked on a song is no more; it may be tried again. `how` says how it ended."""
+
+    number: int
+    how: str
+    pid: int | None = None
+
+
+Event = Step | Done | Failed | Died
+
+
+class Engine(Protocol):
+    """Separates songs, several at a time.
+
+    Attributes
+    ----------
+    n_jobs : int
+        Orders that it works on at a time.
+    pids : sequence of int
+        Processes on this machine that write the files of orders.
+    """
+
+    @property
+    def n_jobs(self) -> int: ...
+
+    @property
+    def pids(self) -> Sequence[int]: ...
+
+    def submit(self, order: Order) -> None:
+        """Begin a song; no more than `n_jobs` at a time."""
+        ...
+
+    def events(self, *, timeout_s: float) -> list[Event]:
+        """Return what has happened since, after waiting for it no longer than this.
+
+        Raises
+        ------
+        VisoError
+            If no song can be separated, whichever it is.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End all that runs, and remove what is half-made. Nothing may be submitted after."""
+        ...

@@ -1,0 +1,102 @@
+"""How long songs are and how large their stems become, told from a sample of them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from viso.audio import open_audio
+from viso.batch.settings import SeparationConfig
+from viso.separator.results import region_s
+
+__all__ = ["Lengths", "look_at"]
+
+_SAMPLE = 200  # songs that are opened for a plan
+_LONGEST_LOOK_S = 10.0
+
+_BYTES = {"16": 2, "24": 3, "float": 4}
+_FLAC = 0.6  # of the size of PCM, about
+# What the encoders take if no rate is said, bits per second; for each channel where it is small.
+_BPS = {"mp3": 320_000, "ogg": 320_000, "opus": 128_000, "m4a": 128_000}
+
+
+@dataclass(frozen=True)
+class _Look:
+    suffix: str
+    n_bytes: int
+    duration_s: float
+    rate_hz: int
+    n_channels: int
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What a sample of songs tells of all of them.
+
+    `exact` are the songs that were opened, in seconds by path, `s_per_byte` the length that a
+    byte stands for by suffix, "" for all of them, `stem_bytes_per_s` is what a second of song
+    becomes on the disk.
+    """
+
+    exact: dict[Path, float]
+    s_per_byte: dict[str, float]
+    stem_bytes_per_s: float
+
+    def seconds(self, path: Path, n_bytes: int) -> float:
+        """Return how long a song is, or is likely to be."""
+        rate = self.s_per_byte.get(path.suffix.lower(), self.s_per_byte.get("", 0.0))
+        return self.exact.get(path, rate * n_bytes)
+
+
+def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Lengths:
+    """Open some of the songs, all if there are few.
+
+    Parameters
+    ----------
+    songs : sequence of (Path, int)
+        With their sizes in bytes.
+    config : SeparationConfig
+    """
+    until = time.monotonic() + _LONGEST_LOOK_S
+    order = random.Random(0).sample(range(len(songs)), min(len(songs), _SAMPLE))  # noqa: S311
+    looks = {}
+    for index in order:
+        if time.monotonic() > until:
+            break
+        path, n_bytes = songs[index]
+        if (look := _look(path, n_bytes, config)) is not None:
+            looks[path] = look
+    rates = {}
+    for suffix in ("", *{look.suffix for look in looks.values()}):
+        some = [look for look in looks.values() if suffix in ("", look.suffix)]
+        total = sum(look.n_bytes for look in some)
+        rates[suffix] = sum(look.duration_s for look in some) / total if total else 0.0
+    total_s = sum(look.duration_s for look in looks.values())
+    stems = sum(_stem_bytes_per_s(look, config) * look.duration_s for look in looks.values())
+    exact = {path: look.duration_s for path, look in looks.items()}
+    return Lengths(exact, rates, stems / total_s if total_s else 0.0)
+
+
+def _look(path: Path, n_bytes: int, config: SeparationConfig) -> _Look | None:
+    try:
+        with open_audio(path) as audio:
+            duration_s = region_s(audio.duration_s, config.start_s, config.duration_s)
+            if duration_s is None:
+                return None
+            return _Look(path.suffix.lower(), n_bytes, duration_s, audio.rate_hz, audio.n_channels)
+    except Exception:  # a plan does not end on a file that the batch itself will pass over
+        return None
+
+
+def _stem_bytes_per_s(look: _Look, config: SeparationConfig) -> float:
+    n_stems = len(config.stems)
+    if config.format in ("wav", "flac"):
+        share = _FLAC if config.format == "flac" else 1.0
+        return n_stems * look.rate_hz * look.n_channels * _BYTES[config.bit_depth] * share
+    if config.bitrate is not None:
+        return n_stems * int(config.bitrate[:-1]) * 1000 / 8
+    channels = 1 if _BPS[config.format] == 320_000 else look.n_channels
+    return n_stems * _BPS[config.format] * channels / 8

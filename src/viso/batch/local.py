@@ -1,0 +1,198 @@
+"""Processes of this machine, each with a model of its own.
+
+The standard library's pool is not used: if one of its processes is killed, all of its work is
+lost. Here such a death is an event of the one song, and the next song gets a new process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from viso import errors
+from viso.batch.engine import Died, Event, Order, Step
+from viso.batch.settings import SeparationConfig
+from viso.batch.worker import Ready, Unable, serve
+from viso.errors import ConfigError, ModelError
+from viso.separator.uninterrupted import uninterrupted
+
+__all__ = ["LocalEngine", "n_cores", "usual_jobs"]
+
+_PATIENCE_S = 15.0  # for a process to take notice and clear up
+_WORKER_BYTES = 500e6  # that a process takes with a large model
+_STILLBORN = 4  # processes in a row that end before their model is loaded
+
+
+def n_cores() -> int:
+    """Return the cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1
+
+
+def usual_jobs() -> int:
+    """Return how many songs at a time are worth it: one for each core, if memory allows."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return n_cores()
+    return max(1, min(n_cores(), int(memory / 2 / _WORKER_BYTES)))
+
+
+class _Worker:
+    """A process and the order it works on."""
+
+    def __init__(self, config: SeparationConfig, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.order: Order | None = None
+        self.is_ready = False
+        self.process: SpawnProcess = context.Process(
+            target=serve, args=(theirs, config, threads), name="viso-worker", daemon=True
+        )
+        with _deaf_children():
+            self.process.start()
+        # Else its end would not be noticed.
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    def end(self) -> str:
+        """Wait for the process, by force if need be; return how it ended."""
+        self.connection.close()
+        for hurry in (self.process.terminate, self.process.kill, lambda: None):
+            self.process.join(_PATIENCE_S)
+            if self.process.exitcode is not None:
+                break
+            hurry()
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        with suppress(ValueError):
+            return signal.Signals(-code).name
+        return f"signal {-code}"
+
+
+class LocalEngine:
+    """Separates songs in processes of this machine; see `Engine`.
+
+    Parameters
+    ----------
+    config : SeparationConfig
+    n_jobs : int
+        Processes side by side.
+    threads : int
+        CPU threads of each network; 0 takes all cores.
+
+    Raises
+    ------
+    ConfigError
+        If there is no job.
+    """
+
+    def __init__(self, config: SeparationConfig, *, n_jobs: int, threads: int) -> None:
+        if n_jobs < 1 or threads < 0:
+            raise ConfigError(f"{n_jobs} jobs of {threads} threads: need 1 or more, 0 or more")
+        self._config, self._threads = config, threads
+        self.n_jobs = n_jobs
+        self._workers: list[_Worker] = []
+        self._n_stillborn = 0
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes, as the system numbers them."""
+        return [worker.pid for worker in self._workers]
+
+    def submit(self, order: Order) -> None:
+        """See `Engine.submit`."""
+        worker = next((worker for worker in self._workers if worker.order is None), None)
+        if worker is None:
+            if len(self._workers) >= self.n_jobs:
+                raise AssertionError("more orders than jobs")
+            # Nothing may come between the start of a process and its place in the list.
+            with uninterrupted():
+                worker = _Worker(self._config, self._threads)
+                self._workers.append(worker)
+        worker.order = order
+        # If it has died, its connection tells when events are asked for.
+        with suppress(OSError):
+            worker.connection.send(order)
+
+    def events(self, *, timeout_s: float) -> list[Event]:
+        """See `Engine.events`."""
+        if not self._workers:
+            time.sleep(timeout_s)
+            return []
+        ready = wait([worker.connection for worker in self._workers], timeout_s)
+        found: list[Event] = []
+        for worker in [worker for worker in self._workers if worker.connection in ready]:
+            found.extend(self._heard(worker))
+        return found
+
+    def _heard(self, worker: _Worker) -> list[Event]:
+        found: list[Event] = []
+        try:
+            while worker.connection.poll():
+                message = worker.connection.recv()
+                if isinstance(message, Ready):
+                    worker.is_ready, self._n_stillborn = True, 0
+                elif isinstance(message, Unable):
+                    raise getattr(errors, message.kind, ModelError)(message.reason)
+                else:
+                    found.append(message)
+                    if not isinstance(message, Step):
+                        worker.order = None
+        except (EOFError, OSError):
+            found.extend(self._buried(worker))
+        return found
+
+    def _buried(self, worker: _Worker) -> list[Event]:
+        self._workers.remove(worker)
+        how = worker.end()
+        if not worker.is_ready:
+            self._n_stillborn += 1
+            if self._n_stillborn >= _STILLBORN:
+                raise ConfigError(
+                    f"{self._n_stillborn} processes in a row ended before their model was loaded "
+                    f"({how}); take fewer jobs, and in a script start the batch below "
+                    "if __name__ == '__main__'"
+                )
+        return [] if worker.order is None else [Died(worker.order.number, how, worker.pid)]
+
+    def stop(self) -> None:
+        """See `Engine.stop`."""
+        with uninterrupted():
+            for worker in self._workers:
+                _tell_to_stop(worker.connection)
+            while self._workers:
+                self._workers.pop().end()
+
+
+def _tell_to_stop(connection: Connection) -> None:
+    with suppress(OSError):
+        connection.send(None)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Have processes that are started in the block not hear a Ctrl-C before they can mind it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # It would be started in the block, and lift the block.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,215 @@
+"""What a batch is going to do, before it does anything."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+from viso.batch.estimate import look_at
+from viso.batch.local import n_cores, usual_jobs
+from viso.batch.looking import Finished, Look, outputs_of
+from viso.batch.manifest import Entry, Renewed, manifest_if_there
+from viso.batch.naming import Names, possible_files, unique_files
+from viso.batch.settings import SeparationConfig
+from viso.batch.songs import Song, Stamp, Unreadable, find_songs
+from viso.errors import ConfigError
+
+__all__ = ["Plan", "Task", "plan"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A song to separate.
+
+    `files` are its stems below the output folder, `spare` others that no song but this can have,
+    should another batch be faster to take the first. `expected_s` is the song's length in
+    seconds, as far as it is known.
+    """
+
+    song: Song
+    files: dict[str, Path]
+    spare: dict[str, Path]
+    expected_s: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch is going to do; `run` does it.
+
+    Attributes
+    ----------
+    out : Path
+    config : SeparationConfig
+    facts : str
+        See `SeparationConfig.facts`.
+    tasks : tuple of Task
+        What is to be done, in this order.
+    finished : tuple of Finished
+        What is done, and will be passed over.
+    unreadable : tuple of Unreadable
+        Folders that could not be looked into: they count as failed.
+    n_again : int
+        Songs met more than once, separated once.
+    n_others : int
+        Files of the folders that are no sound by their name.
+    n_renewed : int
+        Songs to do that were done before: from another content, or a stem is gone or cut short.
+    audio_s : float
+        Length of all `tasks` in seconds; an estimate unless `is_exact`.
+    is_exact : bool
+    stem_bytes : float
+        About what the stems of `tasks` will take on the disk.
+    free_bytes : int
+        What is free on the disk of `out`.
+    n_jobs, threads : int
+        Songs at a time, and threads of each network.
+    speed : float or None
+        Times real time that `n_jobs` reached here before with these settings, together.
+    made_s : float
+        Unix time.
+    renewed : tuple of Renewed
+        Songs whose time or path is new but not their content.
+    """
+
+    out: Path
+    config: SeparationConfig
+    facts: str
+    tasks: tuple[Task, ...]
+    finished: tuple[Finished, ...]
+    unreadable: tuple[Unreadable, ...]
+    n_again: int
+    n_others: int
+    n_renewed: int
+    audio_s: float
+    is_exact: bool
+    stem_bytes: float
+    free_bytes: int
+    n_jobs: int
+    threads: int
+    speed: float | None
+    made_s: float
+    renewed: tuple[Renewed, ...] = field(repr=False, default=())
+
+    @property
+    def expected_s(self) -> float | None:
+        """Seconds that the batch is going to take; None if no batch here was measured yet."""
+        return None if not self.speed else self.audio_s / self.speed
+
+
+def plan(
+    inputs: Iterable[str | PathLike[str]],
+    out: str | PathLike[str] = "separated",
+    *,
+    config: SeparationConfig | None = None,
+    recursive: bool = False,
+    jobs: int | None = None,
+    threads: int | None = None,
+) -> Plan:
+    """Look what there is to do. Nothing is written.
+
+    Parameters
+    ----------
+    inputs : iterable of paths
+        Songs, and folders of songs.
+    out : path
+        The output folder. What its manifest says is done is not done again.
+    config : SeparationConfig, optional
+    recursive : bool
+        Also look into folders of folders.
+    jobs : int, optional
+        Songs at a time; by default one for each core, if memory allows.
+    threads : int, optional
+        CPU threads of each network; by default the cores are shared among the jobs.
+
+    Raises
+    ------
+    ModelError, ConfigError
+        If the model cannot be loaded, a number is impossible, or two files of one song would
+        have the same name.
+    DataError
+        If the manifest cannot be read.
+
+    Examples
+    --------
+    >>> work = plan(["archive"], "stems", recursive=True)             # doctest: +SKIP
+    >>> print(len(work.tasks), work.audio_s / 3600)                   # doctest: +SKIP
+    """
+    made_s = time.time()
+    config, out = config or SeparationConfig(), Path(out)
+    n_jobs = usual_jobs() if jobs is None else jobs
+    threads = max(1, n_cores() // max(1, n_jobs)) if threads is None else threads
+    if n_jobs < 1 or threads < 0:
+        raise ConfigError(f"{jobs} jobs of {threads} threads: need 1 or more, and 0 or more")
+    separator = config.separator(threads=1)
+    facts = config.facts(model=separator.name, sha256=separator.sha256)
+    with manifest_if_there(out) as manifest:
+        known = {} if manifest is None else manifest.entries(facts)
+        owned = [] if manifest is None else manifest.files()
+        found = find_songs(
+            map(Path, inputs), recursive=recursive, out=out, is_output=outputs_of(out, owned)
+        )
+        looked = Look(out, config, known, found)
+        names = Names(out, found.songs)
+        for song, path in owned:
+            names.give(looked.new_paths.get(song, song), [path])
+        tasks = [
+            (song, *_named(song, known, names, config, separator.name)) for song in looked.open
+        ]
+        sized = [(song.path, _n_bytes(song)) for song in looked.open]
+        lengths = look_at(sized, config)
+        seconds = [lengths.seconds(*both) for both in sized]
+        measured = None if manifest is None else manifest.bytes_per_s(facts)
+        per_s = measured or lengths.stem_bytes_per_s
+        return Plan(
+            out=out,
+            config=config,
+            facts=facts,
+            tasks=tuple(Task(*task, s) for task, s in zip(tasks, seconds, strict=True)),
+            finished=tuple(looked.finished),
+            unreadable=found.unreadable,
+            n_again=found.n_again,
+            n_others=found.n_others,
+            n_renewed=looked.n_renewed,
+            audio_s=sum(seconds),
+            is_exact=len(lengths.exact) == len(tasks),
+            stem_bytes=per_s * sum(seconds),
+            free_bytes=_free_bytes(out),
+            n_jobs=n_jobs,
+            threads=threads,
+            speed=None if manifest is None else manifest.speed(facts, n_jobs=n_jobs),
+            made_s=made_s,
+            renewed=tuple(looked.renewed),
+        )
+
+
+def _named(
+    song: Song, known: Mapping[str, Entry], names: Names, config: SeparationConfig, model: str
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the files of a song, those it has had if it has any, and spare ones."""
+    spare = unique_files(song, config, model=model)
+    entry = known.get(song.key)
+    had = [entry.files] if entry is not None and set(entry.files) == set(spare) else []
+    for files in (*had, *possible_files(song, config, model=model)):
+        if names.are_free(song.key, files.values()):
+            names.give(song.key, files.values())
+            return files, spare
+    raise ConfigError(
+        f"{song.path}: template {config.template!r} leaves it no name of its own; "
+        "use {name} as it is"
+    )
+
+
+def _n_bytes(song: Song) -> int:
+    try:
+        return Stamp.of(song.path).n_bytes
+    except OSError:
+        return 0
+
+
+def _free_bytes(out: Path) -> int:
+    folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,175 @@
+"""How the songs of a batch are separated and what their stems are called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import string
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from viso.errors import ConfigError
+from viso.model import Device
+from viso.separator import STEMS, Separator
+from viso.separator.filtering import WINDOW_S
+from viso.weights import DEFAULT
+
+__all__ = ["SeparationConfig"]
+
+_FIELDS = {"name", "stem", "ext", "model"}
+_DEPTHS = {"wav": ("16", "24", "float"), "flac": ("16", "24")}
+_LOSSY = ("mp3", "ogg", "opus", "m4a")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparationConfig:
+    """Settings of all songs of a batch.
+
+    Parameters
+    ----------
+    model : str
+        A packaged model, an ONNX file, or a blend such as "a*0.75+b*0.25".
+    wiener : int
+        Iterations of a multichannel Wiener filter; 0 leaves it out.
+    wiener_window_s : float
+    stems : tuple of str
+        "vocals", "instrumental" or both.
+    format : {"wav", "flac", "mp3", "ogg", "opus", "m4a"}
+    bit_depth : {"16", "24", "float"}
+        For wav and flac (which has no "float").
+    bitrate : str, optional
+        Such as "320k", for the other formats.
+    template : str
+        Names of the stems below the output folder, with ``{name}`` and, of more than one stem,
+        ``{stem}``; also ``{ext}`` and ``{model}``.
+    start_s, duration_s : float
+        A region of every song, in seconds; to the end by default.
+    confidence : bool
+        Also a table of where each separation is doubtful.
+    device : {"auto", "cpu", "cuda"}
+
+    Raises
+    ------
+    ConfigError
+        If a value is impossible.
+    """
+
+    model: str = DEFAULT
+    wiener: int = 0
+    wiener_window_s: float = WINDOW_S
+    stems: tuple[str, ...] = STEMS
+    format: str = "wav"
+    bit_depth: str = "24"
+    bitrate: str | None = None
+    template: str = "{name}/{stem}.{ext}"
+    start_s: float = 0.0
+    duration_s: float | None = None
+    confidence: bool = False
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.stems or set(self.stems) - set(STEMS):
+            raise ConfigError(f"stems {self.stems}: choose from {', '.join(STEMS)}")
+        if self.format not in (*_DEPTHS, *_LOSSY):
+            raise ConfigError(f"format {self.format!r}: use {', '.join((*_DEPTHS, *_LOSSY))}")
+        depths = _DEPTHS.get(self.format, _DEPTHS["wav"])
+        if self.bit_depth not in depths:
+            raise ConfigError(
+                f"bit depth {self.bit_depth!r}: {self.format} takes {', '.join(depths)}"
+            )
+        if self.bitrate is not None and self.format in _DEPTHS:
+            raise ConfigError(f"bitrate {self.bitrate!r}: {self.format} has none; leave it out")
+        if self.bitrate is not None and not re.fullmatch(r"[1-9]\d{0,3}[kK]", self.bitrate):
+            raise ConfigError(f"bitrate {self.bitrate!r}: say it like 320k")
+        if not self.start_s >= 0 or not (self.duration_s is None or self.duration_s > 0):
+            raise ConfigError(
+                f"start {self.start_s} s, duration {self.duration_s} s: need 0 or more, above 0"
+            )
+        _check_template(self.template, n_files=len(self.stems) + self.confidence)
+
+    def separator(self, *, threads: int = 0) -> Separator:
+        """Load the models.
+
+        Parameters
+        ----------
+        threads : int
+            CPU threads of each network; 0 takes all cores.
+
+        Raises
+        ------
+        ModelError, ConfigError
+            See `Separator`.
+        """
+        return Separator(
+            self.model,
+            wiener=self.wiener,
+            wiener_window_s=self.wiener_window_s,
+            device=self.device,
+            threads=threads,
+        )
+
+    def facts(self, *, model: str, sha256: str) -> str:
+        """Return what decides the bytes and the names of the stems, as JSON.
+
+        Neither the device nor viso's version is among it: a batch may go on elsewhere, and after
+        an update.
+
+        Parameters
+        ----------
+        model : str
+            The loaded models' name, with their shares.
+        sha256 : str
+            The hash of their files.
+        """
+        values = asdict(self)
+        for name in ("device", "model", *([] if self.wiener else ["wiener_window_s"])):
+            del values[name]
+        return json.dumps({"model": model, "sha256": sha256, **values}, sort_keys=True)
+
+    def files(self, name: str, *, model: str) -> dict[str, Path]:
+        """Return the path of each file of a song, below the output folder.
+
+        Parameters
+        ----------
+        name : str
+            What the template calls the song.
+        model : str
+            The loaded models' name.
+
+        Returns
+        -------
+        dict of str to Path
+            By stem; the table of doubts, if it is wanted, is "confidence".
+        """
+        # A star would not do as part of a file's name everywhere.
+        model = model.replace("*", " ")
+
+        def path(stem: str, ext: str) -> Path:
+            return Path(self.template.format(name=name, stem=stem, ext=ext, model=model))
+
+        files = {stem: path(stem, self.format) for stem in self.stems}
+        if self.confidence:
+            files["confidence"] = path("confidence", "csv").with_suffix(".csv")
+        return files
+
+
+def key_of(facts: str) -> str:
+    """Return the short name that a manifest has for `SeparationConfig.facts`."""
+    return hashlib.sha256(facts.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _check_template(template: str, *, n_files: int) -> None:
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
+        names = [template.format(name=n, stem="s", ext="e", model="m") for n in ("n", "o")]
+    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        raise ConfigError(f"template {template!r}: {error}") from error
+    if fields - _FIELDS:
+        raise ConfigError(f"template {template!r}: use only {{name}}, {{stem}}, {{ext}}, {{model}}")
+    if Path(template).is_absolute() or ".." in Path(template).parts:
+        raise ConfigError(f"template {template!r}: leads outside the output folder")
+    if names[0] == names[1]:
+        raise ConfigError(f"template {template!r}: needs {{name}}, or all songs have one name")
+    if n_files > 1 and "stem" not in fields:
+        raise ConfigError(f"template {template!r}: needs {{stem}}, or all stems have one name")

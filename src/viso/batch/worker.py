@@ -1,0 +1,167 @@
+"""A process that holds one loaded model and separates one song after the other."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from viso.batch.engine import Done, Failed, Order, Step
+from viso.batch.settings import SeparationConfig
+from viso.batch.songs import Stamp, sha256_of
+from viso.errors import AudioError, VisoError
+from viso.separator import Separator
+
+__all__ = ["Ready", "Unable", "separate_order", "serve"]
+
+_STEP_S = 0.25  # between two signs of progress
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The model is loaded."""
+
+
+@dataclass(frozen=True)
+class Unable:
+    """The model cannot be loaded."""
+
+    kind: str
+    reason: str
+
+
+class _StoppedError(Exception):
+    """Who gave the orders wants no more of them, or is gone."""
+
+
+def serve(connection: Connection, config: SeparationConfig, threads: int) -> None:
+    """Take orders from a connection, and send what becomes of them, until it closes.
+
+    Parameters
+    ----------
+    connection : Connection
+        Brings an `Order`, or None to stop at once; takes `Ready` or `Unable` and events.
+    config : SeparationConfig
+    threads : int
+        CPU threads of each network; 0 takes all cores.
+    """
+    _mind_signals()
+    try:
+        try:
+            separator = config.separator(threads=threads)
+        except VisoError as error:
+            connection.send(Unable(type(error).__name__, str(error)))
+            return
+        connection.send(Ready())
+        while (order := connection.recv()) is not None:
+            with closing(separate_order(separator, config, order)) as events:
+                for event in events:
+                    if connection.poll():  # only "stop" or the end of who would listen
+                        raise _StoppedError
+                    connection.send(event)
+    except (EOFError, OSError, _StoppedError):
+        return
+
+
+def _mind_signals() -> None:
+    """Leave Ctrl-C and a closed terminal to the coordinating process, which then says stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _unwind)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
+
+
+def _unwind(_signal: int, _frame: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def separate_order(
+    separator: Separator, config: SeparationConfig, order: Order
+) -> Generator[Step | Done | Failed]:
+    """Separate a song, telling how far it is; closing the iterator leaves no file.
+
+    The last event says how it ended. Whatever goes wrong with a song is an event.
+    """
+    began = time.monotonic()
+    try:
+        before = _stamp(order.song)
+        sha256 = _sha256(order.song)
+        steps = separator.to_files(
+            order.song,
+            order.targets,
+            bit_depth=config.bit_depth,
+            bitrate=config.bitrate,
+            start_s=config.start_s,
+            duration_s=config.duration_s,
+            confidence=order.table,
+            overwrite=True,
+        )
+        report = None
+        told_s = began
+        with closing(steps):  # type: ignore[type-var]
+            for step in steps:
+                report = step.report
+                if report is None and (now := time.monotonic()) - told_s >= _STEP_S:
+                    told_s = now
+                    yield Step(order.number, step.done_s)
+        if report is None:
+            raise AssertionError("a separation ends with a report")
+        if _stamp(order.song) != before:
+            raise AudioError(f"{order.song}: changed while it was read; run the batch again")
+        _keep([*order.targets.values(), *([] if order.table is None else [order.table])])
+    except Exception as error:  # one bad file stops nothing, whatever is bad about it
+        yield _failure(order, error)
+        return
+    yield Done(order.number, report, before, sha256, time.monotonic() - began)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        return Stamp.of(path)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror}); check the name") from error
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _keep(paths: Iterable[Path]) -> None:
+    """Have files and their names on the disk before anybody notes that they are there."""
+    paths = list(paths)
+    for path in paths:
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+    if os.name == "nt":  # which has no such thing for folders
+        return
+    for folder in {path.parent for path in paths}:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _failure(order: Order, error: Exception) -> Failed:
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    is_full = any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes)
+    reason = str(error)
+    if not isinstance(error, VisoError):
+        told = " ".join(reason.split()) or "no reason given"
+        reason = f"{order.song}: cannot be separated ({type(error).__name__}: {told:.200})"
+    return Failed(order.number, type(error).__name__, reason, is_full)

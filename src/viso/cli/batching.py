@@ -1,0 +1,166 @@
+"""``viso separate`` on many songs: the plan, a bar for all of them, what failed at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+
+from viso import batch
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.telling import as_json_line, batch_told, failure_line, plan_told
+from viso.errors import DataError, VisoError
+
+__all__ = ["Asked", "run_batch"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for beside the settings of every song."""
+
+    inputs: tuple[Path, ...]
+    out: Path
+    recursive: bool
+    jobs: int | None
+    overwrite: bool
+    is_dry: bool
+    as_json: bool
+    quiet: bool
+
+
+@dataclass
+class _Tally:
+    """What has become of a batch so far."""
+
+    last: batch.Progress | None = None
+    failures: list[batch.Result] = field(default_factory=list)
+    began_s: float = field(default_factory=time.monotonic)
+
+
+def run_batch(asked: Asked, config: batch.SeparationConfig) -> int:
+    """Plan, tell of it, do it; return the exit code."""
+    try:
+        plan = batch.plan(
+            asked.inputs, asked.out, config=config, recursive=asked.recursive, jobs=asked.jobs
+        )
+    except KeyboardInterrupt:
+        error_line("interrupted; nothing was begun")
+        return EXIT_INTERRUPTED
+    if not (plan.tasks or plan.finished or plan.unreadable):
+        below = "" if asked.recursive else "; add --recursive for those in folders below"
+        raise DataError(f"{', '.join(map(str, asked.inputs))}: no song is in there{below}")
+    _tell_plan(plan, asked)
+    if asked.is_dry:
+        for folder in plan.unreadable:
+            error_line(folder.reason)
+        return EXIT_FAILED if plan.unreadable else 0
+    tally, stopped, is_interrupted = _Tally(), "", False
+    try:
+        _work(plan, asked, tally)
+    except KeyboardInterrupt:
+        is_interrupted = True
+    except VisoError as error:
+        stopped = str(error)
+    _tell_end(plan, asked, tally, stopped=stopped, is_interrupted=is_interrupted)
+    if is_interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if stopped or tally.failures else 0
+
+
+def _work(plan: batch.Plan, asked: Asked, tally: _Tally) -> None:
+    steps = batch.run(plan, overwrite=asked.overwrite)
+    with closing(steps), bar(quiet=asked.quiet or asked.as_json) as progress:  # type: ignore[type-var]
+        task = progress.add_task("", total=None, speed="")
+        for step in steps:
+            tally.last = step
+            failed = f", {step.n_failed} failed" if step.n_failed else ""
+            n_ended = step.n_done + step.n_failed
+            progress.update(
+                task,
+                description=f"{n_ended} of {step.n_songs} songs{failed}",
+                completed=step.done_s,
+                total=step.done_s + step.left_audio_s or None,
+                speed=f"{step.speed:.0f}x, {step.songs_per_hour:.0f} songs an hour",
+            )
+            if step.result is not None:
+                _take_result(step.result, asked, tally)
+
+
+def _take_result(result: batch.Result, asked: Asked, tally: _Tally) -> None:
+    if not result.is_done:
+        tally.failures.append(result)
+    if not asked.as_json:
+        return
+    if not result.is_done:
+        typer.echo(failure_line(result.song, result.kind, result.reason))
+    elif result.report is None:
+        typer.echo(json.dumps({"song": str(result.song), "ok": True, "elsewhere": True}))
+    else:
+        typer.echo(as_json_line(result.song, result.report, result.table, None, result.took_s))
+
+
+def _tell_plan(plan: batch.Plan, asked: Asked) -> None:
+    if not asked.as_json:
+        if not asked.quiet or asked.is_dry:
+            out().print(shown(plan_told(plan)))
+        return
+    typer.echo(
+        json.dumps(
+            {
+                "plan": {
+                    "out": str(plan.out),
+                    "songs": len(plan.tasks),
+                    "done_before": len(plan.finished),
+                    "again": plan.n_renewed,
+                    "duration_s": round(plan.audio_s, 3),
+                    "is_exact": plan.is_exact,
+                    "expected_s": plan.expected_s,
+                    "stem_bytes": round(plan.stem_bytes),
+                    "free_bytes": plan.free_bytes,
+                    "jobs": plan.n_jobs,
+                    "threads": plan.threads,
+                    "unreadable": [folder.reason for folder in plan.unreadable],
+                }
+            }
+        )
+    )
+    for done in plan.finished:
+        stems = {stem: str(plan.out / path) for stem, path in done.files.items()}
+        record = {"song": str(done.song), "ok": True, "skipped": True, "stems": stems}
+        typer.echo(json.dumps(record))
+    for task in plan.tasks if asked.is_dry else ():
+        stems = {stem: str(plan.out / path) for stem, path in task.files.items()}
+        typer.echo(json.dumps({"song": str(task.song.path), "planned": True, "stems": stems}))
+
+
+def _tell_end(
+    plan: batch.Plan, asked: Asked, tally: _Tally, *, stopped: str, is_interrupted: bool
+) -> None:
+    for failure in tally.failures:
+        error_line(failure.reason)
+    if stopped:
+        error_line(stopped)
+    took_s = time.monotonic() - tally.began_s
+    last = tally.last
+    if asked.as_json:
+        record = {
+            "done": 0 if last is None else last.n_done,
+            "failed": len(tally.failures),
+            "done_before": len(plan.finished),
+            "took_s": round(took_s, 3),
+            "speed": None if last is None else round(last.speed, 2),
+            "interrupted": is_interrupted,
+            "stopped": stopped or None,
+            "failures": [
+                {"song": str(f.song), "error": f.kind, "reason": f.reason} for f in tally.failures
+            ],
+        }
+        typer.echo(json.dumps({"batch": record}))
+    elif not asked.quiet:
+        out().print(shown(batch_told(plan, last, took_s=took_s)))
+    if is_interrupted:
+        error_line("interrupted; the same command goes on where it stopped")

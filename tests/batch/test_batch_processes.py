@@ -1,0 +1,186 @@
+"""Batches as they happen: processes that are killed, two batches at once, disks that are full."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from archives import Archive
+
+from viso import batch
+from viso.batch.database import FILE
+from viso.batch.local import LocalEngine
+
+VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+def words_for(archive: Archive, *words: object) -> list[str]:
+    settings = ["--model", archive.model, "--format", "flac", "--bit-depth", "16"]
+    start = [*VISO, "separate", "archive", "--recursive", "-o", "out", *settings]
+    return [*start, *map(str, words)]
+
+
+def viso(archive: Archive, *words: object, **how: object) -> subprocess.CompletedProcess[str]:
+    where = archive.folder.parent
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        words_for(archive, *words), cwd=where, capture_output=True, text=True, timeout=240, **how
+    )
+
+
+def begin(archive: Archive, *words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words_for(archive, *words),
+        cwd=archive.folder.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def hidden(archive: Archive) -> list[Path]:
+    return list(archive.out.rglob(".viso-*"))
+
+
+def wait_until(is_so: Callable[[], object], *, seconds: float = 250) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def records(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def finished(archive: Archive) -> int:
+    if not (archive.out / FILE).exists():
+        return 0
+    try:
+        with sqlite3.connect(archive.out / FILE, timeout=60) as database:
+            query = "SELECT count(*) FROM entries WHERE state = 'done'"
+            return int(database.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:  # it is there, but its tables are not yet
+        return 0
+
+
+def long_songs(archive: Archive, n_songs: int = 4) -> None:
+    path = archive.add("0.flac", n_samples=44_100 * 20)
+    for number in range(1, n_songs):
+        (archive.folder / f"{number}.flac").write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) -> None:
+    long_songs(archive)
+    process = begin(archive, "--jobs", 2)
+    wait_until(lambda: finished(archive) >= 1)
+    # As a terminal does it: to the workers, too.
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    said, errors = process.communicate(timeout=250)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "goes on where it stopped" in errors
+    assert "left" in said
+    assert not hidden(archive)
+    done = finished(archive)
+    assert 1 <= done < 4
+    result = viso(archive, "--json", "--jobs", 1)
+    assert result.returncode == 0, result.stderr
+    assert sum(record.get("skipped", False) for record in records(result.stdout)) == done
+    assert len(archive.stems()) == 8
+
+
+@pytest.mark.parametrize("whom", ["coordinator", "all"])
+def test_a_killed_batch_goes_on(archive: Archive, whom: str) -> None:
+    long_songs(archive)
+    process = begin(archive, "--jobs", 1)
+    wait_until(lambda: finished(archive) >= 1 and hidden(archive))
+    if whom == "all":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.communicate(timeout=250)
+    if whom == "coordinator":
+        # The workers notice, and clear up.
+        wait_until(lambda: not hidden(archive))
+    done = finished(archive)
+    times = {p: p.stat().st_mtime_ns for p in archive.out.rglob("*.flac") if p.name[0] != "."}
+    assert 1 <= done < 4
+    result = viso(archive, "--json", "--jobs", 1)
+    assert result.returncode == 0, result.stderr
+    skipped = [record for record in records(result.stdout) if record.get("skipped")]
+    assert len(skipped) == done
+    for record in skipped:
+        for path in record["stems"].values():
+            path = archive.folder.parent / path
+            assert path.stat().st_mtime_ns == times[path]
+    assert len(archive.stems()) == 8
+    assert not hidden(archive)
+    assert all(archive.is_whole(archive.folder / f"{n}.flac", str(n)) for n in range(4))
+
+
+def test_two_batches_share_the_work(archive: Archive) -> None:
+    for number in range(10):
+        archive.add(f"{number}.flac", n_samples=44_100)
+    both = [begin(archive, "--jobs", 1, "--json") for _ in range(2)]
+    told = [process.communicate(timeout=280) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    mine = [record for text, _ in told for record in records(text) if record.get("stems")]
+    own = [record["song"] for record in mine if not record.get("skipped")]
+    assert sorted(own) == sorted({f"archive/{n}.flac" for n in range(10)})
+    assert all(archive.is_whole(archive.folder / f"{n}.flac", str(n)) for n in range(10))
+    with sqlite3.connect(archive.out / FILE) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT count(*) FROM batches").fetchone() == (0,)
+
+
+def test_a_killed_worker_costs_nothing(archive: Archive) -> None:
+    long_songs(archive, 3)
+    engine = LocalEngine(archive.config, n_jobs=1, threads=1)
+    is_killed = False
+    results = []
+    for progress in batch.run(archive.plan(jobs=1), engine=engine):
+        results += [progress.result] if progress.result else []
+        if not is_killed and progress.done_s > 0 and hidden(archive):
+            os.kill(engine.pids[0], signal.SIGKILL)
+            is_killed = True
+    assert is_killed
+    assert [result.is_done for result in results] == [True] * 3, results
+
+
+def test_a_full_disk(archive: Archive) -> None:
+    """A file system of its own, of 1 MB; only who may mount one can try."""
+    archive.add("a.flac")
+    archive.add("b.flac", n_samples=44_100 * 30)
+    archive.out.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(archive.out)]
+    if subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("may not mount a file system")
+    try:
+        result = viso(archive, "--jobs", 1)
+        assert result.returncode == 1
+        assert "the disk is full" in result.stderr
+        assert "goes on where it stopped" in result.stderr
+        assert "TOO LITTLE" in result.stdout
+        assert finished(archive) == 1
+        assert not hidden(archive)
+        subprocess.run(["mount", "-o", "remount,size=50m", str(archive.out)], check=True)
+        result = viso(archive, "--jobs", 1)
+        assert result.returncode == 0, result.stderr
+        assert "1 done already" in result.stdout
+    finally:
+        subprocess.run(["umount", "-l", str(archive.out)], check=True)
