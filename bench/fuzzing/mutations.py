@@ -20,7 +20,7 @@ __all__ = ["make_input"]
 
 _VALUES = (0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 500, 1024, 32767, 32768, 65535, 65536)
 _VALUES += (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, 192_000, 1 << 20, 1 << 28)
-_VALUES += (1 << 33, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
+_VALUES += (60_000_000, 80_000_000, 1 << 33, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 
 # Behind these lie the numbers of a header.
 _TOKENS = {
@@ -60,7 +60,7 @@ def make_input(seeds: Mapping[str, bytes], index: int, *, seed: int = 0) -> tupl
     name = names[rng.integers(len(names))]
     kind = name.split("-")[0]
     data = bytearray(seeds[name])
-    for _ in range(1 + int(rng.geometric(0.5))):
+    for _ in range(int(rng.geometric(0.5))):
         change = _CHANGES[rng.integers(len(_CHANGES))]
         data = change(data, rng, kind) if data else data
     if rng.random() < 0.03:

@@ -117,5 +117,5 @@ def _load_or_raise(path: Path) -> tuple[Tags, Cover | None]:
     try:
         return load(path)
     except (mutagen_error, OSError) as error:
-        why = " ".join(str(error).split())[:200]
+        why = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
         raise AudioError(f"{path}: its tags cannot be read ({why}); write them anew") from error
