@@ -77,8 +77,11 @@ class Findings:
 class _Child:
     """A process that examines inputs, and a thread that waits for its answers."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        words = [sys.executable, "-m", "fuzzing.child", str(folder), str(seed)]
+    def __init__(
+        self, folder: Path, seed: int, *, module: str, longest_s: float, most_mb: float
+    ) -> None:
+        words = [sys.executable, "-m", module, str(folder), str(seed)]
+        self._longest_s, self._most_mb = longest_s, most_mb
         self.log = (folder / "stderr").open("w+b")
         paths = os.pathsep.join([str(_BENCH), *filter(None, sys.path)])
         self.process = subprocess.Popen(
@@ -111,10 +114,10 @@ class _Child:
             try:
                 answer = self.answers.get(timeout=0.1)
             except queue.Empty:
-                if self._memory_mb() > MOST_MB:
+                if self._memory_mb() > self._most_mb:
                     return self._lost("memory")
-                is_busy = self._busy_s() - before > LONGEST_S
-                if is_busy or time.monotonic() - began > 60 * LONGEST_S:
+                is_busy = self._busy_s() - before > self._longest_s
+                if is_busy or time.monotonic() - began > 60 * self._longest_s:
                     return self._lost("hang")
                 continue
             return self._lost("crash") if answer is None else json.loads(answer)
@@ -128,8 +131,8 @@ class _Child:
         return {
             "outcome": outcome,
             "detail": f"exit code {code}: {self._last_words()}",
-            "busy_s": LONGEST_S if outcome == "hang" else 0.0,
-            "peak_mb": MOST_MB if outcome == "memory" else 0.0,
+            "busy_s": self._longest_s if outcome == "hang" else 0.0,
+            "peak_mb": self._most_mb if outcome == "memory" else 0.0,
         }
 
     def _last_words(self) -> str:
@@ -160,13 +163,24 @@ class _Child:
                 pipe.close()
 
 
-def fuzz(inputs: Iterable[int], *, seed: int = 0) -> Iterator[dict[str, Any]]:
+def fuzz(
+    inputs: Iterable[int],
+    *,
+    seed: int = 0,
+    module: str = "fuzzing.child",
+    longest_s: float = LONGEST_S,
+    most_mb: float = MOST_MB,
+) -> Iterator[dict[str, Any]]:
     """Have a child read inputs, by their numbers, and yield what came of each.
 
     Parameters
     ----------
     inputs : iterable of int
     seed : int
+    module : str
+        The child's.
+    longest_s, most_mb : float
+        What an input may take.
 
     Yields
     ------
@@ -181,7 +195,9 @@ def fuzz(inputs: Iterable[int], *, seed: int = 0) -> Iterator[dict[str, Any]]:
         seeds, n_asked = make_seeds(), 0
         try:
             for index in inputs:
-                child = child or _Child(Path(folder), seed)
+                child = child or _Child(
+                    Path(folder), seed, module=module, longest_s=longest_s, most_mb=most_mb
+                )
                 found = child.ask(index)
                 n_asked += 1
                 if "index" not in found:

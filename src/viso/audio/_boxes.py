@@ -96,7 +96,7 @@ def _inside(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]
 
 def _claim(name: bytes, head: bytes, length: int) -> int:
     """Return the samples, chunks or samples a chunk that a box claims beyond its own bytes."""
-    numbers = struct.unpack(f">{len(head) // 4}I", head[: len(head) // 4 * 4])
+    numbers: tuple[int, ...] = struct.unpack(f">{len(head) // 4}I", head[: len(head) // 4 * 4])
     if name in (b"stsz", b"stz2") and len(numbers) > 2:
         sample_size, count = (numbers[1], numbers[2]) if name == b"stsz" else (0, numbers[2])
         return count * max(1, sample_size)
