@@ -58,7 +58,7 @@ def make_all(folder: Path) -> None:
         "chunks.m4a": bombs.mp4(folder, chunks),
         "hours.m4a": bombs.mp4(folder, {b"stts": struct.pack(">IIII", 0, 1, 45, bombs.HOURS_20)}),
         "nested.m4a": bombs.nested(b"moov", 5000),
-        "boxes.m4a": bombs.nested(b"free", 1) + struct.pack(">I4s", 8, b"free") * 300_000,
+        "boxes.m4a": bombs.nested(b"free", 1) + struct.pack(">I4s", 8, b"free") * 100_000,
         "cover.mp3": bombs.id3(b"APIC", picture) + sound,
         "title.mp3": bombs.packed_tag(400_000_000) + sound,
         "short-title.mp3": bombs.packed_tag(60_000_000) + sound,

@@ -17,7 +17,7 @@ __all__ = ["LimitedFile", "limit_unpacking"]
 
 _LARGEST = 16 << 20  # bytes of one tag or picture
 _ALL = 256 << 20  # bytes of all that is read
-_MOST_READS = 200_000
+_MOST_READS = 50_000
 
 # What may begin a comment of Vorbis, and a frame of ID3: each becomes objects of 200 to 700 bytes.
 _COMMENT = re.compile(rb"\0\0[^=\0]{0,20}=")
