@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from viso.errors import AudioError
 
 __all__ = ["check_boxes"]
@@ -20,8 +22,8 @@ _FIRST = {b"ftyp", b"moov", b"moof", b"styp", b"sidx", b"mdat", b"free", b"skip"
 _CONTENTS = {b"mdat", b"free", b"skip", b"wide"}
 # FFmpeg looks for boxes in boxes of many kinds: they are found here wherever they stand.
 _CLAIMS = re.compile(rb"trak|stsz|stz2|stsc|stco|co64|trun|cmov")
-_WINDOW = 1 << 20
-_HEAD = 64  # bytes from the name of a box that are looked at
+_WINDOW, _OVERLAP = 1 << 20, 8
+_LARGEST_TABLE = 16 << 20
 _FEW = 100_000  # entries that anything may claim
 
 # A box is believed if its size fits; in a picture of 20 MB one in 10,000 times such bytes lie.
@@ -79,30 +81,44 @@ def _claims(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
 
 
 def _inside(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+    n_bytes = 0
     for first in range(start, end, _WINDOW):
-        file.seek(max(start, first - 16))
-        window = file.read(min(_WINDOW, end - first) + first - file.tell() + _HEAD)
+        origin = max(start, first - _OVERLAP)
+        file.seek(origin)
+        window = file.read(min(end, first + _WINDOW) - origin)
         for match in _CLAIMS.finditer(window):
-            at = match.start()
-            is_next = at >= _WINDOW + first - max(start, first - 16)  # found again in that one
-            if at < 4 or is_next:
+            at = origin + match.start() - 4  # where the box begins
+            if at < start or match.end() <= first - origin:  # or was found in the last window
                 continue
-            length = int.from_bytes(window[at - 4 : at], "big")
-            shift = 8 if length == 1 else 0
-            if length <= 1 or 8 <= length <= end - start:
-                head = window[at + 4 + shift : at + _HEAD]
-                yield match[0], _claim(match[0], head, length)
+            length, body = _extent(file, at, end)
+            n_bytes += length if match[0] == b"stsc" else 0
+            if n_bytes > end - start:  # tables in tables: to read them all would take for ever
+                yield b"stsz", end << 10
+            elif length:
+                yield match[0], _claim(match[0], file, body, at + length)
 
 
-def _claim(name: bytes, head: bytes, length: int) -> int:
+def _extent(file: BinaryIO, at: int, end: int) -> tuple[int, int]:
+    """Return the length of a box, 0 if it is none, and where its contents begin."""
+    file.seek(at)
+    length, body = int.from_bytes(file.read(4), "big"), at + 8
+    if length == 1:
+        file.seek(at + 8)
+        length, body = int.from_bytes(file.read(8), "big"), at + 16
+    length = length or end - at
+    return (length, body) if body - at <= length <= end - at else (0, body)
+
+
+def _claim(name: bytes, file: BinaryIO, body: int, end: int) -> int:
     """Return the samples, chunks or samples a chunk that a box claims beyond its own bytes."""
-    numbers: tuple[int, ...] = struct.unpack(f">{len(head) // 4}I", head[: len(head) // 4 * 4])
+    file.seek(body)
+    n_bytes = min(end - body, _LARGEST_TABLE if name == b"stsc" else 12) // 4 * 4
+    numbers = np.frombuffer(file.read(n_bytes), ">u4").astype(int)
     if name in (b"stsz", b"stz2") and len(numbers) > 2:
-        sample_size, count = (numbers[1], numbers[2]) if name == b"stsz" else (0, numbers[2])
-        return count * max(1, sample_size)
+        return int(numbers[2]) * max(1, int(numbers[1]) if name == b"stsz" else 1)
     if name == b"trun" and len(numbers) > 1:
-        has_own_fields = numbers[0] & 0xF00
-        return 0 if has_own_fields and numbers[1] * 4 <= length else numbers[1]
-    if name == b"stsc" and len(numbers) > 1:
-        return max(numbers[3::3], default=0)
-    return numbers[1] if len(numbers) > 1 else 0
+        has_own_fields = int(numbers[0]) & 0xF00
+        return 0 if has_own_fields and int(numbers[1]) * 4 <= end - body else int(numbers[1])
+    if name == b"stsc" and len(numbers) > 3:
+        return int(numbers[3::3].max())
+    return int(numbers[1]) if len(numbers) > 1 else 0
