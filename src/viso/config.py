@@ -15,6 +15,9 @@ __all__ = ["BlendCard", "ModelCard", "Settings", "SpectralConfig"]
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
+_LARGEST_CHUNK = 1 << 24  # frames times bins: 256 MB of two channels
+_LARGEST_OVERLAP = 64
+
 
 class Settings(BaseModel):
     """Base of every settings model: frozen, no unknown keys, TOML in and out."""
@@ -171,6 +174,17 @@ class ModelCard(Settings):
             )
         if self.n_bins is not None and self.n_bins > self.spectral.n_bins:
             raise ValueError(f"n_bins {self.n_bins} are more than n_fft {self.spectral.n_fft} has")
+        # A card of a stranger's could ask for any amount of memory, or work.
+        if self.chunk_frames * self.spectral.n_bins > _LARGEST_CHUNK:
+            raise ValueError(
+                f"chunk_frames {self.chunk_frames} of {self.spectral.n_bins} bins are more than "
+                f"{_LARGEST_CHUNK} values"
+            )
+        if self.spectral.n_fft > _LARGEST_OVERLAP * self.spectral.hop:
+            raise ValueError(
+                f"n_fft {self.spectral.n_fft} is more than {_LARGEST_OVERLAP} times "
+                f"hop {self.spectral.hop}"
+            )
         if self.basis == "mid-side" and self.channels != 2:
             raise ValueError("mid-side needs channels = 2")
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,10 +20,13 @@ from viso import weights
 from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
 from viso.graph import apply_graph
+from viso.model_file import LARGEST_CARD, read_model
 
-__all__ = ["CARD_KEY", "Model", "OnnxModel", "apply_graph", "load"]
+__all__ = ["CARD_KEY", "MEMORY_BYTES", "Model", "OnnxModel", "apply_graph", "load"]
 
 CARD_KEY = "viso.card"
+MEMORY_BYTES = 4 << 30
+"""What all models together that are not of the package may take of memory on the CPU."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Complexes = npt.NDArray[np.complex64]
@@ -74,12 +78,12 @@ class OnnxModel:
     Raises
     ------
     ModelError
-        If the file is missing, is no ONNX model, has no card or one that does not fit, or
-        the device is not there.
+        If the file is missing, is no ONNX model, holds what `viso.model_file` refuses, has no
+        card or one that does not fit, or the device is not there.
     """
 
     def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
-        data = _file_bytes(path)
+        data = read_model(path)
         self.path = path
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._session = _session(data, path, device=device, threads=threads)
@@ -128,14 +132,15 @@ def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 
     return OnnxModel(path, device=device, threads=threads)
 
 
-def _file_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: model cannot be read ({error.strerror})") from error
-    if not data:
-        raise ModelError(f"{path}: model file is empty")
-    return data
+@cache
+def _limit_memory() -> None:
+    """Give ONNX Runtime an allocator with a limit, once a process, for sessions that ask for it."""
+    import onnxruntime as ort
+
+    where = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    ort.create_and_register_allocator(where, ort.OrtArenaCfg({"max_mem": MEMORY_BYTES}))
 
 
 def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
@@ -156,6 +161,12 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     options.use_deterministic_compute = True
     # Threads that spin while the rest of the story runs take the cores it needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The file was checked as ONNX: it is not to be read as anything else.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if path.resolve().parent != Path(weights.__file__).parent:
+        # A few numbers in a graph can ask for any amount of memory.
+        _limit_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         session = ort.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises a family of private types
@@ -180,6 +191,8 @@ def _card_of(session: Any, path: Path) -> ModelCard:
         if inside is not None:
             return ModelCard.from_mapping(json.loads(inside), origin=f"{path}: card")
         if beside.is_file():
+            if beside.stat().st_size > LARGEST_CARD:
+                raise ModelError(f"{beside}: more than {LARGEST_CARD} bytes; no card is so long")
             return ModelCard.from_toml(beside)
     except json.JSONDecodeError as error:
         raise ModelError(f"{path}: the card inside is damaged ({error})") from error

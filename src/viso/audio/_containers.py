@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from viso.audio._boxes import check_boxes
 from viso.errors import AudioError
 
 __all__ = ["Promise", "inspect", "no_such_track", "ogg_crc", "truncated"]
@@ -21,6 +22,7 @@ _GIB4 = 1 << 32
 # Data sizes that programs write when they cannot seek back: all ones, FFmpeg's and SoX's own.
 _STREAMING_SIZES = frozenset({0x7FFFF000, 0x7FFFFFFF, 0x80000000})
 _ALMOST_ALL_ONES = 0xFFFFFF00
+_MOST_CHUNKS = 10_000
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def inspect(path: Path) -> Promise:
             return _inspect_ogg(path, file, size)
         if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0):
             return _inspect_mp3(file)
+        check_boxes(path, file, size)
     # libsndfile would look for MP3 frames in anything of that name, and print what it thinks of it
     return Promise("other", use_ffmpeg=path.suffix.lower() == ".mp3")
 
@@ -98,8 +101,11 @@ def inspect(path: Path) -> Promise:
 def _inspect_wav(path: Path, file: BinaryIO, size: int) -> Promise:
     file.seek(0)
     form, riff_size = struct.unpack("<4sI4x", file.read(12))
-    wide_size = None
+    wide_size, n_chunks = None, 0
     while len(header := file.read(8)) == 8:
+        n_chunks += 1
+        if n_chunks > _MOST_CHUNKS:
+            raise AudioError(f"{path}: damaged: {_MOST_CHUNKS} chunks and no sound; convert it")
         name, stated = struct.unpack("<4sI", header)
         body = file.tell()
         if name == b"ds64":
@@ -136,9 +142,9 @@ def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> Promise:
         table = file.read(header[26]) if len(header) == 27 else b""
         page = header + table + file.read(sum(table))
         if header[:4] != b"OggS":
-            file.seek(position)
-            if b"OggS" not in file.read():  # a tag of another kind behind the last page
+            if not _is_ahead(file, position, b"OggS"):  # a tag of another kind behind the last page
                 break
+            raise truncated(path, f"a page at byte {position}", "something else")
         if len(header) < 27 or len(page) < 27 + header[26] + sum(table):
             raise truncated(path, "a whole last page", "a part of it")
         if page[22:26] != ogg_crc(page[:22] + bytes(4) + page[26:]):
@@ -153,6 +159,17 @@ def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> Promise:
     # libsndfile stops after the first link of a chain and does not know video beside the sound.
     # A stream may begin before its time 0; libsndfile counts what is there and does not give all.
     return Promise("ogg", use_ffmpeg=n_streams > 1, is_open=begins_early)
+
+
+def _is_ahead(file: BinaryIO, position: int, word: bytes) -> bool:
+    """Say whether a word comes in a file, at or behind a position."""
+    file.seek(position)
+    before = b""
+    while window := file.read(1 << 20):
+        if word in before + window:
+            return True
+        before = window[1 - len(word) :]
+    return False
 
 
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ class FfmpegDecoder:
         self._track = track
         self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, ValueError)
         try:
-            # The whitelist keeps a playlist in disguise from reaching into the network.
+            # The first keeps a playlist in disguise from reaching into the network, the second
+            # pictures from being unpacked: a cover of 1 MB can take 1 GB.
             self._container = av.open(
                 str(path.absolute()),
-                options={"protocol_whitelist": "file"},
+                options={"protocol_whitelist": "file", "codec_whitelist": _sound_decoders()},
                 metadata_errors="ignore",
             )
         except self._errors as error:
@@ -134,8 +136,9 @@ class FfmpegDecoder:
         end -= max(0, self._last_frame - self._last_duration) if self._last_duration else 0
         # The container has one such note, whatever the number of its tracks: that of the first.
         itunes = self._container.metadata.get("iTunSMPB", "").split() if not self._track else []
-        if len(itunes) > 3 and 0 < (stated := int(itunes[3], 16)) < end:
-            end = stated
+        if len(itunes) > 3 and re.fullmatch("[0-9A-Fa-f]{1,16}", itunes[3]):
+            stated = int(itunes[3], 16)
+            end = stated if 0 < stated < end else end
         edit = self._stream.duration or end
         # An edit list often counts milliseconds: within one of them the packets know better.
         return edit if edit < end - self.rate_hz / 1000 else end
@@ -231,6 +234,21 @@ class FfmpegDecoder:
     def close(self) -> None:
         """Close the file; twice is once."""
         self._container.close()
+
+
+@cache
+def _sound_decoders() -> str:
+    """Return the names of FFmpeg's decoders of sound, as its options take them."""
+    from av.codec import Codec, codecs_available
+
+    names = []
+    for name in sorted(codecs_available):
+        try:
+            if Codec(name, "r").type == "audio":
+                names.append(name)
+        except ValueError:  # only an encoder
+            continue
+    return ",".join(names)
 
 
 def _why(error: Exception) -> str:

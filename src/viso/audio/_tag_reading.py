@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from viso.audio._tag_limits import LimitedFile, limit_unpacking
+
 __all__ = [
     "FREEFORM",
     "FRONT_COVER",
@@ -51,16 +53,30 @@ def mutagen_part(name: str) -> Any:
 
 
 def load(path: Path) -> tuple[Tags, Cover | None]:
-    """Read all known tags, whatever the format."""
+    """Read all known tags, whatever the format.
+
+    Raises
+    ------
+    mutagen.MutagenError, OSError
+        If they are damaged, or larger than `viso.audio._tag_limits` allows.
+    """
     with path.open("rb") as file:
-        if file.read(4) == b"RF64":
-            id3 = _read_rf64_id3(file)
-            return (_from_id3(id3), _cover_of_id3(id3)) if id3 is not None else ({}, None)
-    try:
-        file = mutagen_part("").File(path)
-    except (ArithmeticError, LookupError, ValueError, struct.error) as error:
-        # damaged files lead mutagen out of its own errors here and there
-        raise mutagen_part("").MutagenError(str(error)) from error
+        try:
+            return _load(LimitedFile(file))
+        except (OSError, mutagen_part("").MutagenError):
+            raise
+        except Exception as error:  # damaged files lead mutagen out of its errors in every way
+            why = str(error) or type(error).__name__
+            raise mutagen_part("").MutagenError(why) from error
+
+
+def _load(stream: LimitedFile) -> tuple[Tags, Cover | None]:
+    limit_unpacking(mutagen_part("id3._frames"))
+    if stream.read(4) == b"RF64":
+        id3 = _read_rf64_id3(stream)
+        return (_from_id3(id3), _cover_of_id3(id3)) if id3 is not None else ({}, None)
+    stream.seek(0)
+    file = mutagen_part("").File(stream)
     tags = getattr(file, "tags", None)
     if tags is None:
         return {}, None
@@ -75,10 +91,14 @@ def load(path: Path) -> tuple[Tags, Cover | None]:
 
 def _from_pairs(tags: Any) -> Tags:
     """Read Vorbis comments, or APE tags, whose values may be lists of text or other things."""
+    values: dict[str, Any] = {}
+    if isinstance(tags, list):  # pairs; to ask for a name would go through all of them each time
+        for name, text in tags:
+            values.setdefault(name.lower(), []).append(text)
+    else:
+        values = {name: tags[name] for name in tags}
     found: Tags = {}
-    names = set(tags.keys())  # a Vorbis comment iterates over pairs, not over names
-    for name in sorted(names):
-        value = tags[name]
+    for name, value in sorted(values.items()):
         if isinstance(value, list) or type(value).__name__ == "APETextValue":
             plain = {"year": "date", "track": "tracknumber"}.get(name.lower(), name.lower())
             found[plain] = [str(text) for text in value]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +10,18 @@ from types import TracebackType
 import numpy as np
 
 from viso.audio._blocks import Block, reblock
-from viso.audio._containers import Promise, inspect, no_such_track
+from viso.audio._containers import inspect
 from viso.audio._ffmpeg import FfmpegDecoder
-from viso.audio._sndfile import SndfileDecoder
+from viso.audio._opening import check_readable, limited, open_decoder
 from viso.errors import AudioError
 
 __all__ = ["AudioFile", "open_audio", "read"]
+
+# Above these a number is a damaged header, or meant to take memory.
+MOST_CHANNELS, HIGHEST_HZ = 32, 768_000
+
+# A second of silence takes two bytes of FLAC and 350,000 of memory; music never shrinks so far.
+_LARGE_BYTES, _LARGEST_RATIO = 1 << 30, 2_000
 
 
 def open_audio(path: str | os.PathLike[str], *, track: int = 0) -> AudioFile:
@@ -93,10 +98,10 @@ class AudioFile:
     def __init__(self, path: str | os.PathLike[str], *, track: int = 0) -> None:
         self.path = Path(path)
         self.track = track
-        _check_readable(self.path)
+        check_readable(self.path)
         self._promise = inspect(self.path)
         self._is_closed = False
-        decoder = _open_decoder(self.path, self._promise, track=track)
+        decoder = open_decoder(self.path, self._promise, track=track)
         try:
             self.rate_hz: int = decoder.rate_hz
             self.n_channels: int = decoder.n_channels
@@ -110,10 +115,10 @@ class AudioFile:
             decoder.close()
         if self.n_samples == 0:
             raise AudioError(f"{self.path}: holds no sample; get a whole copy")
-        if self.n_channels < 1 or self.rate_hz < 1:
+        if not (1 <= self.n_channels <= MOST_CHANNELS and 1 <= self.rate_hz <= HIGHEST_HZ):
             raise AudioError(
-                f"{self.path}: {self.n_channels} channels at {self.rate_hz} Hz are not sound; "
-                "convert the file again"
+                f"{self.path}: {self.n_channels} channels at {self.rate_hz} Hz; read are up to "
+                f"{MOST_CHANNELS} channels and {HIGHEST_HZ} Hz, convert the file"
             )
 
     def blocks(
@@ -174,12 +179,12 @@ class AudioFile:
         )
 
     def _read(self, block_size: int, start: int, count: int | None) -> Iterator[Block]:
-        decoder = _open_decoder(
+        decoder = open_decoder(
             self.path, self._promise, track=self.track, through_ffmpeg=self._through_ffmpeg
         )
         position = start
         try:
-            for block in reblock(_limited(decoder.chunks(start), count), block_size):
+            for block in reblock(limited(decoder.chunks(start), count), block_size):
                 self._check_block(block, position)
                 position += block.shape[1]
                 yield block
@@ -240,61 +245,22 @@ def read(
     Raises
     ------
     AudioError
-        As `open_audio` and `AudioFile.blocks`.
+        As `open_audio` and `AudioFile.blocks`; also for a small file that unpacks to more than
+        1 GiB, 2,000 times its size.
 
     Examples
     --------
     >>> audio, rate_hz = read("song.mp3", start_s=30, duration_s=10)    # doctest: +SKIP
     """
     with open_audio(path) as file:
-        blocks = list(file.blocks(start_s=start_s, duration_s=duration_s))
+        blocks, n_bytes = [], 0
+        most_bytes = max(_LARGE_BYTES, _LARGEST_RATIO * file.path.stat().st_size)
+        for block in file.blocks(start_s=start_s, duration_s=duration_s):
+            blocks.append(block)
+            n_bytes += block.nbytes
+            if n_bytes > most_bytes:
+                raise AudioError(
+                    f"{path}: unpacks to more than {_LARGEST_RATIO} times its size and 1 GiB; "
+                    "read it block by block, or a region of it"
+                )
         return np.concatenate(blocks, axis=1), file.rate_hz
-
-
-def _check_readable(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise AudioError(f"{path}: a folder, not a file; pass the files in it")
-        if not stat.S_ISREG(mode):
-            raise AudioError(f"{path}: not a regular file; save the sound to disk first")
-        with path.open("rb"):
-            pass
-    except FileNotFoundError as error:
-        raise AudioError(f"{path}: no such file; check the name") from error
-    except PermissionError as error:
-        raise AudioError(f"{path}: may not be read; change its permissions") from error
-    except (OSError, ValueError) as error:
-        raise AudioError(f"{path}: cannot be opened ({error}); check the name") from error
-
-
-def _open_decoder(
-    path: Path, promise: Promise, *, track: int, through_ffmpeg: bool | None = None
-) -> SndfileDecoder | FfmpegDecoder:
-    if track < 0:
-        raise AudioError(f"{path}: audio track {track} must be 0 or more")
-    if through_ffmpeg or promise.use_ffmpeg:
-        return FfmpegDecoder(path, promise, track=track)
-    try:
-        decoder = SndfileDecoder(path, is_open=promise.is_open)
-    except AudioError as refusal:
-        if "cut short" in str(refusal) or through_ffmpeg is not None:
-            raise
-        return FfmpegDecoder(path, promise, track=track)
-    if track:  # what libsndfile reads has one track
-        decoder.close()
-        raise no_such_track(path, track, 1)
-    return decoder
-
-
-def _limited(chunks: Iterator[Block], count: int | None) -> Iterator[Block]:
-    """Pass on the first `count` samples; stop decoding there."""
-    left = count
-    for chunk in chunks:
-        if left is None:
-            yield chunk
-            continue
-        yield chunk[:, :left]
-        left -= min(left, chunk.shape[1])
-        if not left:
-            return

@@ -117,4 +117,5 @@ def _load_or_raise(path: Path) -> tuple[Tags, Cover | None]:
     try:
         return load(path)
     except (mutagen_error, OSError) as error:
-        raise AudioError(f"{path}: its tags cannot be read ({error}); write them anew") from error
+        why = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        raise AudioError(f"{path}: its tags cannot be read ({why}); write them anew") from error

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from viso import masking
 from viso._version import __version__
-from viso.audio import open_audio, reblock
+from viso.audio import open_audio, open_isolated, reblock
 from viso.blend import Models, load_blend
 from viso.confidence import ConfidenceMeter, as_csv
 from viso.config import ModelCard
@@ -32,7 +32,7 @@ from viso.separator.files import StemFiles, check_targets
 from viso.separator.filtering import WINDOW_S, wiener_filter
 from viso.separator.lockstep import Lockstep
 from viso.separator.results import STEMS, Progress, Report, Stems, region_s
-from viso.separator.stream import checked_array
+from viso.separator.stream import check_rate, checked_array
 from viso.separator.uninterrupted import uninterrupted
 from viso.separator.voices import voice_of
 from viso.weights import DEFAULT
@@ -44,9 +44,6 @@ Floats = npt.NDArray[np.float32]
 # All sound runs in portions of this many samples, however it arrives: what a model sees does
 # not depend on how the caller cut it, so streamed and whole results are the same bits.
 _PORTION = 65_536
-
-# Outside of these a rate is a damaged header, and resampling would take any amount of memory.
-_LOWEST_HZ, _HIGHEST_HZ = 1_000, 768_000
 
 
 class Separator:
@@ -67,6 +64,9 @@ class Separator:
     device : {"auto", "cpu", "cuda"}
     threads : int
         CPU threads of a network; 0 takes all cores.
+    isolated : bool
+        Whether songs are decoded in a process of their own (`viso.audio.open_isolated`): for
+        files of strangers, which could crash the decoder.
 
     Attributes
     ----------
@@ -104,6 +104,7 @@ class Separator:
         wiener_window_s: float = WINDOW_S,
         device: Device = "auto",
         threads: int = 0,
+        isolated: bool = False,
     ) -> None:
         self._blend = load_blend(model, weights=weights, device=device, threads=threads)
         self.name = self._blend.name
@@ -111,6 +112,7 @@ class Separator:
         self._filter = wiener_filter(self.wiener, window_s=wiener_window_s)
         self.card: ModelCard = self._blend.cards[0]
         self.device, self.sha256 = self._blend.device, self._blend.sha256
+        self._open = open_isolated if isolated else open_audio
 
     def stream(
         self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
@@ -141,10 +143,7 @@ class Separator:
         reads_ahead: bool = False,
     ) -> Generator[tuple[Floats, Floats, Floats]]:
         """Yield the mixture and its two stems."""
-        if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
-            raise AudioError(
-                f"sampling rate {rate_hz} Hz: need {_LOWEST_HZ} to {_HIGHEST_HZ}; resample it"
-            )
+        check_rate(rate_hz)
         voice = voice_of(self._blend, rate_hz=rate_hz, n_channels=n_channels, wiener=self._filter)
 
         def arriving() -> Generator[tuple[Floats, Any]]:
@@ -185,7 +184,7 @@ class Separator:
             If the song cannot be decoded, is empty, or holds NaN or infinite samples.
         """
         if isinstance(song, str | PathLike):
-            with open_audio(song) as audio:
+            with self._open(song) as audio:
                 rate_hz, n_channels = audio.rate_hz, audio.n_channels
                 blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
                 parts = list(self.stream(blocks, rate_hz=rate_hz, n_channels=n_channels))
@@ -235,7 +234,8 @@ class Separator:
             If the song cannot be read or a stem cannot be written.
         """
         path = Path(song)
-        with open_audio(path) as audio, ExitStack() as stack:
+        with self._open(path) as audio, ExitStack() as stack:
+            check_rate(audio.rate_hz)
             check_targets(path, targets, beside=confidence, overwrite=overwrite)
             total_s = region_s(audio.duration_s, start_s, duration_s)
             with uninterrupted():

@@ -19,7 +19,10 @@ from viso.separator.filtering import WienerFilter, WienerStream
 from viso.separator.lockstep import Lockstep
 from viso.spectral import Analysis, Synthesis
 
-__all__ = ["VocalStream", "channel_groups", "checked_array"]
+__all__ = ["VocalStream", "channel_groups", "check_rate", "checked_array"]
+
+# Outside of these a rate is a damaged header, and resampling would take any amount of memory.
+_LOWEST_HZ, _HIGHEST_HZ = 1_000, 768_000
 
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
@@ -171,6 +174,14 @@ def blended(estimates: Sequence[Complexes], shares: Sequence[float]) -> Complexe
     for estimate, share in zip(estimates, shares, strict=True):
         total += estimate * np.float32(share)
     return total
+
+
+def check_rate(rate_hz: int) -> None:
+    """Refuse sampling rates that no song has (AudioError)."""
+    if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
+        raise AudioError(
+            f"sampling rate {rate_hz} Hz: need {_LOWEST_HZ} to {_HIGHEST_HZ}; resample it"
+        )
 
 
 def checked_array(song: Floats, rate_hz: int | None) -> tuple[Floats, int]:

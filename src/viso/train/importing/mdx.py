@@ -19,6 +19,7 @@ import onnx
 from viso.config import ModelCard
 from viso.errors import ModelError
 from viso.model import CARD_KEY, OnnxModel
+from viso.model_file import read_model
 from viso.train.export import with_card
 from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 
@@ -59,8 +60,9 @@ def draft(source: Path, wishes: Wishes) -> Draft:
 
 
 def _graph(source: Path) -> onnx.ModelProto:
+    read_model(source)
     try:
-        graph = onnx.load(source)
+        graph = onnx.load(source, load_external_data=False)
     except OSError as error:
         raise ModelError(f"{source}: cannot be read ({error.strerror})") from error
     except Exception as error:  # protobuf has errors of its own

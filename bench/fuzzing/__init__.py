@@ -1,0 +1,1 @@
+"""Damaged files for the readers, made from whole ones, and a child process that reads them."""

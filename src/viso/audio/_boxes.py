@@ -1,0 +1,124 @@
+"""What the boxes of an MP4 file claim, before FFmpeg makes an index of as many entries.
+
+An index entry takes 24 bytes of memory, and a box of 20 bytes may claim two thousand million of
+them. FFmpeg stops at 2 GB an index, which is late.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from viso.errors import AudioError
+
+__all__ = ["check_boxes"]
+
+_FIRST = {b"ftyp", b"moov", b"moof", b"styp", b"sidx", b"mdat", b"free", b"skip", b"wide", b"pnot"}
+_CONTENTS = {b"mdat", b"free", b"skip", b"wide"}
+# FFmpeg looks for boxes in boxes of many kinds: they are found here wherever they stand.
+_CLAIMS = re.compile(rb"trak|stsz|stz2|stsc|stco|co64|trun|cmov")
+_WINDOW, _OVERLAP = 1 << 20, 8
+_LARGEST_TABLE = 16 << 20
+_FEW = 100_000  # entries that anything may claim
+
+# A box is believed if its size fits; in a picture of 20 MB one in 10,000 times such bytes lie.
+
+
+def check_boxes(path: Path, file: BinaryIO, size: int) -> None:
+    """Refuse an MP4 file that claims more samples than it has bytes; others pass.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    file : binary file
+    size : int
+        Of the file in bytes.
+
+    Raises
+    ------
+    AudioError
+        If a table of samples is larger than the file can have, or packed (``cmov``).
+    """
+    n_samples = n_chunks = n_a_chunk = 0
+    for name, claim in _claims(file, size):
+        n_samples += claim if name in (b"stsz", b"trun") else 0
+        if name == b"trak":
+            n_chunks = n_a_chunk = 0
+        elif name == b"stsc":
+            n_a_chunk = max(n_a_chunk, claim)
+        elif name in (b"stco", b"co64"):
+            n_chunks = max(n_chunks, claim)
+        elif name == b"cmov":
+            raise AudioError(f"{path}: its index is packed (cmov); convert it with its program")
+        if max(n_samples, n_chunks * n_a_chunk // 8) > size + _FEW:
+            raise AudioError(
+                f"{path}: damaged: its index claims {max(n_samples, n_chunks * n_a_chunk)} "
+                f"samples in {size} bytes; get a whole copy"
+            )
+
+
+def _claims(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the names of boxes and what they claim to hold."""
+    at, is_first = 0, True
+    while at + 8 <= size:
+        file.seek(at)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if is_first and name not in _FIRST:
+            return
+        is_first = False
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        length = length if 8 <= length <= size - at else size - at
+        if name not in _CONTENTS:
+            yield from _inside(file, at, at + length)
+        at += length
+
+
+def _inside(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+    n_bytes = 0
+    for first in range(start, end, _WINDOW):
+        origin = max(start, first - _OVERLAP)
+        file.seek(origin)
+        window = file.read(min(end, first + _WINDOW) - origin)
+        for match in _CLAIMS.finditer(window):
+            at = origin + match.start() - 4  # where the box begins
+            if at < start or match.end() <= first - origin:  # or was found in the last window
+                continue
+            length, body = _extent(file, at, end)
+            n_bytes += length if match[0] == b"stsc" else 0
+            if n_bytes > end - start:  # tables in tables: to read them all would take for ever
+                yield b"stsz", end << 10
+            elif length:
+                yield match[0], _claim(match[0], file, body, at + length)
+
+
+def _extent(file: BinaryIO, at: int, end: int) -> tuple[int, int]:
+    """Return the length of a box, 0 if it is none, and where its contents begin."""
+    file.seek(at)
+    length, body = int.from_bytes(file.read(4), "big"), at + 8
+    if length == 1:
+        file.seek(at + 8)
+        length, body = int.from_bytes(file.read(8), "big"), at + 16
+    length = length or end - at
+    return (length, body) if body - at <= length <= end - at else (0, body)
+
+
+def _claim(name: bytes, file: BinaryIO, body: int, end: int) -> int:
+    """Return the samples, chunks or samples a chunk that a box claims beyond its own bytes."""
+    file.seek(body)
+    n_bytes = min(end - body, _LARGEST_TABLE if name == b"stsc" else 12) // 4 * 4
+    numbers = np.frombuffer(file.read(n_bytes), ">u4").astype(int)
+    if name in (b"stsz", b"stz2") and len(numbers) > 2:
+        return int(numbers[2]) * max(1, int(numbers[1]) if name == b"stsz" else 1)
+    if name == b"trun" and len(numbers) > 1:
+        has_own_fields = int(numbers[0]) & 0xF00
+        return 0 if has_own_fields and int(numbers[1]) * 4 <= end - body else int(numbers[1])
+    if name == b"stsc" and len(numbers) > 3:
+        return int(numbers[3::3].max())
+    return int(numbers[1]) if len(numbers) > 1 else 0

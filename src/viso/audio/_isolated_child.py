@@ -1,0 +1,79 @@
+"""The other side of `viso.audio.isolated`: opens one file and sends its samples down a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from viso.audio.reading import open_audio
+from viso.errors import AudioError
+
+__all__ = ["main"]
+
+_TOLD = ("rate_hz", "n_channels", "n_tracks", "n_samples", "duration_s", "subtype", "bit_depth")
+
+
+def main() -> None:
+    """Serve one file, then end."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # decoders that print must not print into the samples
+    asked = json.loads(sys.stdin.buffer.readline())
+    path = asked["path"]
+    _limit(asked["memory_bytes"])
+    try:
+        _serve(path, asked["track"], out)
+    except AudioError as error:
+        _tell(out, {"error": str(error)})
+    except MemoryError:
+        megabytes = asked["memory_bytes"] >> 20
+        why = f"takes more than {megabytes} MB of memory; convert it to WAV with another program"
+        _tell(out, {"error": f"{path}: {why}"})
+
+
+def _limit(memory_bytes: int) -> None:
+    """Bound memory, and forbid to write files, where the system knows such limits."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    # What the start took does not count.
+    for kind, most in (("DATA", memory_bytes + _data_bytes()), ("CORE", 0), ("FSIZE", 0)):
+        limit = getattr(resource, f"RLIMIT_{kind}")
+        highest = resource.getrlimit(limit)[1]
+        most = most if highest == resource.RLIM_INFINITY else min(most, highest)
+        resource.setrlimit(limit, (most, highest))
+
+
+def _data_bytes() -> int:
+    """Return how much this process has allocated by now, where the kernel says it."""
+    with suppress(OSError, LookupError, ValueError):
+        return int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) << 10
+    return 0
+
+
+def _serve(path: str, track: int, out: BinaryIO) -> None:
+    with open_audio(path, track=track) as song:
+        _tell(out, {"error": None, **{name: getattr(song, name) for name in _TOLD}})
+        line = sys.stdin.buffer.readline()
+        if not line:  # nobody wants the samples
+            return
+        try:
+            for block in song.blocks(**json.loads(line)):
+                out.write(struct.pack("<I", block.shape[1]))
+                out.write(np.ascontiguousarray(block).data)
+        finally:
+            out.write(bytes(4))
+    _tell(out, {"error": None})
+
+
+def _tell(out: BinaryIO, message: dict[str, Any]) -> None:
+    text = json.dumps(message).encode()
+    out.write(struct.pack("<I", len(text)) + text)
+    out.flush()
