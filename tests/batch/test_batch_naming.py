@@ -117,10 +117,12 @@ def test_one_stem_needs_no_stem_in_its_name() -> None:
 
 def test_what_decides_the_stems() -> None:
     def facts(**how: object) -> str:
-        return SeparationConfig(**how).facts(model="m", sha256="s")  # type: ignore[arg-type]
+        wiener = int(str(how.get("wiener", 0)))
+        config = SeparationConfig(**how)  # type: ignore[arg-type]
+        return config.facts(model="m", sha256="s", wiener=wiener)
 
     assert facts() == facts(device="cpu") == facts(wiener_window_s=5.0)
     others = [facts(format="flac"), facts(wiener=1), facts(wiener=1, wiener_window_s=5.0)]
     others += [facts(stems=("vocals",)), facts(start_s=1.0), facts(template="{name} {stem}.{ext}")]
-    others += [SeparationConfig().facts(model="m", sha256="t")]
+    others += [SeparationConfig().facts(model="m", sha256="t", wiener=0)]
     assert len({facts(), *others}) == 8

@@ -145,7 +145,7 @@ def plan(
     if n_jobs < 1 or threads < 0:
         raise ConfigError(f"{jobs} jobs of {threads} threads: need 1 or more, and 0 or more")
     separator = config.separator(threads=1)
-    facts = config.facts(model=separator.name, sha256=separator.sha256)
+    facts = config.facts(model=separator.made_of, sha256=separator.sha256, wiener=separator.wiener)
     with manifest_if_there(out) as manifest:
         known = {} if manifest is None else manifest.entries(facts)
         owned = [] if manifest is None else manifest.files()

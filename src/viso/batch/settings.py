@@ -30,8 +30,8 @@ class SeparationConfig:
     ----------
     model : str
         A packaged model, an ONNX file, or a blend such as "a*0.75+b*0.25".
-    wiener : int
-        Iterations of a multichannel Wiener filter; 0 leaves it out.
+    wiener : int, optional
+        Iterations of a multichannel Wiener filter; 0 leaves it out, None leaves it to the model.
     wiener_window_s : float
     stems : tuple of str
         "vocals", "instrumental" or both.
@@ -56,7 +56,7 @@ class SeparationConfig:
     """
 
     model: str = DEFAULT
-    wiener: int = 0
+    wiener: int | None = None
     wiener_window_s: float = WINDOW_S
     stems: tuple[str, ...] = STEMS
     format: str = "wav"
@@ -109,7 +109,7 @@ class SeparationConfig:
             threads=threads,
         )
 
-    def facts(self, *, model: str, sha256: str) -> str:
+    def facts(self, *, model: str, sha256: str, wiener: int) -> str:
         """Return what decides the bytes and the names of the stems, as JSON.
 
         Neither the device nor viso's version is among it: a batch may go on elsewhere, and after
@@ -121,9 +121,11 @@ class SeparationConfig:
             The loaded models' name, with their shares.
         sha256 : str
             The hash of their files.
+        wiener : int
+            Iterations of the filter that follows them.
         """
-        values = asdict(self)
-        for name in ("device", "model", *([] if self.wiener else ["wiener_window_s"])):
+        values = {**asdict(self), "wiener": wiener}
+        for name in ("device", "model", *([] if wiener else ["wiener_window_s"])):
             del values[name]
         return json.dumps({"model": model, "sha256": sha256, **values}, sort_keys=True)
 

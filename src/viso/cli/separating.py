@@ -57,7 +57,7 @@ class _Wish:
         return self._path(song, model, "confidence", "csv").with_suffix(".csv")
 
     def config(
-        self, model: str, wiener: int, wiener_window_s: float, device: Device
+        self, model: str, wiener: int | None, wiener_window_s: float, device: Device
     ) -> SeparationConfig:
         """Return the same for a batch."""
         from viso.batch import SeparationConfig

@@ -71,7 +71,9 @@ class Separator:
     Attributes
     ----------
     name : str
-        The model's, or those of a blend with their shares.
+        The model's, a blend's own, or those of its models with their shares.
+    made_of : str
+        The models' names, with their shares.
     card : ModelCard
         Of the first model.
     device : str
@@ -107,7 +109,7 @@ class Separator:
         isolated: bool = False,
     ) -> None:
         self._blend = load_blend(model, weights=weights, device=device, threads=threads)
-        self.name = self._blend.name
+        self.name, self.made_of = self._blend.name, self._blend.made_of
         self.wiener = self._blend.wiener if wiener is None else wiener
         self._filter = wiener_filter(self.wiener, window_s=wiener_window_s)
         self.card: ModelCard = self._blend.cards[0]
