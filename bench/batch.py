@@ -72,6 +72,7 @@ def main() -> None:
         for _ in range(options.repeats):
             for way in ways:
                 way.run(Path(folder), options.model)
+                print(f"{way.jobs} jobs, {way.threads} threads: {way.wall_s[-1]:.1f} s", flush=True)
     print(f"{options.songs} songs of {options.minutes:g} min, {n_cores()} cores, load ", end="")
     print(", ".join(f"{load:.1f}" for load in os.getloadavg()))
     print("jobs  threads  songs/hour  (range)        x real time  processor s/song")
