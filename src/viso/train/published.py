@@ -25,9 +25,6 @@ class Lin2018Settings(Settings):
     window_frames: int = Field(9, ge=9, le=9, description="4 convolutions of 3 frames see 9")
     dense: tuple[int, int] = (2048, 512)
     dropout: float = Field(0.5, ge=0, lt=1)
-    first_gain: float = Field(
-        1.0, gt=0, description="the first weights begin so many times as large as Xavier's"
-    )
     smoothing: float = Field(0.02, ge=0, lt=0.5, description="of the binary mask it learns")
     threshold: float = Field(0.15, ge=0, lt=1, description="lower values of the mask become 0")
     autoencoder: float = Field(0.1, ge=0, lt=1, description="first part of the run: reproduce")

@@ -160,8 +160,6 @@ class Lin2018(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
                 if layer.bias is not None:
                     nn.init.constant_(layer.bias, _FIRST_BIAS)
-        with torch.no_grad():
-            self.conv_1.weight *= settings.first_gain
 
     def count(self) -> int:
         """Return the number of trained parameters."""
