@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 from viso.audio import write
@@ -124,13 +125,22 @@ def _utf8(number: int) -> bytes:
 
 
 def _crc(data: bytes, bits: int, polynomial: int) -> int:
-    value = 0
+    table, value, most = _table(bits, polynomial), 0, (1 << bits) - 1
     for byte in data:
-        value ^= byte << bits - 8
+        value = (value << 8 & most) ^ table[value >> bits - 8 ^ byte]
+    return value
+
+
+@cache
+def _table(bits: int, polynomial: int) -> list[int]:
+    table = []
+    for byte in range(256):
+        value = byte << bits - 8
         for _ in range(8):
             value = value << 1 ^ (polynomial if value >> bits - 1 else 0)
             value &= (1 << bits) - 1
-    return value
+        table.append(value)
+    return table
 
 
 def page(magic: bytes, flags: int = 0) -> bytes:

@@ -21,10 +21,11 @@ __all__ = ["check_boxes"]
 _FIRST = {b"ftyp", b"moov", b"moof", b"styp", b"sidx", b"mdat", b"free", b"skip", b"wide", b"pnot"}
 _CONTENTS = {b"mdat", b"free", b"skip", b"wide"}
 # FFmpeg looks for boxes in boxes of many kinds: they are found here wherever they stand.
-_CLAIMS = re.compile(rb"trak|stsz|stz2|stsc|stco|co64|trun|cmov")
+_CLAIMS = re.compile(rb"trak|stsz|stz2|stsc|stco|co64|trun|cmov|data|\xa9[a-zA-Z]{3}")
 _WINDOW, _OVERLAP = 1 << 20, 8
 _LARGEST_TABLE = 16 << 20
 _FEW = 100_000  # entries that anything may claim
+_MOST_NOTES = 10_000  # FFmpeg's work grows with the square of their number
 
 # A box is believed if its size fits; in a picture of 20 MB one in 10,000 times such bytes lie.
 
@@ -45,9 +46,12 @@ def check_boxes(path: Path, file: BinaryIO, size: int) -> None:
     AudioError
         If a table of samples is larger than the file can have, or packed (``cmov``).
     """
-    n_samples = n_chunks = n_a_chunk = 0
+    n_samples = n_chunks = n_a_chunk = n_notes = 0
     for name, claim in _claims(file, size):
-        n_samples += claim if name in (b"stsz", b"trun") else 0
+        n_samples += claim if name in (b"stsz", b"stz2", b"trun") else 0
+        n_notes += name == b"data" or name[:1] == b"\xa9"
+        if n_notes > _MOST_NOTES:
+            raise AudioError(f"{path}: more than {_MOST_NOTES} tags; take them out")
         if name == b"trak":
             n_chunks = n_a_chunk = 0
         elif name == b"stsc":
@@ -114,6 +118,8 @@ def _claim(name: bytes, file: BinaryIO, body: int, end: int) -> int:
     file.seek(body)
     n_bytes = min(end - body, _LARGEST_TABLE if name == b"stsc" else 12) // 4 * 4
     numbers = np.frombuffer(file.read(n_bytes), ">u4").astype(int)
+    if name == b"data" or name[:1] == b"\xa9":
+        return 0
     if name in (b"stsz", b"stz2") and len(numbers) > 2:
         return int(numbers[2]) * max(1, int(numbers[1]) if name == b"stsz" else 1)
     if name == b"trun" and len(numbers) > 1:

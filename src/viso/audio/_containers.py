@@ -43,6 +43,8 @@ class Promise:
         `n_samples` can be relied on to the sample.
     is_open : bool
         The file is whole, but no header says how long it is to the sample.
+    start : int
+        Bytes of tags before the sound. FFmpeg takes minutes for a hundred thousand of them.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Promise:
     slack: int = 0
     is_exact: bool = False
     is_open: bool = False
+    start: int = 0
 
 
 def truncated(path: Path, stated: str, found: str) -> AudioError:
@@ -196,17 +199,19 @@ def _inspect_mp3(file: BinaryIO) -> Promise:
     file.seek(start)
     frame = file.read(256)
     if frame[:4] == b"fLaC":
-        return Promise("other")
+        return Promise("other", start=start)
     if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
-        return Promise("mp3", use_ffmpeg=True)
+        return Promise("mp3", use_ffmpeg=True, start=start)
     version, layer = frame[1] >> 3 & 3, frame[1] >> 1 & 3
     if layer != 1 or version == 1 or frame[2] >> 2 & 3 == 3:
-        return Promise("mp3", use_ffmpeg=True)  # ADTS, MPEG layer 1 or 2: no Xing header there
+        return Promise(
+            "mp3", use_ffmpeg=True, start=start
+        )  # ADTS, MPEG layer 1 or 2: no Xing header there
     is_mono = frame[3] >> 6 == 3
     side = (17 if is_mono else 32) if version == 3 else (9 if is_mono else 17)
     xing = frame[4 + side :]
     if len(xing) < 12 or xing[:4] not in (b"Xing", b"Info") or not xing[7] & 1:
-        return Promise("mp3", use_ffmpeg=True)
+        return Promise("mp3", use_ffmpeg=True, start=start)
     n_frames = struct.unpack(">I", xing[8:12])[0]
     frame_size = 1152 if version == 3 else 576
     flags = xing[7]
@@ -216,8 +221,8 @@ def _inspect_mp3(file: BinaryIO) -> Promise:
     delay, padding = packed >> 12, packed & 0xFFF
     n_samples = n_frames * frame_size - delay - padding
     if n_samples <= 0:
-        return Promise("mp3", use_ffmpeg=True)
+        return Promise("mp3", use_ffmpeg=True, start=start)
     # Without LAME's fields the count is often one or two frames off: only a hint.
     is_exact = delay > 0
     slack = 0 if is_exact else 2 * frame_size
-    return Promise("mp3", True, n_samples, slack, is_exact)
+    return Promise("mp3", True, n_samples, slack, is_exact, start=start)

@@ -49,7 +49,11 @@ class FfmpegDecoder:
             # pictures from being unpacked: a cover of 1 MB can take 1 GB.
             self._container = av.open(
                 str(path.absolute()),
-                options={"protocol_whitelist": "file", "codec_whitelist": _sound_decoders()},
+                options={
+                    "protocol_whitelist": "file",
+                    "codec_whitelist": _sound_decoders(),
+                    "skip_initial_bytes": str(promise.start),
+                },
                 metadata_errors="ignore",
             )
         except self._errors as error:
