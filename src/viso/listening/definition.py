@@ -35,7 +35,7 @@ __all__ = [
 Kind = Literal["mushra", "abx", "preference"]
 Stem = Literal["vocals", "instrumental"]
 
-FORMAT = 1  # of test.toml and of the results
+FORMAT: Literal[1] = 1  # of test.toml and of the results
 REFERENCE = "reference"
 MID_ANCHOR = "low-pass 7 kHz"
 ANCHORS = ("low-pass 3.5 kHz", MID_ANCHOR, "distorted", "interference")

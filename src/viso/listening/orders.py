@@ -51,7 +51,8 @@ def order_of(test: ListeningTest, listener: int) -> Order:
     training = [i for i, trial in enumerate(test.trials) if trial.training]
     rated = [i for i, trial in enumerate(test.trials) if not trial.training]
     places = _balanced(len(rated), listener, f"{test.seed}:trials")
-    stimuli, hidden = [], []
+    stimuli: list[tuple[int, ...]] = []
+    hidden: list[int] = []
     for trial in test.trials:
         key = f"{test.seed}:{trial.name}"
         if test.kind == "abx":

@@ -100,7 +100,9 @@ def share_interval(hits: int, n: int) -> Interval:
     share = hits / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+    # At the ends the bounds are exact, but for rounding.
+    low = middle - half if hits else 0.0
+    return Interval(share, low, middle + half if hits < n else 1.0)
 
 
 def binomial_p(hits: int, n: int) -> float:
@@ -111,7 +113,7 @@ def binomial_p(hits: int, n: int) -> float:
     >>> binomial_p(3, 3)
     0.125
     """
-    return sum(math.comb(n, k) for k in range(hits, n + 1)) / 2**n
+    return sum(math.comb(n, k) for k in range(hits, n + 1)) / (1 << n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
