@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -41,6 +42,7 @@ class Correlation(NamedTuple):
     n: int
 
 
+@functools.cache
 def t_quantile(p: float, *, freedom: int) -> float:
     """Return Student's t below which a part `p` (0.5 to 1) of the distribution lies.
 
@@ -133,17 +135,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _ranks(values: Doubles) -> Doubles:
-    """Return ranks from 0, equal values sharing the middle of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts + 1) / 2)[places])
+def _ranks(values: Doubles, weights: Doubles) -> Doubles:
+    """Return the rank of every value in each of many samples, equal values sharing theirs.
+
+    Parameters
+    ----------
+    values : float64 array [shape=(n,)]
+    weights : float64 array [shape=(samples, n)]
+        How often each sample holds each value.
+
+    Returns
+    -------
+    float64 array [shape=(samples, n)]
+    """
+    distinct, places = np.unique(values, return_inverse=True)
+    counts = weights @ np.eye(distinct.size)[places]
+    return np.asarray((np.cumsum(counts, axis=1) - counts / 2)[:, places])
 
 
-def _pearson(x: Doubles, y: Doubles) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    power = math.sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / power if power > 0 else math.nan
+def _pearson(x: Doubles, y: Doubles, weights: Doubles) -> Doubles:
+    """Return the correlation in every sample [shape=(samples,)]; ``nan`` without spread."""
+    total = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / total
+    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    power = (weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1)
+    scale = float(np.abs(x).max() * np.abs(y).max()) ** 2
+    # What is left of equal values is rounding.
+    power[power <= 1e-24 * scale] = np.nan
+    return np.asarray((weights * x * y).sum(axis=1) / np.sqrt(power))
 
 
 def correlate(x: Doubles, y: Doubles, groups: Sequence[str], *, seed: int = 0) -> Correlation:
@@ -169,20 +188,17 @@ def correlate(x: Doubles, y: Doubles, groups: Sequence[str], *, seed: int = 0) -
     if x.size < 3:
         return Correlation(nothing, nothing, x.size)
     names = sorted(set(groups))
-    members = [np.flatnonzero([group == name for group in groups]) for name in names]
+    of = np.array([names.index(group) for group in groups])
     random = np.random.default_rng(seed)
-    drawn = [
-        np.concatenate([members[i] for i in random.integers(0, len(names), len(names))])
-        for _ in range(_RESAMPLES if len(names) > 2 else 0)
-    ]
+    n_drawn = _RESAMPLES if len(names) > 2 else 0
+    drawn = random.integers(0, len(names), (n_drawn, len(names)))
+    counts = (drawn[:, :, None] == np.arange(len(names))).sum(axis=1)
+    # The first sample is the one that was measured.
+    weights = np.concatenate([np.ones((1, x.size)), counts[:, of].astype(np.float64)])
     found = []
-    for ranked in (False, True):
-        one, two = (_ranks(x), _ranks(y)) if ranked else (x, y)
-        values = []
-        for rows in drawn:
-            a, b = (_ranks(x[rows]), _ranks(y[rows])) if ranked else (x[rows], y[rows])
-            values.append(_pearson(a, b))
-        finite = np.array([value for value in values if math.isfinite(value)])
+    for one, two in ((x[None], y[None]), (_ranks(x, weights), _ranks(y, weights))):
+        measured, *others = _pearson(one, two, weights)
+        finite = np.array([value for value in others if math.isfinite(value)])
         low, high = np.percentile(finite, [2.5, 97.5]) if finite.size else (math.nan, math.nan)
-        found.append(Interval(_pearson(one, two), float(low), float(high)))
+        found.append(Interval(float(measured), float(low), float(high)))
     return Correlation(found[0], found[1], x.size)

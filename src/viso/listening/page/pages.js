@@ -57,19 +57,11 @@ function heading(session) {
 const TRAINING = "Get to know the sounds and the controls. Set a comfortable volume now and leave it "
   + "there. Nothing that you answer on this page is kept.";
 
-// Buttons that let a sound be heard; keys: its letter, 0 for the reference.
 function soundButton(transport, id, name, spoken) {
   return el("button", {
-    type: "button", "aria-pressed": "false", "aria-label": spoken, "data-sound": id,
+    type: "button", "aria-pressed": "false", "aria-label": spoken,
     click: () => transport.choose(id),
   }, name);
-}
-
-function mark(page, player) {
-  for (const button of page.querySelectorAll("[data-sound]")) {
-    const heard = player.isPlaying && button.dataset.place === player.place;
-    button.setAttribute("aria-pressed", String(heard));
-  }
 }
 
 class MushraPage {
@@ -111,14 +103,14 @@ class MushraPage {
       this.update();
     };
     const input = el("input", {
-      type: "range", class: "track", min: 0, max: 100, step: 1, "aria-label": `Rating of sound ${name}`,
+      type: "range", min: 0, max: 100, step: 1, "aria-label": `Rating of sound ${name}`,
       input: rate,
       // A rating of the value that the slider has already fires no input.
       pointerup: () => { if (!input.disabled) rate(); },
       keyup: (event) => { if (event.key === "Enter" && !input.disabled) rate(); },
     });
     input.value = this.values[id] ?? 0;
-    return { id, name, button, input, told, element: el("li", {}, button, input, told) };
+    return { id, name, button, input, told, element: el("li", {}, button, el("div", { class: "track" }, input), told) };
   }
 
   update() {
