@@ -81,6 +81,7 @@ def definition(kind: Kind = "mushra", n_trials: int = 20, **changes: object) -> 
         "seed": 1,
         "loudness_lufs": -23.0,
         "instructions": INSTRUCTIONS[kind],
+        "systems": tuple(SYSTEMS) if kind == "mushra" else ("alpha", "beta"),
         "questions": (QUESTIONS["overall"],) if kind == "mushra" else (),
         "trials": tuple(trials),
         **changes,

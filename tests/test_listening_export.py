@@ -25,6 +25,7 @@ from viso.listening import (
     Ratings,
     as_lines,
     build_test,
+    export,
     export_page,
     export_webmushra,
     load_test,
@@ -36,7 +37,7 @@ from viso.listening.definition import ANCHORS
 from viso.listening.export import PAGE_FILES
 
 SYSTEMS = {"alpha": 20.0, "beta": 6.0}
-PAGE = Path(__import__("viso.listening").__file__).parent / "listening" / "page"
+PAGE = Path(export.__file__).parent / "page"
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,8 @@ def test_the_page_is_whole_and_blind(built: tuple[Path, ListeningTest], tmp_path
     assert len(page["orders"]) == 5
     assert page["orders"][3]["trials"] == list(order_of(test, 3).trials)
     every = "".join(p.read_text() for p in (tmp_path / "page").iterdir() if p.is_file())
-    for secret in (*SYSTEMS, *ANCHORS, "song 0", str(test.seed) + ","):
-        assert secret not in json.dumps(page) or secret.isdigit()
-    assert "test.toml" not in every
+    for secret in (*SYSTEMS, *ANCHORS, "song 0"):
+        assert secret not in every
 
 
 def test_the_page_asks_nothing_of_the_world() -> None:

@@ -112,7 +112,7 @@ def build_test(
             )
             trials += list(_trials(made, passage, systems, settings, is_training=index == 0))
         lowered_db = workshop.finish()
-        test = _definition(trials, settings, seed=seed, lowered_db=lowered_db)
+        test = _definition(trials, systems, settings, seed=seed, lowered_db=lowered_db)
         (place / "test.toml").write_text(test.to_toml(), encoding="utf-8")
     return test
 
@@ -207,7 +207,12 @@ def _trials(
 
 
 def _definition(
-    trials: Sequence[Trial], settings: BuildSettings, *, seed: int, lowered_db: float
+    trials: Sequence[Trial],
+    systems: tuple[str, ...],
+    settings: BuildSettings,
+    *,
+    seed: int,
+    lowered_db: float,
 ) -> ListeningTest:
     """Name the trials, and the test by all that is in it."""
     named = tuple(
@@ -234,6 +239,7 @@ def _definition(
         asks_device=settings.asks_device,
         asks_age=settings.asks_age,
         may_be_undecided=settings.may_be_undecided and settings.kind == "preference",
+        systems=systems,
         questions=asked,
         trials=named,
     )

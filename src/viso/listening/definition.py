@@ -152,9 +152,9 @@ class Trial(Settings):
 class ListeningTest(Settings):
     """A whole test, as ``test.toml`` holds it.
 
-    `id` names this test in its results. `seed` fixes what every listener hears in
-    which order. Every stimulus has `loudness_lufs` (ITU-R BS.1770).
-    `may_be_undecided` allows "no preference". Device and age range are asked only if
+    `id` names this test in its results. `seed` fixes what every listener hears in which order.
+    `systems` are in the order in which they were given. Every stimulus has `loudness_lufs` (ITU-R
+    BS.1770). `may_be_undecided` allows "no preference". Device and age range are asked only if
     `asks_device` and `asks_age` say so.
     """
 
@@ -170,6 +170,7 @@ class ListeningTest(Settings):
     asks_device: bool = False
     asks_age: bool = False
     may_be_undecided: bool = False
+    systems: tuple[str, ...] = Field(min_length=1)
     questions: tuple[Question, ...] = ()
     trials: tuple[Trial, ...] = Field(min_length=1)
 
@@ -180,6 +181,10 @@ class ListeningTest(Settings):
             raise ValueError("two trials have one name")
         if all(trial.training for trial in self.trials):
             raise ValueError("every trial is for training; one at least must count")
+        heard = {s.condition for t in self.trials for s in t.stimuli if s.role == "system"}
+        if heard != set(self.systems):
+            odd = sorted(heard ^ set(self.systems))[0]
+            raise ValueError(f"system {odd!r} is not both in the list of systems and in a trial")
         asked = [question.name for question in self.questions]
         if (self.kind == "mushra") != bool(asked) or len(set(asked)) < len(asked):
             raise ValueError(f"a test of the kind {self.kind} cannot ask {asked or 'nothing'}")
@@ -192,12 +197,6 @@ class ListeningTest(Settings):
     def rated(self) -> tuple[Trial, ...]:
         """The trials that count."""
         return tuple(trial for trial in self.trials if not trial.training)
-
-    @property
-    def systems(self) -> tuple[str, ...]:
-        """Names of the systems, in the order in which they were given."""
-        names = [s.condition for t in self.trials for s in t.stimuli if s.role == "system"]
-        return tuple(dict.fromkeys(names))
 
     @property
     def stimulus_ids(self) -> tuple[str, ...]:
