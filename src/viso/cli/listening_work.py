@@ -184,7 +184,7 @@ def _pictures(analysis: Analysis) -> dict[str, str]:
             for row in analysis.pairs
         }
         drawn["Pairs"] = intervals({"": rows}, unit="%", limits=(0, 100))
-    songs = {t.name: f"{t.song}, {t.start_s:g} s" for t in analysis.test.rated}
+    songs = {t.name: f"{t.song}, {t.start_s:g} s ({t.name})" for t in analysis.test.rated}
     kept = {found.listener for found in analysis.screened if found.is_kept}
     listeners = {
         found.listener: found.listener + ("" if found.is_kept else " (left out)")

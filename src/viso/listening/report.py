@@ -164,7 +164,10 @@ def _mushra_parts(analysis: Analysis) -> list[str]:
                 for c in pairs
             ]
             head = ["systems", "mean difference", "95 %", "p", "p (Holm)", "higher for"]
-            parts.append(table(head, body))
+            parts.append(
+                "<p>Systems as the same listeners rated them; p by a permutation test over "
+                "listeners, corrected by Holm for all pairs.</p>" + table(head, body)
+            )
         parts += _correlation(analysis, question.name)
     return parts
 

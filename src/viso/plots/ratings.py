@@ -47,7 +47,7 @@ def intervals(
         offset = (index - (len(series) - 1) / 2) * step
         at = [rows.index(row) + offset for row in values]
         middle = [value for value, _, _ in values.values()]
-        ax.plot(middle, at, mark, color=colour, markersize=6, label=name)
+        ax.plot(middle, at, mark, color=colour, markersize=6, label=name, clip_on=False)
         for place, (_, low, high) in zip(at, values.values(), strict=True):
             if math.isfinite(low) and math.isfinite(high):
                 ax.plot([low, high], [place, place], color=colour, linewidth=2)
