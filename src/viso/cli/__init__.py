@@ -24,9 +24,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-from viso.cli import data, evaluating, models, separating, spectrogram, training  # noqa: E402
+from viso.cli import (  # noqa: E402
+    data,
+    evaluating,
+    listening,
+    models,
+    separating,
+    spectrogram,
+    training,
+)
 
-for _module in (separating, models, evaluating, spectrogram, data, training):
+for _module in (separating, models, evaluating, spectrogram, data, training, listening):
     _module.register(app)
 
 

@@ -11,6 +11,7 @@ from viso.evaluate.report import write_report
 from viso.evaluate.run import SongResult, evaluate
 from viso.evaluate.scoring import METRICS, figures_of, score_song
 from viso.evaluate.songs import (
+    estimate_files,
     estimates_of,
     read_baseline,
     read_genres,
@@ -31,6 +32,7 @@ __all__ = [
     "System",
     "by_group",
     "compare",
+    "estimate_files",
     "estimates_of",
     "evaluate",
     "figures_of",

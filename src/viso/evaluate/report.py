@@ -12,26 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from viso._version import __version__
-from viso.errors import ConfigError
 from viso.evaluate.run import SongResult
 from viso.evaluate.scoring import METRICS
 from viso.evaluate.songs import singer_of
 from viso.evaluate.tables import Comparison, Row
+from viso.pages import page, table, write_texts
 from viso.separator import STEMS
 
 __all__ = ["as_records", "songs_csv", "write_report"]
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b2f; background: #fff;
-       max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e4e4ee; }
-th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 2px solid #1b1b2f; vertical-align: bottom; }
-small, .range { color: #5c5c78; font-size: .85em; }
-svg { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
-"""
 
 
 def as_records(rows: Sequence[Row], *, kind: str = "", group: str = "") -> list[dict[str, object]]:
@@ -119,22 +107,13 @@ def write_report(
         "rows": records,
         "comparisons": [asdict(comparison) for comparison in comparisons],
     }
-    page = _page(title, rows, groups, comparisons, pictures, n_songs=len(results))
+    told = _page(title, rows, groups, comparisons, pictures, n_songs=len(results))
     texts = {
         "songs.csv": songs_csv(results, genres),
         "summary.json": json.dumps(summary, indent=1) + "\n",
-        "report.html": page,
+        "report.html": told,
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            unfinished = folder / f".{name}.part"
-            # Names of songs may be bytes that are no text.
-            unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-            unfinished.replace(folder / name)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from error
-    return [folder / name for name in texts]
+    return write_texts(folder, texts)
 
 
 def _page(
@@ -147,9 +126,6 @@ def _page(
     n_songs: int,
 ) -> str:
     parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8">',
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
-        f"<h1>{html.escape(title)}</h1>",
         f"<p>{n_songs} songs. Medians over songs in dB, higher is better; in grey the bootstrap "
         f"95 % interval of the median. <small>viso {__version__}</small></p>",
     ]
@@ -167,17 +143,7 @@ def _page(
             "<p>Of songs coded with loss, which have bands without any sound, isr, sir and sar say "
             "little: there nearly any filter fits.</p>"
         )
-    return "\n".join(parts) + "</html>\n"
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """Return an HTML table; cells are HTML already."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
-    rows = "".join(f"<tr>{line}</tr>" for line in lines)
-    return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    return page(title, parts)
 
 
 def _stem_table(rows: Sequence[Row], stem: str) -> str:
@@ -196,7 +162,7 @@ def _stem_table(rows: Sequence[Row], stem: str) -> str:
             )
         n_songs = max(row.n_songs for (name, _), row in mine.items() if name == system)
         body.append([*cells, str(n_songs)])
-    return _table(["system", *metrics, "songs"], body)
+    return table(["system", *metrics, "songs"], body)
 
 
 def _comparison_table(comparisons: Sequence[Comparison]) -> str:
@@ -213,7 +179,7 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> str:
         for c in comparisons
     ]
     head = ["systems", "stem", "metric", "median difference", "95 %", "p", "ahead on"]
-    return _table(head, body)
+    return table(head, body)
 
 
 def _group_table(kind: str, tables: Mapping[str, Sequence[Row]]) -> str:
@@ -232,4 +198,4 @@ def _group_table(kind: str, tables: Mapping[str, Sequence[Row]]) -> str:
             for system in systems
         ]
         body.append([html.escape(group), str(n_songs), *cells])
-    return _table(head, body)
+    return table(head, body)

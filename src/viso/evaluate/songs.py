@@ -14,6 +14,7 @@ from viso.errors import DataError
 from viso.separator import STEMS
 
 __all__ = [
+    "estimate_files",
     "estimates_of",
     "read_baseline",
     "read_genres",
@@ -111,6 +112,35 @@ def _same(
         )
 
 
+def estimate_files(folder: Path, song: str) -> dict[str, Path]:
+    """Return where some separator's stems of a song are: by name, ``vocals`` among them.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds a folder of the song's name with ``vocals.*``, and perhaps ``instrumental.*``
+        (or ``accompaniment.*``, ``no_vocals.*``).
+    song : str
+
+    Raises
+    ------
+    DataError
+        If there are no vocals, or a stem is there twice.
+    """
+    found: dict[str, Path] = {}
+    place = folder / song
+    if place.is_dir():
+        for path in sorted(place.iterdir()):
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                name = "instrumental" if path.stem in _INSTRUMENTALS else path.stem
+                if name in found and name in STEMS:
+                    raise DataError(f"{path}: the same stem as {found[name]}; take one away")
+                found[name] = path
+    if "vocals" not in found:
+        raise DataError(f"{place}: no vocals.wav (or flac, ...) in it; one is needed for each song")
+    return found
+
+
 def estimates_of(folder: Path, song: str, mixture: Floats, rate_hz: int) -> dict[str, Floats]:
     """Read what some separator made of a song.
 
@@ -128,17 +158,7 @@ def estimates_of(folder: Path, song: str, mixture: Floats, rate_hz: int) -> dict
     DataError
         If there are no vocals, or rate or shape are not the mixture's.
     """
-    found: dict[str, Path] = {}
-    place = folder / song
-    if place.is_dir():
-        for path in sorted(place.iterdir()):
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                name = "instrumental" if path.stem in _INSTRUMENTALS else path.stem
-                if name in found and name in STEMS:
-                    raise DataError(f"{path}: the same stem as {found[name]}; take one away")
-                found[name] = path
-    if "vocals" not in found:
-        raise DataError(f"{place}: no vocals.wav (or flac, ...) in it; one is needed for each song")
+    found = estimate_files(folder, song)
     stems: dict[str, Floats] = {}
     for name in STEMS:
         if name in found:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from viso.metrics import gnsdr
 from viso.separator import STEMS
+from viso.signs import p_of_signs
 
 __all__ = ["Comparison", "Row", "Scores", "by_group", "compare", "gnsdr_rows", "summary"]
 
@@ -20,7 +21,6 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 Doubles = npt.NDArray[np.float64]
 
 _RESAMPLES = 10_000
-_EXACT = 16  # pairs up to which all signs are tried
 
 
 @dataclass(frozen=True)
@@ -195,23 +195,7 @@ def compare(
         difference=float(np.median(differences)),
         low=low,
         high=high,
-        p=_p_of_signs(differences, seed),
+        p=p_of_signs(differences, seed=seed),
         n_better=int((differences > 0).sum()),
         n_songs=differences.size,
     )
-
-
-def _p_of_signs(differences: Doubles, seed: int) -> float:
-    n = differences.size
-    # Rounding is relative to what is added up, not to the sum.
-    observed = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
-    if n <= _EXACT:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float((np.abs(signs @ differences) >= observed).mean())
-    random = np.random.default_rng(seed)
-    hits, drawn = 0, 100_000
-    for _ in range(10):
-        signs = random.integers(0, 2, (drawn // 10, n)) * 2 - 1
-        hits += int((np.abs(signs @ differences) >= observed).sum())
-    # The observed signs are one of the possible draws.
-    return (hits + 1) / (drawn + 1)

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["boxes", "scatter"]
+__all__ = ["INK", "LIGHT", "as_svg", "boxes", "scatter"]
 
-_INK, _LIGHT, _MAIN = "#1b1b2f", "#e4e4ee", "#3b5bdb"
+INK, LIGHT, MAIN = "#1b1b2f", "#e4e4ee", "#3b5bdb"
 
 
 def boxes(values: Mapping[str, Sequence[float]], *, unit: str) -> str:
@@ -42,16 +42,16 @@ def boxes(values: Mapping[str, Sequence[float]], *, unit: str) -> str:
             tick_labels=list(shown)[::-1],
             widths=0.55,
             showfliers=False,
-            medianprops={"color": _MAIN, "linewidth": 2.5},
+            medianprops={"color": MAIN, "linewidth": 2.5},
         )
         random = np.random.default_rng(0)
         for height, row in enumerate(list(shown.values())[::-1], 1):
             at = height + random.uniform(-0.16, 0.16, len(row))
-            ax.plot(row, at, ".", color=_INK, alpha=0.45, markersize=5)
+            ax.plot(row, at, ".", color=INK, alpha=0.45, markersize=5)
         for label in ax.get_yticklabels():
             label.set_parse_math(False)
     ax.set_xlabel(unit)
-    return _svg(figure, ax)
+    return as_svg(figure, ax)
 
 
 def scatter(pairs: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> str:
@@ -74,25 +74,26 @@ def scatter(pairs: Mapping[str, tuple[float, float]], *, x_label: str, y_label: 
     if shown:
         x, y = np.array(list(shown.values())).T
         low, high = min(x.min(), y.min()) - 0.5, max(x.max(), y.max()) + 0.5
-        ax.plot([low, high], [low, high], color=_LIGHT, linewidth=2, zorder=0)
-        ax.plot(x, y, "o", color=_MAIN, markersize=6, alpha=0.8)
+        ax.plot([low, high], [low, high], color=LIGHT, linewidth=2, zorder=0)
+        ax.plot(x, y, "o", color=MAIN, markersize=6, alpha=0.8)
         ax.set_xlim(low, high)
         ax.set_ylim(low, high)
     ax.set_aspect("equal")
     ax.set_xlabel(x_label, parse_math=False)
     ax.set_ylabel(y_label, parse_math=False)
-    return _svg(figure, ax)
+    return as_svg(figure, ax)
 
 
 def _finite(values: Sequence[float]) -> list[float]:
     return [float(value) for value in values if np.isfinite(value)]
 
 
-def _svg(figure: Figure, ax: Axes) -> str:
+def as_svg(figure: Figure, ax: Axes) -> str:
+    """Return a figure as an ``<svg>`` element, in the style of all of them."""
     ax.spines[:].set_visible(False)
-    ax.grid(color=_LIGHT)
+    ax.grid(color=LIGHT)
     ax.set_axisbelow(True)
-    ax.tick_params(colors=_INK, length=0)
+    ax.tick_params(colors=INK, length=0)
     FigureCanvasSVG(figure)
     text = io.StringIO()
     # Without a date and with names of their own, so that the same scores give the same page.

@@ -1,0 +1,162 @@
+"""``viso listen``: people say how good separated songs sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viso.cli.console import EXIT_INTERRUPTED, error_line
+
+__all__ = ["register"]
+
+listen = typer.Typer(help="Make, show and analyse listening tests.", no_args_is_help=True)
+
+
+@listen.command()
+def build(
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="A system's separated songs, a folder for each; NAME=FOLDER names it otherwise.",
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder with a folder of true stems for each song.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
+    kind: Annotated[str, typer.Option(help="mushra, abx or preference.")] = "mushra",
+    stem: Annotated[str, typer.Option(help="vocals or instrumental.")] = "vocals",
+    title: Annotated[str, typer.Option(help="What listeners read first.")] = "Listening test",
+    excerpts: Annotated[
+        Path | None,
+        typer.Option(help="CSV with song, start_s, duration_s, not the loudest vocal passages."),
+    ] = None,
+    duration: Annotated[float, typer.Option(help="Seconds of an excerpt.")] = 10.0,
+    per_song: Annotated[int, typer.Option(help="Excerpts of a song.")] = 1,
+    question: Annotated[
+        list[str] | None,
+        typer.Option(help="Ask for target, interference or artefacts, too; may be repeated."),
+    ] = None,
+    loudness: Annotated[float, typer.Option(help="Of all stimuli, in LUFS.")] = -23.0,
+    anchors: Annotated[bool, typer.Option(help="Add the four anchors (MUSHRA).")] = True,
+    with_reference: Annotated[
+        bool, typer.Option("--with-reference", help="The reference contends (ABX, preference).")
+    ] = False,
+    show_reference: Annotated[
+        bool, typer.Option("--show-reference", help="It can be heard as such (preference).")
+    ] = False,
+    undecided: Annotated[
+        bool, typer.Option("--undecided", help="Allow no preference (preference).")
+    ] = False,
+    repeats: Annotated[int, typer.Option(help="How often a pair is heard (ABX, preference).")] = 1,
+    instructions: Annotated[
+        Path | None, typer.Option(help="Text file that listeners read instead of the usual words.")
+    ] = None,
+    consent: Annotated[
+        Path | None, typer.Option(help="Text file that listeners have to agree to.")
+    ] = None,
+    ask_device: Annotated[
+        bool, typer.Option("--ask-device", help="Ask what they listen with.")
+    ] = False,
+    ask_age: Annotated[bool, typer.Option("--ask-age", help="Ask for an age range.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Of orders and names; drawn if not said.")
+    ] = None,
+) -> None:
+    """Cut excerpts, bring them to one loudness, add hidden reference and anchors."""
+    # Not loaded by those who separate songs.
+    from viso.cli.listening_work import build_from
+
+    values = {
+        "kind": kind,
+        "stem": stem,
+        "title": title,
+        "instructions": _text(instructions),
+        "consent": _text(consent),
+        "questions": question or [],
+        "duration_s": duration,
+        "per_song": per_song,
+        "loudness_lufs": loudness,
+        "anchors": anchors,
+        "adds_reference": with_reference,
+        "shows_reference": show_reference,
+        "repeats": repeats,
+        "may_be_undecided": undecided,
+        "asks_device": ask_device,
+        "asks_age": ask_age,
+        "seed": seed,
+    }
+    try:
+        build_from(systems, data, output, values=values, excerpts=excerpts)
+    except KeyboardInterrupt as error:
+        error_line("interrupted; nothing is left of the test")
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+@listen.command()
+def export(
+    test: Annotated[
+        Path, typer.Argument(metavar="TEST", help="Folder that viso listen build made.")
+    ],
+    output: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
+    orders: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Listeners who get an order of their own.")
+    ] = 96,
+    post: Annotated[
+        str, typer.Option(help="Address that takes the answers; without it they are a file.")
+    ] = "",
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Works when index.html is opened from disk.")
+    ] = False,
+    webmushra: Annotated[
+        bool, typer.Option("--webmushra", help="For webMUSHRA: configs to lay over its own.")
+    ] = False,
+) -> None:
+    """Write a test as a static folder: a page for listeners, without the key."""
+    from viso.cli.listening_work import export_to
+
+    export_to(test, output, orders=orders, post=post, embed=embed, webmushra=webmushra)
+
+
+@listen.command()
+def analyse(
+    test: Annotated[
+        Path, typer.Argument(metavar="TEST", help="Folder that viso listen build made.")
+    ],
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS...", help="What listeners saved (.jsonl), folders, webMUSHRA's CSV."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the report.")
+    ] = None,
+    mid_anchor: Annotated[
+        bool, typer.Option("--mid-anchor", help="Screen by the 7 kHz anchor, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
+) -> None:
+    """Screen listeners; means, paired tests, correlation with SDR, report."""
+    from viso.cli.listening_work import analyse_results
+
+    analyse_results(test, results, output, mid_anchor=mid_anchor, as_json=as_json)
+
+
+def _text(path: Path | None) -> str:
+    if path is None:
+        return ""
+    from viso.errors import ConfigError
+
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the name") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not text in UTF-8; save it as such") from error
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(listen, name="listen")

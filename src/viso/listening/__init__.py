@@ -1,0 +1,69 @@
+"""Listening tests: people say how good separated songs sound.
+
+    songs and systems -> build_test -> a folder: test.toml, stimuli
+    the folder -> export_page, export_webmushra -> listeners -> results (JSON lines)
+    results -> read_results -> analyse (screening, means, paired tests) -> write_report
+
+MUSHRA (ITU-R BS.1534-3), ABX, and plain preference.
+"""
+
+from viso.listening.analysis import Analysis, Comparison, MeanRow, Rating, analyse
+from viso.listening.building import BuildSettings, build_test
+from viso.listening.choices import PairRow
+from viso.listening.definition import (
+    QUESTIONS,
+    ListeningTest,
+    Question,
+    Stimulus,
+    Trial,
+    load_test,
+    stimulus_path,
+)
+from viso.listening.excerpts import Excerpt, read_excerpts
+from viso.listening.export import as_page, export_page
+from viso.listening.loudness import loudness_lufs
+from viso.listening.material import Song
+from viso.listening.orders import Order, order_of
+from viso.listening.records import Choice, Listener, Ratings, as_lines
+from viso.listening.report import as_summary, write_report
+from viso.listening.results import Results, read_results
+from viso.listening.screening import Screened, screen
+from viso.listening.webmushra import export_webmushra, read_webmushra
+
+__all__ = [
+    "QUESTIONS",
+    "Analysis",
+    "BuildSettings",
+    "Choice",
+    "Comparison",
+    "Excerpt",
+    "Listener",
+    "ListeningTest",
+    "MeanRow",
+    "Order",
+    "PairRow",
+    "Question",
+    "Rating",
+    "Ratings",
+    "Results",
+    "Screened",
+    "Song",
+    "Stimulus",
+    "Trial",
+    "analyse",
+    "as_lines",
+    "as_page",
+    "as_summary",
+    "build_test",
+    "export_page",
+    "export_webmushra",
+    "load_test",
+    "loudness_lufs",
+    "order_of",
+    "read_excerpts",
+    "read_results",
+    "read_webmushra",
+    "screen",
+    "stimulus_path",
+    "write_report",
+]

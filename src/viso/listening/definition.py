@@ -1,0 +1,230 @@
+"""What a listening test is: its settings, its trials, and which file holds which system.
+
+The definition travels as ``test.toml`` beside the folder ``stimuli``. It is the key of the test:
+listeners get the stimuli and never this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from viso.config import Settings
+from viso.errors import ConfigError
+
+__all__ = [
+    "ANCHORS",
+    "FORMAT",
+    "INSTRUCTIONS",
+    "MID_ANCHOR",
+    "OVERALL",
+    "QUESTIONS",
+    "REFERENCE",
+    "Kind",
+    "ListeningTest",
+    "Question",
+    "Stem",
+    "Stimulus",
+    "Trial",
+    "load_test",
+    "stimulus_path",
+]
+
+Kind = Literal["mushra", "abx", "preference"]
+Stem = Literal["vocals", "instrumental"]
+
+FORMAT: Literal[1] = 1  # of test.toml and of the results
+REFERENCE = "reference"
+MID_ANCHOR = "low-pass 7 kHz"
+ANCHORS = ("low-pass 3.5 kHz", MID_ANCHOR, "distorted", "interference")
+OVERALL = "overall"
+
+_ID = r"^[0-9a-f]{12}$"
+
+
+class Question(Settings):
+    """What a listener rates on a scale from 0 to 100; `low` and `high` name its ends."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)
+    text: str = Field(min_length=1)
+    low: str = "bad"
+    high: str = "excellent"
+
+
+QUESTIONS = {
+    question.name: question
+    for question in (
+        Question(
+            name=OVERALL, text="How good does it sound beside the reference, all differences taken?"
+        ),
+        Question(
+            name="target",
+            text="How well is the wanted sound itself kept?",
+            low="badly",
+            high="as in the reference",
+        ),
+        Question(
+            name="interference",
+            text="How much is heard of what should be gone?",
+            low="all of it",
+            high="nothing",
+        ),
+        Question(
+            name="artefacts",
+            text="How much is heard that was never played or sung?",
+            low="very much",
+            high="nothing",
+        ),
+    )
+}
+"""The standard's question, and those of Emiya et al. 2011 for separation."""
+
+_WHERE = "Use headphones in a quiet room, and leave the volume as it is once the test has begun."
+INSTRUCTIONS: dict[Kind, str] = {
+    "mushra": "You hear a few seconds of a song in several versions, and the reference: how it "
+    "ought to sound. Rate every version on a scale from 0 to 100. One of them is the reference "
+    "itself, so one of them should get 100.\n\nYou may switch between the versions while they "
+    f"play, as often as you like, and repeat any part of them.\n\n{_WHERE}",
+    "abx": "You hear a few seconds of a song as A, B and X. X is one of the two others. Say which "
+    "one. If you hear no difference, guess.\n\nYou may switch between them while they play, as "
+    f"often as you like, and repeat any part of them.\n\n{_WHERE}",
+    "preference": "You hear a few seconds of a song in two versions, A and B. Say which one you "
+    "prefer.\n\nYou may switch between them while they play, as often as you like, and repeat any "
+    f"part of them.\n\n{_WHERE}",
+}
+"""What listeners are told if the maker says nothing else."""
+
+
+class Stimulus(Settings):
+    """One sound of a trial: a file, and what it is.
+
+    `condition` is the system's name, ``reference`` (the hidden one) or one of `ANCHORS`.
+    `gain_db` brought it to the test's loudness; `sdr_db` and `si_sdr_db` are those of the excerpt
+    beside the reference, before that.
+    """
+
+    id: str = Field(pattern=_ID)
+    condition: str = Field(min_length=1)
+    role: Literal["system", "reference", "anchor"]
+    gain_db: float = 0.0
+    sdr_db: float | None = None
+    si_sdr_db: float | None = None
+
+
+class Trial(Settings):
+    """One page of a test: an excerpt of a song, as several stimuli.
+
+    `reference` is the stimulus that is shown as such. Ratings of a `training` trial are not kept.
+    """
+
+    name: str = Field(pattern=r"^[a-z][0-9]{2,}$")
+    song: str
+    start_s: float = Field(ge=0)
+    duration_s: float = Field(gt=0)
+    training: bool = False
+    reference: str | None = Field(None, pattern=_ID)
+    stimuli: tuple[Stimulus, ...] = Field(min_length=2, max_length=24)
+
+    @model_validator(mode="after")
+    def _tells_apart(self) -> Trial:
+        for what in ("id", "condition"):
+            values = [getattr(stimulus, what) for stimulus in self.stimuli]
+            if len(set(values)) < len(values):
+                raise ValueError(f"trial {self.name}: a stimulus' {what} is there twice")
+        return self
+
+    def of(self, stimulus_id: str) -> Stimulus:
+        """Return the stimulus of that name.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        for stimulus in self.stimuli:
+            if stimulus.id == stimulus_id:
+                return stimulus
+        raise KeyError(stimulus_id)
+
+
+class ListeningTest(Settings):
+    """A whole test, as ``test.toml`` holds it.
+
+    `id` names this test in its results. `seed` fixes what every listener hears in which order.
+    `systems` are in the order in which they were given. Every stimulus has `loudness_lufs` (ITU-R
+    BS.1770). `may_be_undecided` allows "no preference". Device and age range are asked only if
+    `asks_device` and `asks_age` say so.
+    """
+
+    version: Literal[1] = FORMAT
+    id: str = Field(pattern=_ID)
+    kind: Kind
+    title: str = Field(min_length=1)
+    stem: Stem
+    seed: int = Field(ge=0)
+    loudness_lufs: float
+    instructions: str = ""
+    consent: str = ""
+    asks_device: bool = False
+    asks_age: bool = False
+    may_be_undecided: bool = False
+    systems: tuple[str, ...] = Field(min_length=1)
+    questions: tuple[Question, ...] = ()
+    trials: tuple[Trial, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> ListeningTest:
+        names = [trial.name for trial in self.trials]
+        if len(set(names)) < len(names):
+            raise ValueError("two trials have one name")
+        if all(trial.training for trial in self.trials):
+            raise ValueError("every trial is for training; one at least must count")
+        heard = {s.condition for t in self.trials for s in t.stimuli if s.role == "system"}
+        if heard != set(self.systems):
+            odd = sorted(heard ^ set(self.systems))[0]
+            raise ValueError(f"system {odd!r} is not both in the list of systems and in a trial")
+        asked = [question.name for question in self.questions]
+        if (self.kind == "mushra") != bool(asked) or len(set(asked)) < len(asked):
+            raise ValueError(f"a test of the kind {self.kind} cannot ask {asked or 'nothing'}")
+        for trial in self.trials:
+            if self.kind != "mushra" and len(trial.stimuli) != 2:
+                raise ValueError(f"trial {trial.name}: {len(trial.stimuli)} stimuli, not a pair")
+        return self
+
+    @property
+    def rated(self) -> tuple[Trial, ...]:
+        """The trials that count."""
+        return tuple(trial for trial in self.trials if not trial.training)
+
+    @property
+    def stimulus_ids(self) -> tuple[str, ...]:
+        """Every stimulus, the shown references too, each once."""
+        ids = [stimulus.id for trial in self.trials for stimulus in trial.stimuli]
+        ids += [trial.reference for trial in self.trials if trial.reference]
+        return tuple(sorted(set(ids)))
+
+
+def stimulus_path(folder: Path, stimulus_id: str) -> Path:
+    """Return where a stimulus of the test in `folder` lies."""
+    return folder / "stimuli" / f"{stimulus_id}.flac"
+
+
+def load_test(folder: Path) -> ListeningTest:
+    """Read the test that `build_test` left in a folder.
+
+    Raises
+    ------
+    ConfigError
+        If there is no ``test.toml``, it does not fit, or a stimulus is missing.
+    """
+    path = folder / "test.toml"
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; name a folder that viso listen build made")
+    test = ListeningTest.from_toml(path)
+    for stimulus_id in test.stimulus_ids:
+        stimulus = stimulus_path(folder, stimulus_id)
+        if not stimulus.is_file():
+            raise ConfigError(f"{stimulus}: missing, but {path} names it; build the test again")
+    return test

@@ -1,0 +1,153 @@
+"""A test as a folder that any web server, or none, can show."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from viso.errors import ConfigError
+from viso.listening.definition import ListeningTest, load_test, stimulus_path
+from viso.listening.orders import order_of
+
+__all__ = ["PAGE_FILES", "as_page", "export_page", "new_folder"]
+
+_PAGE = Path(__file__).parent / "page"
+PAGE_FILES = (
+    "index.html",
+    "listen.css",
+    "listen.js",
+    "pages.js",
+    "parts.js",
+    "player.js",
+    "session.js",
+)
+
+
+def as_page(
+    test: ListeningTest, *, n_orders: int = 96, post: str = "", embedded: bool = False
+) -> dict[str, Any]:
+    """Return what the page in a browser may know: no system, no song, no anchor.
+
+    Parameters
+    ----------
+    test : ListeningTest
+    n_orders : int
+        How many listeners' orders; more listeners share them.
+    post : str
+        Address that takes the answers; without one the listener saves them as a file.
+    embedded : bool
+        The stimuli are scripts, which a page opened from disk may load.
+
+    Returns
+    -------
+    dict
+        Plain objects, the content of ``test.js``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no order, or the address is none.
+    """
+    if n_orders < 1:
+        raise ConfigError(f"{n_orders} orders; a page needs at least 1")
+    if post and urlsplit(post).scheme not in ("", "http", "https"):
+        raise ConfigError(f"{post}: no address to send answers to; begin with https://")
+    return {
+        "version": test.version,
+        "id": test.id,
+        "kind": test.kind,
+        "title": test.title,
+        "instructions": test.instructions,
+        "consent": test.consent,
+        "asks_device": test.asks_device,
+        "asks_age": test.asks_age,
+        "may_be_undecided": test.may_be_undecided,
+        "questions": [question.model_dump() for question in test.questions],
+        "trials": [
+            {
+                "name": trial.name,
+                "training": trial.training,
+                "reference": trial.reference,
+                "stimuli": [stimulus.id for stimulus in trial.stimuli],
+            }
+            for trial in test.trials
+        ],
+        "orders": [order_of(test, listener)._asdict() for listener in range(n_orders)],
+        "post": post,
+        "embedded": embedded,
+    }
+
+
+def export_page(
+    source: Path, folder: Path, *, n_orders: int = 96, post: str = "", embedded: bool = False
+) -> ListeningTest:
+    """Write a test as a static folder: a page, its scripts, and the stimuli.
+
+    The folder does not tell which stimulus is which; ``test.toml`` stays where it is.
+
+    Parameters
+    ----------
+    source : Path
+        What `build_test` made.
+    folder : Path
+        Made; it appears when it is whole.
+    n_orders, post, embedded
+        See `as_page`.
+
+    Returns
+    -------
+    ListeningTest
+
+    Raises
+    ------
+    ConfigError
+        If the test is not whole, or the folder is there already or cannot be written.
+    """
+    test = load_test(source)
+    told = as_page(test, n_orders=n_orders, post=post, embedded=embedded)
+    with new_folder(folder) as place:
+        for name in PAGE_FILES:
+            shutil.copyfile(_PAGE / name, place / name)
+        script = f"window.visoTest = {json.dumps(told)};\n"
+        (place / "test.js").write_text(script, encoding="utf-8")
+        (place / "stimuli").mkdir()
+        for stimulus_id in test.stimulus_ids:
+            stimulus = stimulus_path(source, stimulus_id)
+            if not embedded:
+                shutil.copyfile(stimulus, stimulus_path(place, stimulus_id))
+                continue
+            text = base64.b64encode(stimulus.read_bytes()).decode()
+            script = f'(window.visoStimuli ??= {{}})["{stimulus_id}"] = "{text}";\n'
+            (place / "stimuli" / f"{stimulus_id}.js").write_text(script, encoding="utf-8")
+    return test
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder to fill, which takes its name when the block ends well.
+
+    Raises
+    ------
+    ConfigError
+        If the folder is there already and not empty, or cannot be written.
+    """
+    unfinished = folder.with_name(f".{folder.name}.part")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder}: already there; choose another name or take it away")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if folder.exists():
+            folder.rmdir()
+        unfinished.replace(folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""What a listener hears in which order: drawn from the test's seed, balanced over listeners.
+
+Blocks of listeners hear every trial equally often at every place, and every trial equally often
+right after every other one (Williams 1949); within a trial the same holds for the stimuli. In
+each block trials and stimuli are dealt out anew. Nothing here depends on a library's random
+numbers, so the same seed gives the same orders for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from viso.errors import ConfigError
+from viso.listening.definition import ListeningTest
+
+__all__ = ["Order", "order_of"]
+
+_SIDES = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+class Order(NamedTuple):
+    """What one listener hears.
+
+    `trials` are indices into the test's trials, training first. `stimuli` are, for each trial of
+    the test (in the test's order), indices into its stimuli from the first place to the last.
+    `hidden` is, for each trial of an ABX test, the place (0 is A, 1 is B) whose sound is X.
+    """
+
+    trials: tuple[int, ...]
+    stimuli: tuple[tuple[int, ...], ...]
+    hidden: tuple[int, ...]
+
+
+def order_of(test: ListeningTest, listener: int) -> Order:
+    """Return the order of a listener.
+
+    Parameters
+    ----------
+    test : ListeningTest
+    listener : int
+        Counted from 0. Listeners who follow one another are balanced.
+
+    Raises
+    ------
+    ConfigError
+        If the number is negative.
+    """
+    if listener < 0:
+        raise ConfigError(f"listener {listener}: listeners are counted from 0")
+    training = [i for i, trial in enumerate(test.trials) if trial.training]
+    rated = [i for i, trial in enumerate(test.trials) if not trial.training]
+    places = _balanced(len(rated), listener, f"{test.seed}:trials")
+    stimuli: list[tuple[int, ...]] = []
+    hidden: list[int] = []
+    for trial in test.trials:
+        key = f"{test.seed}:{trial.name}"
+        if test.kind == "abx":
+            # The side and X are drawn together, or X could always be the same system.
+            block, index = divmod(listener, len(_SIDES))
+            first, other = _SIDES[_shuffled(len(_SIDES), f"{key}:{block}")[index]]
+            stimuli.append((first, 1 - first))
+            hidden.append(other)
+        else:
+            stimuli.append(_balanced(len(trial.stimuli), listener, key))
+    return Order(tuple(training + [rated[i] for i in places]), tuple(stimuli), tuple(hidden))
+
+
+def _shuffled(n: int, key: str) -> list[int]:
+    """Return 0 to n - 1 in an order that only the key decides."""
+    return sorted(range(n), key=lambda i: hashlib.sha256(f"{key}:{i}".encode()).digest())
+
+
+def _balanced(n: int, listener: int, key: str) -> tuple[int, ...]:
+    """Return a listener's row of a square whose labels and rows are dealt out by the key."""
+    square = _williams(n)
+    block, index = divmod(listener, len(square))
+    row = square[_shuffled(len(square), f"{key}:{block}:rows")[index]]
+    labels = _shuffled(n, f"{key}:{block}:labels")
+    return tuple(labels[i] for i in row)
+
+
+def _williams(n: int) -> list[list[int]]:
+    """Return a Latin square balanced for what comes before; two, if n is odd."""
+    first = [0]
+    for step in range(1, n):
+        first.append((first[-1] + (step if step % 2 else -step)) % n)
+    rows = [[(value + shift) % n for value in first] for shift in range(n)]
+    return rows if n % 2 == 0 or n == 1 else rows + [row[::-1] for row in rows]

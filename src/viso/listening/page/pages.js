@@ -1,0 +1,259 @@
+"use strict";
+// The pages of a test, from its welcome to its end.
+
+const FIVE = ["bad", "poor", "fair", "good", "excellent"];
+const AGES = ["under 18", "18 to 24", "25 to 34", "35 to 44", "45 to 54", "55 to 64", "65 or older"];
+const letter = (index) => String.fromCharCode(65 + index);
+
+function welcome(test, begin) {
+  const agrees = el("input", { type: "checkbox", id: "agrees" });
+  const device = el("input", { type: "text", maxlength: 200, autocomplete: "off" });
+  const age = el("select", {}, el("option", { value: "" }, "I do not say"),
+    ...AGES.map((range) => el("option", { value: range }, range)));
+  const warning = el("p", { class: "warn", role: "alert" });
+  const form = el("form", {
+    submit: (event) => {
+      event.preventDefault();
+      if (test.consent && !agrees.checked) {
+        warning.textContent = "The test begins when you agree.";
+        agrees.focus();
+        return;
+      }
+      const about = {};
+      if (test.asks_device && device.value.trim()) about.device = device.value.trim();
+      if (test.asks_age && age.value) about.age = age.value;
+      begin(about);
+    },
+  },
+  test.asks_device ? el("p", {}, el("label", {}, "What do you listen with? (optional)", device)) : null,
+  test.asks_age ? el("p", {}, el("label", {}, "How old are you? (optional)", age)) : null,
+  ...(test.consent ? paragraphs(test.consent) : []),
+  test.consent ? el("label", { class: "choice" }, agrees, "I have read this and agree.") : null,
+  warning,
+  el("button", { class: "main", type: "submit" }, "Begin"));
+  show(el("h1", {}, test.title), ...paragraphs(test.instructions),
+    el("p", { class: "soft" }, "Your answers stay in this browser until ",
+      test.post ? "the end, when they are sent." : "you save them as a file at the end.",
+      " You may close the page and go on later."),
+    form);
+}
+
+function loading(text) {
+  show(el("h1", {}, "Loading the sounds"), el("p", { role: "status" }, text));
+}
+
+function failed(error, retry) {
+  show(el("h1", {}, "The sounds cannot be loaded"), el("p", { class: "warn" }, String(error.message || error)),
+    el("button", { class: "main", type: "button", click: retry }, "Try again"));
+}
+
+function heading(session) {
+  const page = session.page;
+  if (page.trial.training) return el("h1", {}, "Training");
+  const first = session.pages.findIndex((other) => !other.trial.training);
+  return el("h1", {}, `Page ${session.state.page - first + 1} of ${session.pages.length - first}`);
+}
+
+const TRAINING = "Get to know the sounds and the controls. Set a comfortable volume now and leave it "
+  + "there. Nothing that you answer on this page is kept.";
+
+function soundButton(transport, id, name, spoken) {
+  return el("button", {
+    type: "button", "aria-pressed": "false", "aria-label": spoken,
+    click: () => transport.choose(id),
+  }, name);
+}
+
+class MushraPage {
+  constructor(session, player, done) {
+    this.session = session;
+    this.player = player;
+    this.values = { ...session.draft };
+    this.began = performance.now();
+    const { trial, question, stimuli } = session.page;
+    this.transport = new Transport(player, () => this.update());
+    this.reference = soundButton(this.transport, trial.reference, "Reference", "Play the reference");
+    this.transport.extra.append(this.reference);
+    this.rows = stimuli.map((id, index) => this.row(id, letter(index)));
+    this.hint = el("p", { class: "soft", role: "status" });
+    this.next = el("button", { class: "main", type: "button", click: () => this.finish(done) }, "Next");
+    const names = question.name === "overall" ? FIVE : [question.low, question.high];
+    this.element = el("div", {}, progress(session), heading(session),
+      trial.training ? el("p", {}, TRAINING) : null,
+      el("p", {}, question.text),
+      this.transport.element,
+      el("div", { class: "scale", "aria-hidden": "true" },
+        el("div", { class: names.length === 5 ? "five" : "" }, ...names.map((name) => el("span", {}, name)))),
+      el("ol", { class: "stimuli" }, ...this.rows.map((row) => row.element)),
+      this.hint, this.next,
+      el("p", { class: "soft" }, el("kbd", {}, "Space"), " plays and stops, ", el("kbd", {}, "0"),
+        " is the reference, ", el("kbd", {}, "A"), " to ", el("kbd", {}, letter(stimuli.length - 1)),
+        " are the sounds, the arrow keys move the slider."));
+    this.sounds = [trial.reference, ...stimuli];
+    player.select(trial.reference);
+    this.update();
+  }
+
+  row(id, name) {
+    const button = soundButton(this.transport, id, name, `Play sound ${name}`);
+    const told = el("output", {});
+    const rate = () => {
+      this.values[id] = Number(input.value);
+      this.session.draft = this.values;
+      this.update();
+    };
+    const input = el("input", {
+      type: "range", min: 0, max: 100, step: 1, "aria-label": `Rating of sound ${name}`,
+      input: rate,
+      // A rating of the value that the slider has already fires no input.
+      pointerup: () => { if (!input.disabled) rate(); },
+      keyup: (event) => { if (event.key === "Enter" && !input.disabled) rate(); },
+    });
+    input.value = this.values[id] ?? 0;
+    return { id, name, button, input, told, element: el("li", {}, button, el("div", { class: "track" }, input), told) };
+  }
+
+  update() {
+    if (!this.rows) return;
+    const { player } = this;
+    const heard = player.isPlaying ? player.current : null;
+    this.reference.setAttribute("aria-pressed", String(heard === this.session.page.trial.reference));
+    for (const row of this.rows) {
+      const isHeard = heard === row.id;
+      const isRated = row.id in this.values;
+      if (!isHeard && document.activeElement === row.input) row.button.focus();
+      row.button.setAttribute("aria-pressed", String(isHeard));
+      row.input.disabled = !isHeard;
+      row.input.setAttribute("aria-valuetext", isRated ? String(this.values[row.id]) : "not rated");
+      row.told.textContent = isRated ? this.values[row.id] : "–";
+      row.element.classList.toggle("unrated", !isRated);
+    }
+    const missing = this.rows.filter((row) => !(row.id in this.values)).map((row) => row.name);
+    const isFree = this.session.page.trial.training;
+    this.next.disabled = missing.length > 0 && !isFree;
+    this.hint.textContent = missing.length
+      ? `Only the sound that plays can be rated. Not rated: ${missing.join(", ")}.`
+      : "All sounds are rated.";
+  }
+
+  key(name) {
+    if (name === "0") { this.transport.choose(this.session.page.trial.reference); return true; }
+    const row = this.rows.find((other) => other.name === name.toUpperCase());
+    if (!row) return false;
+    this.transport.choose(row.id).then(() => row.input.focus());
+    return true;
+  }
+
+  finish(done) {
+    const ratings = Object.fromEntries(this.rows.map((row) => [row.id, this.values[row.id]]));
+    const seconds = Math.round((performance.now() - this.began) / 100) / 10;
+    this.session.answer({ record: "ratings", question: this.session.page.question.name, ratings, seconds });
+    done();
+  }
+}
+
+class PairPage {
+  constructor(session, player, done) {
+    this.session = session;
+    this.player = player;
+    this.began = performance.now();
+    const { trial, stimuli, hidden } = session.page;
+    const isAbx = session.test.kind === "abx";
+    this.done = done;
+    this.transport = new Transport(player, () => this.update());
+    this.places = [["A", stimuli[0]], ["B", stimuli[1]]];
+    if (isAbx) this.places.push(["X", stimuli[hidden]]);
+    if (trial.reference) this.places.push(["0", trial.reference]);
+    this.heard = "A";
+    this.buttons = this.places.map(([name, id]) => el("button", {
+      type: "button", "aria-pressed": "false", click: () => this.listen(name, id),
+    }, name === "0" ? "Reference" : name));
+    this.transport.extra.append(...this.buttons);
+    const answers = isAbx
+      ? [["a", "X is A"], ["b", "X is B"]]
+      : [["a", "I prefer A"], ["b", "I prefer B"], ...(session.test.may_be_undecided ? [["none", "No preference"]] : [])];
+    const chosen = session.draft.choice;
+    this.inputs = answers.map(([value]) => el("input", {
+      type: "radio", name: "answer", value, checked: value === chosen, change: () => this.choose(value),
+    }));
+    this.next = el("button", { class: "main", type: "button", disabled: !chosen && !trial.training,
+      click: () => this.finish() }, "Next");
+    this.element = el("div", {}, progress(session), heading(session),
+      trial.training ? el("p", {}, TRAINING) : null,
+      this.transport.element,
+      el("fieldset", {}, el("legend", {}, isAbx ? "Which one is X?" : "Which one do you prefer?"),
+        ...answers.map(([, text], i) => el("label", { class: "choice" }, this.inputs[i], text))),
+      this.next,
+      el("p", { class: "soft" }, el("kbd", {}, "Space"), " plays and stops, ",
+        ...this.places.flatMap(([name]) => [el("kbd", {}, name), " "]), "let you hear a sound."));
+    this.sounds = [...new Set(this.places.map(([, id]) => id))];
+    player.select(stimuli[0]);
+    this.update();
+  }
+
+  async listen(name, id) {
+    this.heard = name;
+    await this.transport.choose(id);
+  }
+
+  choose(value) {
+    this.session.draft = { choice: value };
+    this.next.disabled = false;
+  }
+
+  update() {
+    if (!this.buttons) return;
+    this.places.forEach(([name], i) => {
+      this.buttons[i].setAttribute("aria-pressed", String(this.player.isPlaying && name === this.heard));
+    });
+  }
+
+  key(name) {
+    const place = this.places.find(([label]) => label === name.toUpperCase());
+    if (!place) return false;
+    this.listen(...place);
+    return true;
+  }
+
+  finish() {
+    const answer = this.inputs.find((input) => input.checked);
+    const values = { record: "choice", a: this.places[0][1], b: this.places[1][1] };
+    if (this.session.test.kind === "abx") values.x = this.places[2][1];
+    values.choice = answer ? answer.value : "none";
+    values.seconds = Math.round((performance.now() - this.began) / 100) / 10;
+    this.session.answer(values);
+    this.done();
+  }
+}
+
+function ending(session, startAnew) {
+  const status = el("p", { role: "status" });
+  const saved = el("a", { download: session.fileName }, "");
+  const save = el("button", {
+    type: "button", class: session.test.post ? "" : "main",
+    click: () => {
+      saved.href = URL.createObjectURL(new Blob([session.lines], { type: "application/x-ndjson" }));
+      saved.click();
+      status.textContent = `Saved as ${session.fileName}. Please give this file to whoever asked you.`;
+      again.hidden = false;
+    },
+  }, "Save the answers");
+  const again = el("button", { type: "button", hidden: true, click: startAnew }, "Next listener");
+  const send = async () => {
+    status.textContent = "Sending your answers.";
+    retry.hidden = true;
+    try {
+      await session.send();
+      status.textContent = "Your answers have arrived.";
+      again.hidden = false;
+    } catch (error) {
+      status.textContent = `Your answers could not be sent (${error.message}). Try again, or save them.`;
+      retry.hidden = false;
+    }
+  };
+  const retry = el("button", { type: "button", class: "main", hidden: true, click: send }, "Send again");
+  show(el("h1", {}, "Thank you"),
+    session.test.post ? null : el("p", {}, "Save your answers as a file, and give it to whoever asked you to listen."),
+    status, el("p", { class: "row" }, retry, save, again));
+  if (session.test.post) send();
+}

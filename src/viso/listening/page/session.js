@@ -1,0 +1,108 @@
+"use strict";
+// What a listener has answered: kept in this browser until it is sent or saved.
+
+class Session {
+  constructor(test) {
+    this.test = test;
+    this.key = `viso-listen:${test.id}`;
+    this.state = this.stored() || this.fresh();
+    this.pages = this.plan();
+  }
+
+  stored() {
+    try {
+      const state = JSON.parse(localStorage.getItem(this.key));
+      return state && state.version === 1 && this.test.orders[state.order] ? state : null;
+    } catch {
+      return null;
+    }
+  }
+
+  fresh() {
+    const asked = Number(new URLSearchParams(location.search).get("listener"));
+    const n = this.test.orders.length;
+    const random = crypto.getRandomValues(new Uint32Array(3));
+    const order = Number.isInteger(asked) && asked >= 1 && asked <= n ? asked - 1 : random[0] % n;
+    const listener = [random[1], random[2]].map((x) => x.toString(16).padStart(8, "0")).join("");
+    return {
+      version: 1, listener, order, page: -1, about: {}, records: [], draft: null,
+    };
+  }
+
+  // Every page in this listener's order: a trial, for each question.
+  plan() {
+    const order = this.test.orders[this.state.order];
+    const questions = this.test.questions.length ? this.test.questions : [null];
+    return order.trials.flatMap((index) => questions.map((question) => ({
+      trial: this.test.trials[index],
+      question,
+      stimuli: order.stimuli[index].map((i) => this.test.trials[index].stimuli[i]),
+      hidden: order.hidden.length ? order.hidden[index] : null,
+    })));
+  }
+
+  get page() { return this.pages[this.state.page]; }
+  get isNew() { return this.state.page < 0; }
+  get isDone() { return this.state.page >= this.pages.length; }
+
+  save() {
+    try {
+      localStorage.setItem(this.key, JSON.stringify(this.state));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  begin(about) {
+    this.state.about = about;
+    this.state.page = 0;
+    this.save();
+  }
+
+  get draft() {
+    const draft = this.state.draft;
+    return draft && draft.page === this.state.page ? draft.values : {};
+  }
+
+  set draft(values) {
+    this.state.draft = { page: this.state.page, values };
+    this.save();
+  }
+
+  answer(values) {
+    const page = this.page;
+    if (!page.trial.training) {
+      this.state.records.push({ ...this.head(values.record), trial: page.trial.name, ...values });
+    }
+    this.state.page += 1;
+    this.state.draft = null;
+    this.save();
+  }
+
+  head(record) {
+    return { version: 1, record, test: this.test.id, listener: this.state.listener };
+  }
+
+  get lines() {
+    const who = { ...this.head("listener"), order: this.state.order, ...this.state.about };
+    return [who, ...this.state.records].map((record) => JSON.stringify(record) + "\n").join("");
+  }
+
+  get fileName() { return `${this.test.id}-${this.state.listener}.jsonl`; }
+
+  async send() {
+    const response = await fetch(this.test.post, {
+      method: "POST",
+      headers: { "Content-Type": "application/x-ndjson" },
+      body: this.lines,
+    });
+    if (!response.ok) throw new Error(`the server answers ${response.status}`);
+  }
+
+  startAnew() {
+    try { localStorage.removeItem(this.key); } catch { /* nothing was kept */ }
+    this.state = this.fresh();
+    this.pages = this.plan();
+  }
+}

@@ -1,0 +1,164 @@
+"""Answers read from files, each checked against the test it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from viso.errors import ConfigError, DataError
+from viso.listening.definition import ListeningTest, Trial
+from viso.listening.records import Choice, Listener, Ratings
+from viso.listening.webmushra import read_webmushra
+
+__all__ = ["Results", "read_results"]
+
+_RECORDS: dict[str, type[Listener] | type[Ratings] | type[Choice]] = {
+    "listener": Listener,
+    "ratings": Ratings,
+    "choice": Choice,
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """All answers to a test; training is not among them."""
+
+    listeners: tuple[Listener, ...]
+    ratings: tuple[Ratings, ...]
+    choices: tuple[Choice, ...]
+
+
+def read_results(paths: Sequence[Path], test: ListeningTest) -> Results:
+    """Read results, from files and from folders with ``*.jsonl`` in them.
+
+    A file that ends in ``.csv`` is what webMUSHRA wrote; see `viso.listening.webmushra`.
+
+    The same line twice counts once: a file may have been both sent and handed over.
+
+    Raises
+    ------
+    DataError
+        Naming the file and the line, if one is damaged, does not belong to this test, or
+        contradicts another one. If there is no answer at all.
+    """
+    seen: dict[tuple[str, ...], tuple[str, Listener | Ratings | Choice]] = {}
+    for path in _files(paths):
+        for origin, record in _records(path, test):
+            _check(record, test, origin)
+            key = _key(record)
+            earlier = seen.setdefault(key, (origin, record))
+            if earlier[1] != record:
+                raise DataError(
+                    f"{origin}: listener {record.listener} answered {'/'.join(key[2:]) or 'here'} "
+                    f"otherwise at {earlier[0]}; take one of the two lines away"
+                )
+    records = [record for _, record in seen.values()]
+    results = Results(
+        tuple(r for r in records if isinstance(r, Listener)),
+        tuple(r for r in records if isinstance(r, Ratings)),
+        tuple(r for r in records if isinstance(r, Choice)),
+    )
+    if not results.ratings and not results.choices:
+        places = ", ".join(str(path) for path in paths)
+        raise DataError(f"{places}: not one answer; give files that listeners saved, *.jsonl")
+    return results
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            found = sorted(path.glob("*.jsonl"))
+            if not found:
+                raise DataError(f"{path}: no file ending in .jsonl in it")
+            yield from found
+        else:
+            yield path
+
+
+def _records(path: Path, test: ListeningTest) -> Iterator[tuple[str, Listener | Ratings | Choice]]:
+    """Yield every record, and where it stands."""
+    if path.suffix.lower() == ".csv":
+        for ratings in read_webmushra(path, test):
+            yield f"{path}: {ratings.listener}, {ratings.trial}", ratings
+        return
+    for origin, values in _objects(path):
+        yield origin, _record(values, origin)
+
+
+def _objects(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield every line's object, and where it stands."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the name") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not text in UTF-8 ({error}); get the file again") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        origin = f"{path}: line {number}"
+        try:
+            yield origin, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{origin}: not a JSON object ({error!s:.80}); get the file again, or take the "
+                "line away"
+            ) from error
+
+
+def _record(values: Any, origin: str) -> Listener | Ratings | Choice:
+    kind = values.get("record") if isinstance(values, dict) else None
+    # An unhashable kind is as unknown as any other.
+    form = _RECORDS.get(kind) if isinstance(kind, str) else None
+    if form is None:
+        raise DataError(
+            f"{origin}: a record of the kind {kind!r:.40}; it is one of {', '.join(_RECORDS)}"
+        )
+    try:
+        return form.from_mapping(values, origin=origin)
+    except ConfigError as error:
+        raise DataError(str(error)) from error
+
+
+def _key(record: Listener | Ratings | Choice) -> tuple[str, ...]:
+    """Return what may be said only once."""
+    key: tuple[str, ...] = (record.record, record.listener)
+    if isinstance(record, Ratings):
+        return (*key, record.trial, record.question)
+    return (*key, record.trial) if isinstance(record, Choice) else key
+
+
+def _check(record: Listener | Ratings | Choice, test: ListeningTest, origin: str) -> None:
+    """Refuse what does not belong to the test."""
+    if record.test != test.id:
+        raise DataError(f"{origin}: of test {record.test!r:.40}, but this is test {test.id}")
+    if isinstance(record, Listener):
+        return
+    if isinstance(record, Ratings) != (test.kind == "mushra"):
+        raise DataError(f"{origin}: {record.record} in a test of the kind {test.kind}")
+    trial = next((trial for trial in test.rated if trial.name == record.trial), None)
+    if trial is None:
+        raise DataError(f"{origin}: trial {record.trial!r:.40}; no such trial counts in this test")
+    if isinstance(record, Ratings):
+        if record.question not in [question.name for question in test.questions]:
+            raise DataError(f"{origin}: question {record.question!r:.40} is not asked in this test")
+        _check_stimuli(set(record.ratings), trial, origin)
+        return
+    _check_stimuli({record.a, record.b}, trial, origin)
+    if (record.x is None) != (test.kind != "abx") or record.x not in (None, record.a, record.b):
+        raise DataError(f"{origin}: x is {record.x!r}; in ABX it is a or b, elsewhere left out")
+    if record.choice == "none" and not test.may_be_undecided:
+        raise DataError(f"{origin}: choice 'none', which this test does not allow")
+
+
+def _check_stimuli(found: set[str], trial: Trial, origin: str) -> None:
+    wanted = {stimulus.id for stimulus in trial.stimuli}
+    if found != wanted:
+        odd = sorted(found ^ wanted)[0]
+        raise DataError(
+            f"{origin}: stimulus {odd!r:.40} is {'missing from' if odd in wanted else 'not in'} "
+            f"trial {trial.name}"
+        )
