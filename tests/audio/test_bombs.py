@@ -183,6 +183,16 @@ def test_a_note_of_itunes_that_is_no_number(tmp_path, noise):
         np.testing.assert_array_equal(read(path)[0], plain)
 
 
+def test_a_codec_whose_name_is_no_text(tmp_path, noise):
+    path = tmp_path / "a.m4a"
+    write(path, noise(2, 5000), rate_hz=44_100)
+    data = path.read_bytes()
+    at = data.rindex(b"mp4a", 0, data.rindex(b"esds"))
+    plain, _ = read(path)
+    path.write_bytes(data[:at] + b"\xff\xfe\x80a" + data[at + 4 :])
+    np.testing.assert_array_equal(read(path)[0], plain)
+
+
 def test_tags_that_are_allowed_stay(tmp_path, noise):
     from mutagen.id3 import APIC, ID3, TXXX
 

@@ -182,3 +182,12 @@ def test_names_that_are_taken(tmp_path):
         with pytest.raises(ConfigError, match="name"):
             import_model(path, SAID.model_copy(update={"name": name}), folder=tmp_path / "own")
     assert [Path(p).name for p in (tmp_path / "own").iterdir()] == ["mine.onnx"]
+
+
+def test_weights_in_another_file_are_refused(tmp_path):
+    path = network(tmp_path)
+    graph = onnx.load(path)
+    onnx.external_data_helper.set_external_data(graph.graph.initializer[0], location="/etc/passwd")
+    graph.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    path.write_bytes(graph.SerializeToString())
+    refused(path, "weights lie in another file")

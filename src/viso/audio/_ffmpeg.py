@@ -81,10 +81,8 @@ class FfmpegDecoder:
         codec = self._stream.codec_context
         if codec is None:
             raise AudioError(f"{path}: FFmpeg has no decoder for its audio track; convert it first")
-        if codec.codec_tag in _ENCRYPTED_TAGS:
-            raise AudioError(
-                f"{path}: encrypted (DRM, {codec.codec_tag}); pass a copy without protection"
-            )
+        if (tag := _tag_of(codec)) in _ENCRYPTED_TAGS:
+            raise AudioError(f"{path}: encrypted (DRM, {tag}); pass a copy without protection")
         self._frames = self._decode()
         self._first: Block | None = next(self._frames, None)
         if self._first is None:
@@ -238,6 +236,14 @@ class FfmpegDecoder:
     def close(self) -> None:
         """Close the file; twice is once."""
         self._container.close()
+
+
+def _tag_of(codec: Any) -> str:
+    """Return the four letters that name a codec in its container, empty if they are none."""
+    try:
+        return str(codec.codec_tag)
+    except UnicodeDecodeError:
+        return ""
 
 
 @cache

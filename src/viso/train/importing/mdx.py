@@ -60,7 +60,6 @@ def draft(source: Path, wishes: Wishes) -> Draft:
 
 
 def _graph(source: Path) -> onnx.ModelProto:
-    read_model(source)
     try:
         graph = onnx.load(source, load_external_data=False)
     except OSError as error:
@@ -69,6 +68,7 @@ def _graph(source: Path) -> onnx.ModelProto:
         raise ModelError(f"{source}: no ONNX file ({error!s:.100}); fetch it anew") from error
     if len(graph.graph.input) < 1:
         raise ModelError(f"{source}: no ONNX file with a network; fetch it anew")
+    read_model(source)
     return graph
 
 
