@@ -158,7 +158,7 @@ def curves_of(scores: Scores, sweep: str) -> dict[str, list[float]]:
 
 def draw(scores: Scores, path: Path) -> None:
     """Draw a row of panels for each stem, a panel for each sweep."""
-    figure = Figure(figsize=(13, 8), layout="constrained")
+    figure = Figure(figsize=(13, 9), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(STEMS), len(TITLES), squeeze=False)
     for row, stem in zip(panels, STEMS, strict=True):
@@ -171,7 +171,7 @@ def draw(scores: Scores, path: Path) -> None:
             if sweep == "wiener":
                 panel.set_xticks(ITERATIONS)
         for panel in row:
-            panel.legend(fontsize=7)
+            panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     figure.savefig(path, dpi=110)
 
 
