@@ -111,6 +111,15 @@ def _checked_coding(file_format: str, bit_depth: str, bitrate: str | None) -> No
         raise typer.BadParameter("'float': flac has 16 or 24 bits", param_hint="--bit-depth")
 
 
+def _checked_address(engine: str, address: str | None) -> str | None:
+    """Return where the cluster is, or None if the songs are separated here."""
+    if _one_of(engine, ("local", "ray"), "--engine") == "ray":
+        return address or "auto"
+    if address is not None:
+        raise typer.BadParameter(f"{address!r}: goes with --engine ray", param_hint="--address")
+    return None
+
+
 def _checked_stems(text: str) -> tuple[str, ...]:
     stems = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not stems or set(stems) - set(STEMS):
@@ -249,6 +258,12 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option("--jobs", "-j", min=1, help="Songs at a time; of a batch one a core."),
         ] = None,
+        engine: Annotated[
+            str, typer.Option(help="local, or ray: a batch on all nodes of a cluster.")
+        ] = "local",
+        address: Annotated[
+            str | None, typer.Option(help="The cluster: auto (the default), host:port, local.")
+        ] = None,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
         ] = False,
@@ -257,8 +272,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Take songs apart into vocals and instrumental.
 
-        A folder, --recursive, --jobs or --dry-run make it a batch: songs side by side, what is
-        done is skipped, the same command goes on where it stopped.
+        A folder, --recursive, --jobs, --dry-run or --engine ray make it a batch: songs side by
+        side, what is done is skipped, the same command goes on where it stopped.
         """
         file_format = _one_of(file_format.lower().lstrip("."), _FORMATS, "--format")
         bit_depth = _one_of(bit_depth, ("16", "24", "float"), "--bit-depth")
@@ -276,7 +291,9 @@ def register(app: typer.Typer) -> None:
             overwrite=overwrite,
         )
         wanted: Device = _one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
-        if recursive or dry_run or jobs is not None or any(song.is_dir() for song in songs):
+        where = _checked_address(engine, address)
+        is_many = recursive or dry_run or jobs is not None or where is not None
+        if is_many or any(song.is_dir() for song in songs):
             # Not loaded by those who separate a song.
             from viso.cli.batching import Asked, run_batch
 
@@ -289,6 +306,7 @@ def register(app: typer.Typer) -> None:
                 is_dry=dry_run,
                 as_json=as_json,
                 quiet=quiet,
+                address=where,
             )
             config = wish.config(model, wiener, wiener_window, wanted)
             raise typer.Exit(run_batch(asked, config))
