@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from archives import Archive
@@ -10,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from viso.cli import app
-from viso.errors import VisoError
+from viso.errors import ConfigError, VisoError
 
 
 def viso(archive: Archive, *words: object) -> Result:
@@ -65,13 +66,28 @@ def test_a_dry_run_names_every_file(archive: Archive) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--jobs", "0"], "--jobs"), (["--template", "{stem}.{ext}"], "{name}")],
+    [
+        (["--jobs", "0"], "--jobs"),
+        (["--template", "{stem}.{ext}"], "{name}"),
+        (["--engine", "slurm"], "local, ray"),
+        (["--address", "auto"], "--engine ray"),
+    ],
 )
 def test_wrong_usage_is_exit_code_2(archive: Archive, words: list[str], said: str) -> None:
     archive.add("a.flac")
     result = viso(archive, *words)
     assert result.exit_code == 2
     assert said in result.stderr
+    assert not archive.out.exists()
+
+
+def test_a_cluster_needs_ray(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.add("a.flac")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r'pip install "viso-audio\[cluster\]"'):
+        viso(archive, "--engine", "ray")
+    with pytest.raises(ConfigError, match="on a node of the cluster"):
+        viso(archive, "--engine", "ray", "--address", "ray://node:10001")
     assert not archive.out.exists()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,21 @@ from viso.batch.cluster import Cluster
 pytest.importorskip("ray")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     # Ray's own, at its import and where it starts processes.
     pytest.mark.filterwarnings("ignore"),
 ]
+
+
+def patiently(start: Callable[[], Any]) -> Any:
+    """Start a node; Ray waits for it no longer than 30 s, which beside other work may be short."""
+    for _ in range(3):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    pytest.skip("this machine is too busy for a Ray cluster")
 
 
 @pytest.fixture
@@ -34,11 +46,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     memory = {"object_store_memory": 100 * 2**20}
-    made = Nodes(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "include_dashboard": False, **memory},
-    )
-    made.add_core = lambda: made.add_node(num_cpus=1, **memory)
+    head = {"num_cpus": 0, "include_dashboard": False, **memory}
+    made = patiently(lambda: Nodes(initialize_head=True, head_node_args=head))
+    made.add_core = lambda: patiently(lambda: made.add_node(num_cpus=1, **memory))
     try:
         yield made
     finally:

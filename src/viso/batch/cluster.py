@@ -15,7 +15,6 @@ import logging
 import signal
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -99,10 +98,9 @@ def _connect(ray: Any, address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **how)
     except (OSError, RuntimeError, ValueError) as error:
-        told = " ".join(str(error).split())
         raise ConfigError(
-            f"address {address!r}: no Ray cluster answers ({told:.200}); begin one with "
-            "ray start --head, or say --address local"
+            f"address {address!r}: no Ray cluster answers ({' '.join(str(error).split()):.200}); "
+            "begin one with ray start --head, or say --address local"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -155,7 +153,7 @@ class RayEngine:
     @property
     def n_jobs(self) -> int:
         """The workers that are ready; 1 while there is none."""
-        return max(1, sum(worker.hello is not None for worker in self._workers))
+        return max(1, len(self.pids))
 
     @property
     def pids(self) -> list[int]:
@@ -174,9 +172,8 @@ class RayEngine:
         if not streams:
             time.sleep(timeout_s)
             return []
-        # The second call does not wait: it collects what else is there by then.
-        if not self._ray.wait(list(streams), timeout=timeout_s)[0]:
-            return []
+        # The first call waits for one, the second collects what else is there by then.
+        self._ray.wait(list(streams), timeout=timeout_s)
         ready, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)
         found: list[Event] = []
         for stream in ready:
@@ -230,9 +227,8 @@ class RayEngine:
     def _worker_for(self, order: Order) -> _Remote | None:
         """Return a free worker; of a song whose worker died, one elsewhere if there is any."""
         died_on = self._died_on.get(order.number)
-        able = [worker for worker in self._workers if worker.hello]
-        elsewhere = [w for w in able if w.hello is not None and w.hello.node != died_on]
-        return next((worker for worker in elsewhere or able if worker.is_free), None)
+        elsewhere = [w for w in self._workers if w.hello and w.hello.node != died_on]
+        return next((w for w in elsewhere or self._workers if w.is_free), None)
 
     def _heard(self, worker: _Remote) -> list[Event]:
         """Take the next message of a worker that has one."""
@@ -298,7 +294,7 @@ class RayEngine:
         """See `Engine.stop`."""
         self._waiting.clear()
         busy = [worker.actor.stop.remote() for worker in self._workers if worker.order]
-        with suppress(self._ray.exceptions.RayError):
-            self._ray.wait(busy, num_returns=len(busy), timeout=_PATIENCE_S) if busy else None
+        if busy:
+            self._ray.wait(busy, num_returns=len(busy), timeout=_PATIENCE_S)
         while self._workers:
             self._ray.kill(self._workers.pop().actor)
