@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 
 import pytest
 from archives import Archive
@@ -11,6 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from viso.cli import app
+from viso.cli.console import own_stdout
 from viso.errors import ConfigError, VisoError
 
 
@@ -89,6 +91,15 @@ def test_a_cluster_needs_ray(archive: Archive, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match="on a node of the cluster"):
         viso(archive, "--engine", "ray", "--address", "ray://node:10001")
     assert not archive.out.exists()
+
+
+def test_other_threads_do_not_write_between_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with own_stdout():
+        print("ours")
+        thread = threading.Thread(target=print, args=("a node died",))
+        thread.start()
+        thread.join()
+    assert capsys.readouterr() == ("ours\n", "a node died\n")
 
 
 def test_no_model_and_no_songs(archive: Archive) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from viso import batch
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, own_stdout, shown
 from viso.cli.telling import as_json_line, batch_told, failure_line, plan_told
 from viso.errors import DataError, VisoError
 
@@ -56,7 +56,7 @@ def run_batch(asked: Asked, config: batch.SeparationConfig) -> int:
     # Not loaded by those who separate here.
     from viso.batch.cluster import Cluster
 
-    with Cluster(asked.address) as cluster:
+    with own_stdout(), Cluster(asked.address) as cluster:
         return _run_on(cluster, asked, config)
 
 
