@@ -1,10 +1,5 @@
 """A plan carried out on a Ray cluster: actors with a model each, on whichever nodes there are.
 
-    with Cluster("auto") as cluster:
-        work = plan(["archive"], "stems", jobs=cluster.n_slots(config), threads=1)
-        for progress in run(work, engine=cluster.engine(work)):
-            ...
-
 Claims and manifest stay with the one process that coordinates, as ever. Ray is told nothing of
 retries: an actor that dies is an event of its song, which the batch then hands in once more.
 """
@@ -20,6 +15,7 @@ from typing import Any, Self
 
 from viso import errors
 from viso._version import __version__
+from viso.batch.claims import remove_hidden
 from viso.batch.cluster_worker import ClusterWorker, Hello
 from viso.batch.engine import Died, Done, Event, Order, Step
 from viso.batch.planning import Plan
@@ -36,7 +32,7 @@ _STILLBORN = 4  # workers in a row that end before their model is loaded
 
 
 class Cluster:
-    """A connection to a Ray cluster, for a ``with`` block.
+    """A connection to a Ray cluster, for a ``with`` block; see docs/scale.md for an example.
 
     Parameters
     ----------
@@ -134,9 +130,8 @@ class _Remote:
 class RayEngine:
     """Separates songs in actors of a cluster; see `Engine` and `Cluster.engine`.
 
-    A song goes to a worker that has loaded its model and has nothing to do, so no more songs are
-    claimed than are worked on. Workers are started as nodes come, up to the plan's jobs, and again
-    where they died.
+    A song goes to a worker that is ready and has nothing to do, so no more songs are claimed than
+    are worked on. Workers are started as nodes come, up to the plan's jobs, and where they died.
     """
 
     def __init__(self, ray: Any, plan: Plan) -> None:
@@ -168,7 +163,7 @@ class RayEngine:
     def events(self, *, timeout_s: float) -> list[Event]:
         """See `Engine.events`."""
         self._tend()
-        streams = {worker.stream: worker for worker in self._workers if worker.stream is not None}
+        streams = {one.stream: one for one in self._workers if one.stream is not None}
         if not streams:
             time.sleep(timeout_s)
             return []
@@ -293,8 +288,12 @@ class RayEngine:
     def stop(self) -> None:
         """See `Engine.stop`."""
         self._waiting.clear()
-        busy = [worker.actor.stop.remote() for worker in self._workers if worker.order]
-        if busy:
-            self._ray.wait(busy, num_returns=len(busy), timeout=_PATIENCE_S)
+        busy = [worker for worker in self._workers if worker.order]
+        if told := [worker.actor.stop.remote() for worker in busy]:
+            self._ray.wait(told, num_returns=len(told), timeout=_PATIENCE_S)
         while self._workers:
             self._ray.kill(self._workers.pop().actor)
+        # Those that were ended before they could, as when the whole cluster is stopped.
+        for worker in busy:
+            if worker.hello and worker.order:
+                remove_hidden(worker.order.targets.values(), worker.hello.pid)
