@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 
 import pytest
 from archives import Archive
@@ -10,7 +12,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from viso.cli import app
-from viso.errors import VisoError
+from viso.cli.console import own_stdout
+from viso.errors import ConfigError, VisoError
 
 
 def viso(archive: Archive, *words: object) -> Result:
@@ -65,7 +68,12 @@ def test_a_dry_run_names_every_file(archive: Archive) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--jobs", "0"], "--jobs"), (["--template", "{stem}.{ext}"], "{name}")],
+    [
+        (["--jobs", "0"], "--jobs"),
+        (["--template", "{stem}.{ext}"], "{name}"),
+        (["--engine", "slurm"], "local, ray"),
+        (["--address", "auto"], "--engine ray"),
+    ],
 )
 def test_wrong_usage_is_exit_code_2(archive: Archive, words: list[str], said: str) -> None:
     archive.add("a.flac")
@@ -73,6 +81,25 @@ def test_wrong_usage_is_exit_code_2(archive: Archive, words: list[str], said: st
     assert result.exit_code == 2
     assert said in result.stderr
     assert not archive.out.exists()
+
+
+def test_a_cluster_needs_ray(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.add("a.flac")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r'pip install "viso-audio\[cluster\]"'):
+        viso(archive, "--engine", "ray")
+    with pytest.raises(ConfigError, match="on a node of the cluster"):
+        viso(archive, "--engine", "ray", "--address", "ray://node:10001")
+    assert not archive.out.exists()
+
+
+def test_other_threads_do_not_write_between_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with own_stdout():
+        print("ours")
+        thread = threading.Thread(target=print, args=("a node died",))
+        thread.start()
+        thread.join()
+    assert capsys.readouterr() == ("ours\n", "a node died\n")
 
 
 def test_no_model_and_no_songs(archive: Archive) -> None:

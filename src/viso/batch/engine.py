@@ -77,9 +77,9 @@ class Engine(Protocol):
     Attributes
     ----------
     n_jobs : int
-        Orders that it works on at a time.
+        Orders that it takes at a time; it may change.
     pids : sequence of int
-        Processes on this machine that write the files of orders.
+        Processes that write the files of orders, as their machines number them.
     """
 
     @property
@@ -89,7 +89,7 @@ class Engine(Protocol):
     def pids(self) -> Sequence[int]: ...
 
     def submit(self, order: Order) -> None:
-        """Begin a song; no more than `n_jobs` at a time."""
+        """Begin a song; no more than `n_jobs` at a time, but for those whose worker `Died`."""
         ...
 
     def events(self, *, timeout_s: float) -> list[Event]:

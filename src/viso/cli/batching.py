@@ -7,20 +7,27 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from viso import batch
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, own_stdout, shown
 from viso.cli.telling import as_json_line, batch_told, failure_line, plan_told
 from viso.errors import DataError, VisoError
+
+if TYPE_CHECKING:
+    from viso.batch.cluster import Cluster
 
 __all__ = ["Asked", "run_batch"]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for beside the settings of every song."""
+    """What the command line asks for beside the settings of every song.
+
+    `address` is that of a Ray cluster; without one the songs are separated here.
+    """
 
     inputs: tuple[Path, ...]
     out: Path
@@ -30,6 +37,7 @@ class Asked:
     is_dry: bool
     as_json: bool
     quiet: bool
+    address: str | None = None
 
 
 @dataclass
@@ -43,9 +51,24 @@ class _Tally:
 
 def run_batch(asked: Asked, config: batch.SeparationConfig) -> int:
     """Plan, tell of it, do it; return the exit code."""
+    if asked.address is None:
+        return _run_on(None, asked, config)
+    # Not loaded by those who separate here.
+    from viso.batch.cluster import Cluster
+
+    with own_stdout(), Cluster(asked.address) as cluster:
+        return _run_on(cluster, asked, config)
+
+
+def _run_on(cluster: Cluster | None, asked: Asked, config: batch.SeparationConfig) -> int:
     try:
         plan = batch.plan(
-            asked.inputs, asked.out, config=config, recursive=asked.recursive, jobs=asked.jobs
+            asked.inputs,
+            asked.out,
+            config=config,
+            recursive=asked.recursive,
+            jobs=asked.jobs or (cluster.n_slots(config) if cluster else None),
+            threads=1 if cluster else None,
         )
     except KeyboardInterrupt:
         error_line("interrupted; nothing was begun")
@@ -60,7 +83,7 @@ def run_batch(asked: Asked, config: batch.SeparationConfig) -> int:
         return EXIT_FAILED if plan.unreadable else 0
     tally, stopped, is_interrupted = _Tally(), "", False
     try:
-        _work(plan, asked, tally)
+        _work(plan, asked, tally, None if cluster is None else cluster.engine(plan))
     except KeyboardInterrupt:
         is_interrupted = True
     except VisoError as error:
@@ -71,8 +94,8 @@ def run_batch(asked: Asked, config: batch.SeparationConfig) -> int:
     return EXIT_FAILED if stopped or tally.failures else 0
 
 
-def _work(plan: batch.Plan, asked: Asked, tally: _Tally) -> None:
-    steps = batch.run(plan, overwrite=asked.overwrite)
+def _work(plan: batch.Plan, asked: Asked, tally: _Tally, engine: batch.Engine | None) -> None:
+    steps = batch.run(plan, overwrite=asked.overwrite, engine=engine)
     with closing(steps), bar(quiet=asked.quiet or asked.as_json) as progress:  # type: ignore[type-var]
         task = progress.add_task("", total=None, speed="")
         for step in steps:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "bar", "error_line", "out", "shown"]
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "bar", "error_line", "out", "own_stdout", "shown"]
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
@@ -54,3 +56,29 @@ def bar(*, quiet: bool) -> Iterator[Progress]:
         disable=quiet or not console.is_terminal,
     ) as progress:
         yield progress
+
+
+@contextmanager
+def own_stdout() -> Iterator[None]:
+    """Keep standard output for this thread while in the block: others write to standard error.
+
+    Ray prints what happens to its nodes in a thread, between the lines of JSON.
+    """
+    before = sys.stdout
+    sys.stdout = cast("TextIO", _OwnStdout(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+class _OwnStdout:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.current_thread()
+
+    def write(self, text: str) -> int:
+        is_own = threading.current_thread() is self._thread
+        return (self._stream if is_own else sys.stderr).write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import string
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -16,6 +14,14 @@ from rich.progress import Progress as Bar
 
 from viso import weights
 from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.separating_options import (
+    FORMATS,
+    checked_address,
+    checked_coding,
+    checked_stems,
+    checked_template,
+    one_of,
+)
 from viso.cli.telling import as_json_line, described
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
@@ -26,9 +32,6 @@ if TYPE_CHECKING:
     from viso.batch import SeparationConfig
 
 __all__ = ["register"]
-
-_FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
-_FIELDS = {"name", "stem", "ext", "model"}
 
 
 @dataclass(frozen=True)
@@ -79,43 +82,6 @@ class _Wish:
         if not path.resolve().is_relative_to(self.out.resolve()):
             raise ConfigError(f"template {self.template!r}: {path} lies outside {self.out}")
         return path
-
-
-def _checked_template(template: str) -> str:
-    try:
-        fields = {
-            field for _, field, _, _ in string.Formatter().parse(template) if field is not None
-        }
-        template.format(name="n", stem="s", ext="e", model="m")
-    except (ValueError, KeyError, IndexError, AttributeError) as error:
-        raise typer.BadParameter(f"{template!r}: {error}", param_hint="--template") from error
-    if fields - _FIELDS:
-        raise typer.BadParameter(
-            f"{template!r}: use only {{name}}, {{stem}}, {{ext}}, {{model}}",
-            param_hint="--template",
-        )
-    if Path(template).is_absolute() or ".." in Path(template).parts:
-        raise typer.BadParameter(
-            f"{template!r} leads outside the output folder", param_hint="--template"
-        )
-    return template
-
-
-def _checked_coding(file_format: str, bit_depth: str, bitrate: str | None) -> None:
-    """Refuse combinations that no file can have."""
-    lossless = file_format in ("wav", "flac")
-    if bitrate is not None and (lossless or not re.fullmatch(r"[1-9]\d{0,3}[kK]", bitrate)):
-        reason = f"{file_format} has no bit rate" if lossless else "say it like 320k"
-        raise typer.BadParameter(f"{bitrate!r}: {reason}", param_hint="--bitrate")
-    if file_format == "flac" and bit_depth == "float":
-        raise typer.BadParameter("'float': flac has 16 or 24 bits", param_hint="--bit-depth")
-
-
-def _checked_stems(text: str) -> tuple[str, ...]:
-    stems = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not stems or set(stems) - set(STEMS):
-        raise typer.BadParameter(f"{text!r}: choose from {', '.join(STEMS)}", param_hint="--stems")
-    return stems
 
 
 def _run_one(
@@ -224,7 +190,7 @@ def register(app: typer.Typer) -> None:
         ] = WINDOW_S,
         stems: Annotated[str, typer.Option(help="Which stems to write.")] = ",".join(STEMS),
         file_format: Annotated[
-            str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")
+            str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
         ] = "wav",
         bit_depth: Annotated[str, typer.Option(help="16, 24 or float (wav, flac).")] = "24",
         bitrate: Annotated[
@@ -249,6 +215,12 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option("--jobs", "-j", min=1, help="Songs at a time; of a batch one a core."),
         ] = None,
+        engine: Annotated[
+            str, typer.Option(help="local, or ray: a batch on all nodes of a cluster.")
+        ] = "local",
+        address: Annotated[
+            str | None, typer.Option(help="The cluster: auto (the default), host:port, local.")
+        ] = None,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
         ] = False,
@@ -257,26 +229,28 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Take songs apart into vocals and instrumental.
 
-        A folder, --recursive, --jobs or --dry-run make it a batch: songs side by side, what is
-        done is skipped, the same command goes on where it stopped.
+        A folder, --recursive, --jobs, --dry-run or --engine ray make it a batch: songs side by
+        side, what is done is skipped, the same command goes on where it stopped.
         """
-        file_format = _one_of(file_format.lower().lstrip("."), _FORMATS, "--format")
-        bit_depth = _one_of(bit_depth, ("16", "24", "float"), "--bit-depth")
-        _checked_coding(file_format, bit_depth, bitrate)
+        file_format = one_of(file_format.lower().lstrip("."), FORMATS, "--format")
+        bit_depth = one_of(bit_depth, ("16", "24", "float"), "--bit-depth")
+        checked_coding(file_format, bit_depth, bitrate)
         wish = _Wish(
             out=output,
-            stems=_checked_stems(stems),
+            stems=checked_stems(stems),
             format=file_format,
             bit_depth=bit_depth,
             bitrate=bitrate,
-            template=_checked_template(template),
+            template=checked_template(template),
             start_s=start,
             duration_s=duration,
             confidence=confidence,
             overwrite=overwrite,
         )
-        wanted: Device = _one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
-        if recursive or dry_run or jobs is not None or any(song.is_dir() for song in songs):
+        wanted: Device = one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
+        where = checked_address(engine, address)
+        is_many = recursive or dry_run or jobs is not None or where is not None
+        if is_many or any(song.is_dir() for song in songs):
             # Not loaded by those who separate a song.
             from viso.cli.batching import Asked, run_batch
 
@@ -289,6 +263,7 @@ def register(app: typer.Typer) -> None:
                 is_dry=dry_run,
                 as_json=as_json,
                 quiet=quiet,
+                address=where,
             )
             config = wish.config(model, wiener, wiener_window, wanted)
             raise typer.Exit(run_batch(asked, config))
@@ -299,9 +274,3 @@ def register(app: typer.Typer) -> None:
             error_line("interrupted; nothing half-made is left")
             raise typer.Exit(EXIT_INTERRUPTED) from error
         raise typer.Exit(EXIT_FAILED if n_failed else 0)
-
-
-def _one_of(value: str, allowed: tuple[str, ...], option: str) -> str:
-    if value not in allowed:
-        raise typer.BadParameter(f"{value!r}: use one of {', '.join(allowed)}", param_hint=option)
-    return value

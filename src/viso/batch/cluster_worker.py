@@ -1,0 +1,101 @@
+"""What runs on the nodes of a cluster: an actor that holds one loaded model.
+
+It is told of songs by their paths, and reads and writes them itself: no sound goes through Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from viso._version import __version__
+from viso.batch.database import FILE
+from viso.batch.engine import Done, Failed, Order, Step
+from viso.batch.owners import this_host
+from viso.batch.settings import SeparationConfig
+from viso.batch.worker import Unable, separate_order
+from viso.errors import VisoError
+from viso.separator import Separator
+
+__all__ = ["ClusterWorker", "Hello"]
+
+_STEP_S = 1.0  # between two signs of progress: a thousand workers tell one process
+_PATIENCE_S = 15.0  # for a song to be given up
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A worker is ready; where it is, and what it would separate with."""
+
+    pid: int
+    node: str
+    host: str
+    version: str
+    facts: str
+    sees_manifest: bool
+
+
+class ClusterWorker:
+    """Separates one song at a time; Ray calls its methods in threads of one process.
+
+    Parameters
+    ----------
+    config : SeparationConfig
+    threads : int
+        CPU threads of each network; 0 takes all cores.
+    out : Path
+        The output folder, absolute.
+    """
+
+    def __init__(self, config: SeparationConfig, threads: int, out: Path) -> None:
+        self._config, self._threads, self._out = config, threads, out
+        self._separator: Separator | None = None
+        self._is_over = threading.Event()
+        self._is_busy = threading.Lock()
+
+    def load(self) -> Hello | Unable:
+        """Load the model, and say so or why not."""
+        import ray
+
+        try:
+            loaded = self._config.separator(threads=self._threads)
+        except VisoError as error:
+            return Unable(type(error).__name__, str(error))
+        self._separator = loaded
+        return Hello(
+            os.getpid(),
+            ray.get_runtime_context().get_node_id(),
+            this_host().split()[0],
+            __version__,
+            self._config.facts(model=loaded.made_of, sha256=loaded.sha256, wiener=loaded.wiener),
+            (self._out / FILE).exists(),
+        )
+
+    def separate(self, order: Order) -> Generator[Step | Done | Failed]:
+        """See `separate_order`; the stream ends early, and leaves no file, after `stop`."""
+        if self._separator is None:
+            raise AssertionError("a worker loads its model first")
+        told_s = time.monotonic()
+        with (
+            self._is_busy,
+            closing(separate_order(self._separator, self._config, order)) as events,
+        ):
+            for event in events:
+                if self._is_over.is_set():
+                    return
+                if isinstance(event, Step):
+                    if time.monotonic() - told_s < _STEP_S:
+                        continue
+                    told_s = time.monotonic()
+                yield event
+
+    def stop(self) -> None:
+        """Give up the song that is being separated, and return when nothing of it is left."""
+        self._is_over.set()
+        if self._is_busy.acquire(timeout=_PATIENCE_S):
+            self._is_busy.release()

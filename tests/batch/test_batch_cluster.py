@@ -1,0 +1,132 @@
+"""Batches on a Ray cluster of two nodes, both on this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archives import Archive
+
+from viso import batch
+from viso.batch.cluster import Cluster
+
+pytest.importorskip("ray")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # Ray's own, at its import and where it starts processes.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+def patiently(start: Callable[[], Any]) -> Any:
+    """Start a node; Ray waits for it no longer than 30 s, which beside other work may be short."""
+    for _ in range(3):
+        try:
+            return start()
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+    pytest.skip("this machine is too busy for a Ray cluster")
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of a head that takes no work; tests add nodes of one core."""
+    import ray
+    from ray.cluster_utils import Cluster as Nodes
+
+    # The workers import viso from where the tests do.
+    source = Path(batch.__file__).parents[2]
+    paths = [str(source), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    memory = {"object_store_memory": 100 * 2**20}
+    head = {"num_cpus": 0, "include_dashboard": False, **memory}
+    made = patiently(lambda: Nodes(initialize_head=True, head_node_args=head))
+    made.add_core = lambda: patiently(lambda: made.add_node(num_cpus=1, **memory))
+    try:
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
+def songs(archive: Archive, n_songs: int, *, seconds: int) -> None:
+    for number in range(n_songs):
+        archive.add(f"{number}.flac", n_samples=44_100 * seconds)
+
+
+def stems(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.flac")}
+
+
+def test_a_node_dies_and_every_song_comes_out_once(
+    archive: Archive, nodes: Any, tmp_path: Path
+) -> None:
+    songs(archive, 8, seconds=20)
+    there = [nodes.add_core(), nodes.add_core()]
+    nodes.wait_for_nodes()
+    results, n_jobs, is_dead = [], set(), False
+    with Cluster(nodes.address) as cluster:
+        assert cluster.n_slots(archive.config) == 2
+        plan = archive.plan(jobs=2, threads=1)
+        engine = cluster.engine(plan)
+        for progress in batch.run(plan, engine=engine):
+            n_jobs.add(len(engine.pids))
+            results += [progress.result] if progress.result else []
+            # Both nodes are in the middle of a song.
+            busy = {path.name.split("-")[1] for path in archive.out.rglob(".viso-*")}
+            if not is_dead and results and len(busy) == 2:
+                nodes.remove_node(there[1], allow_graceful=False)
+                is_dead = True
+    assert is_dead
+    assert 2 in n_jobs
+    assert [result.reason for result in results] == [""] * 8
+    assert not any(result.is_elsewhere for result in results)
+    assert len({result.song for result in results}) == 8
+    assert not list(archive.out.rglob(".viso-*"))
+    here = tmp_path / "here"
+    local = batch.plan([archive.folder], here, config=archive.config, jobs=1, threads=1)
+    list(batch.run(local))
+    assert stems(archive.out) == stems(here)
+    again = archive.plan()
+    assert (len(again.tasks), len(again.finished)) == (0, 8)
+
+
+def test_a_batch_that_is_closed_leaves_nothing(archive: Archive, nodes: Any) -> None:
+    songs(archive, 3, seconds=30)
+    nodes.add_core()
+    nodes.wait_for_nodes()
+    with Cluster(nodes.address) as cluster:
+        plan = archive.plan(jobs=1, threads=1)
+        steps = batch.run(plan, engine=cluster.engine(plan))
+        for _ in steps:
+            if list(archive.out.rglob(".viso-*")):
+                break
+        began = time.monotonic()
+        steps.close()  # type: ignore[attr-defined]
+        assert time.monotonic() - began < 20
+    assert not list(archive.out.rglob(".viso-*"))
+    assert len(archive.plan().tasks) >= 2
+
+
+def test_nodes_that_come_later_are_taken(archive: Archive, nodes: Any) -> None:
+    songs(archive, 6, seconds=20)
+    nodes.add_core()
+    nodes.wait_for_nodes()
+    most, results = 0, []
+    with Cluster(nodes.address) as cluster:
+        plan = archive.plan(jobs=4, threads=1)
+        engine = cluster.engine(plan)
+        for progress in batch.run(plan, engine=engine):
+            results += [progress.result] if progress.result else []
+            if most == 0 and engine.pids:
+                nodes.add_core()
+            most = max(most, len(engine.pids))
+    assert most == 2
+    assert all(result.is_done for result in results)
