@@ -13,6 +13,7 @@ import viso
 MODULES = [
     "viso",
     "viso.audio",
+    "viso.audio.isolated",
     "viso.audio.tags",
     "viso.blend",
     "viso.config",
@@ -21,7 +22,9 @@ MODULES = [
     "viso.masking",
     "viso.metrics",
     "viso.model",
+    "viso.model_file",
     "viso.plots",
+    "viso.protobuf",
     "viso.separator",
     "viso.spectral",
     "viso.weights",
