@@ -13,6 +13,7 @@ import viso
 MODULES = [
     "viso",
     "viso.audio",
+    "viso.audio.isolated",
     "viso.audio.tags",
     "viso.batch",
     "viso.blend",
@@ -23,11 +24,14 @@ MODULES = [
     "viso.masking",
     "viso.metrics",
     "viso.model",
+    "viso.model_file",
     "viso.pages",
     "viso.plots",
+    "viso.protobuf",
     "viso.separator",
     "viso.signs",
     "viso.spectral",
+    "viso.templates",
     "viso.weights",
     "viso.wiener",
 ]

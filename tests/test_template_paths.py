@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from viso.cli.separating import _checked_template, _Wish
+from viso.cli.separating import _Wish
+from viso.cli.separating_options import checked_template
 from viso.errors import ConfigError
 
 
@@ -29,7 +30,7 @@ def wish(out: Path, template: str) -> _Wish:
 @pytest.mark.parametrize("song", ["...wav", "a/../../..mp3", "...", "....wav", "..%2f..%2fa.wav"])
 @pytest.mark.parametrize("template", ["{name}/{stem}.{ext}", "{stem}/{name}", "{name}{stem}.{ext}"])
 def test_names_of_songs_that_look_like_folders(tmp_path: Path, song: str, template: str) -> None:
-    asked = wish(tmp_path / "out", _checked_template(template))
+    asked = wish(tmp_path / "out", checked_template(template))
     try:
         paths = [*asked.targets(Path(song), "viso").values(), asked.table(Path(song), "viso")]
     except ConfigError as error:
@@ -66,10 +67,21 @@ def test_links_that_lead_outside(tmp_path: Path) -> None:
         "{0}",
         "{}",
         "{x}",
+        "{name:>9999999999}",
+        "{name:{stem}}",
+        "{name!r}",
+        "a\0b",
+        "",
+        ".",
     ],
 )
 def test_templates_that_are_refused(template: str) -> None:
     import typer
 
     with pytest.raises(typer.BadParameter):
-        _checked_template(template)
+        checked_template(template)
+
+
+def test_zero_bytes_in_the_name_of_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="zero byte"):
+        wish(tmp_path / "out", "{model}/{stem}.{ext}").targets(Path("a.wav"), "a\0b")

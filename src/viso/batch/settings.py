@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import string
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from viso.errors import ConfigError
 from viso.model import Device
 from viso.separator import STEMS, Separator
 from viso.separator.filtering import WINDOW_S
+from viso.templates import fields_of, filled
 from viso.weights import DEFAULT
 
 __all__ = ["SeparationConfig"]
 
-_FIELDS = {"name", "stem", "ext", "model"}
 _DEPTHS = {"wav": ("16", "24", "float"), "flac": ("16", "24")}
 _LOSSY = ("mp3", "ogg", "opus", "m4a")
 
@@ -148,7 +147,7 @@ class SeparationConfig:
         model = model.replace("*", " ")
 
         def path(stem: str, ext: str) -> Path:
-            return Path(self.template.format(name=name, stem=stem, ext=ext, model=model))
+            return filled(self.template, name=name, stem=stem, ext=ext, model=model)
 
         files = {stem: path(stem, self.format) for stem in self.stems}
         if self.confidence:
@@ -162,16 +161,8 @@ def key_of(facts: str) -> str:
 
 
 def _check_template(template: str, *, n_files: int) -> None:
-    try:
-        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
-        names = [template.format(name=n, stem="s", ext="e", model="m") for n in ("n", "o")]
-    except (ValueError, KeyError, IndexError, AttributeError) as error:
-        raise ConfigError(f"template {template!r}: {error}") from error
-    if fields - _FIELDS:
-        raise ConfigError(f"template {template!r}: use only {{name}}, {{stem}}, {{ext}}, {{model}}")
-    if Path(template).is_absolute() or ".." in Path(template).parts:
-        raise ConfigError(f"template {template!r}: leads outside the output folder")
-    if names[0] == names[1]:
+    fields = fields_of(template)
+    if "name" not in fields:
         raise ConfigError(f"template {template!r}: needs {{name}}, or all songs have one name")
     if n_files > 1 and "stem" not in fields:
         raise ConfigError(f"template {template!r}: needs {{stem}}, or all stems have one name")

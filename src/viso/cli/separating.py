@@ -27,6 +27,7 @@ from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.separator import STEMS, Report, Separator
 from viso.separator.filtering import LONGEST_S, SHORTEST_S, WINDOW_S
+from viso.templates import filled
 
 if TYPE_CHECKING:
     from viso.batch import SeparationConfig
@@ -77,8 +78,7 @@ class _Wish:
             raise typer.BadParameter(str(error)) from error
 
     def _path(self, song: Path, model: str, stem: str, suffix: str) -> Path:
-        name = self.template.format(name=song.stem, stem=stem, ext=suffix, model=model)
-        path = self.out / name
+        path = self.out / filled(self.template, name=song.stem, stem=stem, ext=suffix, model=model)
         if not path.resolve().is_relative_to(self.out.resolve()):
             raise ConfigError(f"template {self.template!r}: {path} lies outside {self.out}")
         return path

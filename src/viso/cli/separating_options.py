@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import string
-from pathlib import Path
 
 import typer
 
+from viso.errors import ConfigError
 from viso.separator import STEMS
+from viso.templates import fields_of
 
 __all__ = [
     "FORMATS",
@@ -20,27 +20,14 @@ __all__ = [
 ]
 
 FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
-_FIELDS = {"name", "stem", "ext", "model"}
 
 
 def checked_template(template: str) -> str:
     """Return a template that can name files."""
     try:
-        fields = {
-            field for _, field, _, _ in string.Formatter().parse(template) if field is not None
-        }
-        template.format(name="n", stem="s", ext="e", model="m")
-    except (ValueError, KeyError, IndexError, AttributeError) as error:
-        raise typer.BadParameter(f"{template!r}: {error}", param_hint="--template") from error
-    if fields - _FIELDS:
-        raise typer.BadParameter(
-            f"{template!r}: use only {{name}}, {{stem}}, {{ext}}, {{model}}",
-            param_hint="--template",
-        )
-    if Path(template).is_absolute() or ".." in Path(template).parts:
-        raise typer.BadParameter(
-            f"{template!r} leads outside the output folder", param_hint="--template"
-        )
+        fields_of(template)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="--template") from error
     return template
 
 

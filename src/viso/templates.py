@@ -1,0 +1,66 @@
+"""Templates that name the files of a song's stems."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+from viso.errors import ConfigError
+
+__all__ = ["FIELDS", "fields_of", "filled"]
+
+FIELDS = ("name", "stem", "ext", "model")
+
+
+def fields_of(template: str) -> frozenset[str]:
+    """Check a template and return the fields it has.
+
+    Parameters
+    ----------
+    template : str
+        A relative path with ``{name}``, ``{stem}``, ``{ext}`` and ``{model}`` in it, bare: neither
+        ``{name:>40}`` nor ``{name!r}``, which can ask for names of gigabytes.
+
+    Returns
+    -------
+    frozenset of str
+
+    Raises
+    ------
+    ConfigError
+        If it has other fields, leads outside the output folder or names no file.
+
+    Examples
+    --------
+    >>> sorted(fields_of("{name}/{stem}.{ext}"))
+    ['ext', 'name', 'stem']
+    """
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigError(f"template {template!r}: {error}") from error
+    fields = [(field, spec, kind) for _, field, spec, kind in parts if field is not None]
+    if any(field not in FIELDS or spec or kind for field, spec, kind in fields):
+        allowed = ", ".join(f"{{{field}}}" for field in FIELDS)
+        raise ConfigError(f"template {template!r}: use only {allowed}")
+    if "\0" in template:
+        raise ConfigError(f"template {template!r}: no file has a name with a zero byte")
+    if Path(template).is_absolute() or ".." in Path(template).parts:
+        raise ConfigError(f"template {template!r}: leads outside the output folder")
+    if not Path(template).name:
+        raise ConfigError(f"template {template!r}: names no file")
+    return frozenset(field for field, _, _ in fields)
+
+
+def filled(template: str, *, name: str, stem: str, ext: str, model: str) -> Path:
+    """Return the path that a checked template gives, below the output folder.
+
+    Raises
+    ------
+    ConfigError
+        If what is filled in has a zero byte.
+    """
+    path = template.format(name=name, stem=stem, ext=ext, model=model)
+    if "\0" in path:
+        raise ConfigError(f"{path!r}: no file has a name with a zero byte")
+    return Path(path)
