@@ -33,7 +33,7 @@ def has_open(pid: int, folder: Path) -> str:
     with suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
             with suppress(OSError):
-                path = Path(os.readlink(entry.path))
+                path = Path(entry.path).readlink()
                 if path.parent == folder:
                     return path.name
     return ""

@@ -35,9 +35,7 @@ def make_songs(folder: Path, n_songs: int, *, seed: int) -> None:
         level = 0.999 if number == 0 else 0.3
         sound *= level / np.abs(sound).max()
         path = folder / f"{number:02d}.{_SUFFIXES[number % len(_SUFFIXES)]}"
-        write(
-            path, sound.astype(np.float32), rate_hz=_RATE_HZ, **_coding(path)
-        )
+        write(path, sound.astype(np.float32), rate_hz=_RATE_HZ, **_coding(path))
 
 
 def _coding(path: Path) -> dict[str, str]:
@@ -85,7 +83,9 @@ class Archive:
         if len(self._hashes) != 2 * self.n_songs:
             raise SystemExit(f"the reference has {len(self._hashes)} stems: {sorted(self._hashes)}")
         for song in sorted(self.songs.iterdir())[1:]:  # the first is lowered, so that none clips
-            stems = [read(out / song.stem / f"{stem}.flac")[0] for stem in ("vocals", "instrumental")]
+            stems = [
+                read(out / song.stem / f"{stem}.flac")[0] for stem in ("vocals", "instrumental")
+            ]
             if np.abs(stems[0] + stems[1] - read(song)[0]).max() > 2**-15:
                 raise SystemExit(f"the reference's stems of {song.name} do not add up to it")
 

@@ -153,9 +153,7 @@ class IsolatedFile:
         self.bit_depth: int | None = about["bit_depth"]
 
     def _start(self) -> Decoder:
-        decoder = Decoder(
-            self.path, memory_bytes=self._memory_bytes, patience_s=self._patience_s
-        )
+        decoder = Decoder(self.path, memory_bytes=self._memory_bytes, patience_s=self._patience_s)
         try:
             decoder.open(self.path, track=self.track)
         except BaseException:
@@ -206,5 +204,3 @@ class IsolatedFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-

@@ -138,12 +138,7 @@ class Separator:
             yield vocals, instrumental
 
     def _parts(
-        self,
-        blocks: Iterable[Floats],
-        *,
-        rate_hz: int,
-        n_channels: int,
-        reads_ahead: bool = False,
+        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int, reads_ahead: bool = False
     ) -> Generator[tuple[Floats, Floats, Floats]]:
         """Yield the mixture and its two stems."""
         check_rate(rate_hz)

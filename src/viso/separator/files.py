@@ -27,7 +27,6 @@ from viso.separator.uninterrupted import uninterrupted
 __all__ = ["STEMS", "StemFiles", "check_targets"]
 
 Floats = npt.NDArray[np.float32]
-
 STEMS = ("vocals", "instrumental")
 
 _PORTION = 16_384  # samples worked on at a time: so many stay in the cache
