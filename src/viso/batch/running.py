@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from viso.batch.claims import Claim, Claims, Standing, remove_hidden
 from viso.batch.database import FILE, DiskFullError, connected
@@ -63,7 +64,7 @@ def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) ->
         owner = stack.enter_context(Owner(plan.out))
         database = stack.enter_context(connected(plan.out, is_new=True))
         Manifest(database).renew(plan.renewed, plan.facts)
-        claims = Claims(database, plan.out, owner=owner, facts=plan.facts, since_s=plan.made_s)
+        claims = Claims(database, plan.out, owner=owner, facts=plan.facts)
         stack.callback(_release, claims)
         if engine is None:
             engine = LocalEngine(
@@ -165,10 +166,14 @@ class _Batch:
                 yield self._not_begun(task, claim)
 
     def _claimed(self, task: Task) -> Claim | Standing:
-        key = task.song.key
-        claim = self._claims.claim(key, task.files, overwrite=self._overwrite)
+        def claimed(files: dict[str, Path]) -> Claim | Standing:
+            return self._claims.claim(
+                task.song.key, files, overwrite=self._overwrite, ended_s=task.ended_s
+            )
+
+        claim = claimed(task.files)
         if isinstance(claim, Standing) and claim.why == "taken":
-            claim = self._claims.claim(key, task.spare, overwrite=self._overwrite)
+            claim = claimed(task.spare)
         return claim
 
     def _start(self, task: Task, claim: Claim) -> None:
