@@ -54,11 +54,10 @@ def main() -> None:
                 continue
             n_times = options.kills if fault in kills.KILLS else options.times
             trials[fault.name] = many(fault, archive, n_times, window, options)
-    took_s = time.monotonic() - began
-    text = "\n".join([table(trials), *(f"- {line}" for line in skipped)])
+            text = "\n".join([table(trials), *(f"- {line}" for line in skipped)])
+            if options.page:  # whoever ends it early has what was tried by then
+                write(options, trials, text, time.monotonic() - began)
     print(text)
-    if options.page:
-        write(options, trials, text, took_s)
     all_trials = [trial for some in trials.values() for trial in some]
     sys.exit(any(trial.lost or trial.half_made for trial in all_trials))
 
@@ -96,9 +95,9 @@ def many(
     began = time.monotonic()
     while sum(trial.in_time for trial in found) < n_times and len(found) < 2 * n_times + 2:
         # A third of the moments lie in the start: plan, manifest, models.
-        start_s = first_s * 0.3 if chance.random() < 1 / 3 else first_s
-        moment_s = chance.uniform(start_s, last_s if start_s == first_s else first_s)
-        scene = Scene(archive, archive.folder / "out", chance, moment_s)
+        is_at_work = chance.random() > 1 / 3
+        moment_s = chance.uniform(0, last_s - first_s) if is_at_work else chance.uniform(0, first_s)
+        scene = Scene(archive, archive.folder / "out", chance, moment_s, is_at_work)
         found.append(trial := try_fault(fault, scene, n_jobs=options.jobs))
         if trial.lost or trial.half_made or trial.done_again or set(trial.codes_again) - {0}:
             print(f"  {fault.name}: {trial}", flush=True)

@@ -23,7 +23,8 @@ _MOST_RUNS = 5
 class Scene:
     """Where a fault happens.
 
-    `moment_s` is when, in seconds after the start, if the fault is one of random moments.
+    `moment_s` is when, if the fault is one of random moments: in seconds after the start, or, if
+    it `is_at_work`, after the first song was begun. So a busy machine does not shift them.
     `n_begun` are songs that the fault itself has cost, if the first run does not end by it.
     """
 
@@ -31,6 +32,7 @@ class Scene:
     out: Path
     random: random.Random
     moment_s: float
+    is_at_work: bool
     batches: list[Batch] = field(default_factory=list)
     n_begun: int = 0
 
@@ -41,7 +43,12 @@ class Scene:
 
     def wait_for_moment(self) -> bool:
         """Wait for the random moment; False if the batch has ended before."""
-        return self.wait_until(lambda: time.monotonic() - self.batch.began_s >= self.moment_s)
+        began_s = self.batch.began_s
+        if self.is_at_work:
+            if not self.wait_until(lambda: any(self.out.rglob(".viso-*"))):
+                return False
+            began_s = time.monotonic()
+        return self.wait_until(lambda: time.monotonic() - began_s >= self.moment_s)
 
     def wait_until(self, is_so: Callable[[], object]) -> bool:
         """Wait until something is so; False if the batch has ended before."""
@@ -87,6 +94,7 @@ class Trial:
     """
 
     in_time: bool
+    is_at_work: bool
     moment_s: float
     lost: int
     half_made: int
@@ -156,6 +164,7 @@ def _trial(
     folder = str(scene.archive.folder)
     return Trial(
         in_time=in_time,
+        is_at_work=scene.is_at_work,
         moment_s=round(scene.moment_s, 3),
         lost=scene.archive.n_songs - len(final.whole),
         half_made=len({*after.wrong, *final.wrong}),
