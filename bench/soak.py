@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -124,8 +125,9 @@ def soak(name: str, words: list[str], folder: Path, audio_s: float) -> Soak:
     if process.returncode:
         raise SystemExit(f"{name}: ended with {process.returncode}")
     left_over = [p.name for p in (*out.rglob(".*"), *temporary.rglob("*")) if p.is_file()]
-    # The last look may fall into the end, when workers are going.
-    warm = [s for s in samples[:-2] if s.at_s > _WARM_UP * took_s]
+    # Not those at the end, when processes are leaving.
+    usual = statistics.mode(s.n_processes for s in samples)
+    warm = [s for s in samples if s.at_s > _WARM_UP * took_s and s.n_processes == usual]
     slope, _ = np.polyfit([s.at_s / 3600 for s in warm], [s.memory_mb for s in warm], 1)
     result = Soak(
         name=name,
