@@ -7,6 +7,7 @@ transaction, and a claim whose batch has died is free for the next.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,9 @@ from viso.batch.naming import name_key
 from viso.batch.owners import Owner, is_alive
 from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
+from viso.errors import VisoError
+from viso.places import Address, Place
+from viso.storage import listing, remove
 
 __all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
 
@@ -53,7 +57,7 @@ class Claims:
     ----------
     database : sqlite3.Connection
         See `database.connected`.
-    folder : Path
+    folder : Path or Address
         The output folder.
     owner : Owner
     facts : str
@@ -65,7 +69,7 @@ class Claims:
     def __init__(
         self,
         database: sqlite3.Connection,
-        folder: Path,
+        folder: Place,
         *,
         owner: Owner,
         facts: str,
@@ -183,33 +187,48 @@ class Claims:
         duration_s: float,
         took_s: float,
         n_jobs: int,
+        sizes: Mapping[str, int],
     ) -> bool:
         """Note that a song is done, with the sizes of its files; False if the claim was lost.
+
+        Parameters
+        ----------
+        sizes : mapping of str to int
+            Of objects in a store, as who sent them has seen them there; files are looked at.
 
         Raises
         ------
         OSError
             If a file is not there.
         """
-        sizes = [
-            ((self._folder / path).stat().st_size, _key(path), claim.entry)
-            for path in claim.files.values()
+        found = [
+            (self._size_now(claim.files[stem], sizes.get(stem)), _key(path), claim.entry)
+            for stem, path in claim.files.items()
         ]
         with transaction(self._database):
             n_changed = self._database.execute(
-                "UPDATE entries SET state = 'done', n_bytes = ?, mtime_ns = ?, sha256 = ?,"
-                " duration_s = ?, took_s = ?, host = ?, n_jobs = ?, ended_s = ?"
+                "UPDATE entries SET state = 'done', n_bytes = ?, mtime_ns = ?, version = ?,"
+                " sha256 = ?, duration_s = ?, took_s = ?, host = ?, n_jobs = ?, ended_s = ?"
                 " WHERE id = ? AND owner = ? AND state = 'claimed'",
                 (
-                    *(stamp.n_bytes, stamp.mtime_ns, sha256, duration_s, took_s),
+                    *(stamp.n_bytes, stamp.mtime_ns, stamp.version, sha256, duration_s, took_s),
                     *(self._owner.host, n_jobs, time.time(), claim.entry, self._owner.name),
                 ),
             ).rowcount
             if n_changed:
                 self._database.executemany(
-                    "UPDATE files SET n_bytes = ? WHERE key = ? AND entry = ?", sizes
+                    "UPDATE files SET n_bytes = ? WHERE key = ? AND entry = ?", found
                 )
         return bool(n_changed)
+
+    def _size_now(self, path: Path, told: int | None) -> int:
+        if told is not None and isinstance(self._folder, Address):
+            return told
+        size = _size(self._folder / path)
+        if size is None:
+            why = "No such file or directory"
+            raise FileNotFoundError(errno.ENOENT, why, str(self._folder / path))
+        return size
 
     def fail(self, claim: Claim, *, kind: str, reason: str) -> None:
         """Note why a song failed; files that it did not get are free for others."""
@@ -238,10 +257,15 @@ class Claims:
         self._database.executemany("DELETE FROM files WHERE key = ?", [(key,) for key in gone])
 
 
-def remove_hidden(paths: Iterable[Path], pid: int) -> None:
+def remove_hidden(paths: Iterable[Place], pid: int) -> None:
     """Remove what a process that is no more has left unfinished beside these files."""
     for folder in {path.parent for path in paths}:
-        with suppress(OSError):
+        with suppress(OSError, VisoError):
+            if isinstance(folder, Address):
+                for name, _ in listing(folder, recursive=False):
+                    if name.startswith(f".viso-{pid}-"):
+                        remove(folder / name)
+                continue
             for path in folder.glob(f".viso-{pid}-*"):
                 path.unlink(missing_ok=True)
 
@@ -250,8 +274,8 @@ def _key(path: Path) -> str | bytes:
     return storable(name_key(path))
 
 
-def _size(path: Path) -> int | None:
+def _size(place: Place) -> int | None:
     try:
-        return path.stat().st_size
+        return Stamp.of(place).n_bytes
     except OSError:
         return None

@@ -22,6 +22,7 @@ from viso.batch.planning import Plan
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable
 from viso.errors import ConfigError, ModelError
+from viso.places import absolute
 
 __all__ = ["Cluster", "RayEngine"]
 
@@ -202,7 +203,7 @@ class RayEngine:
             max_task_retries=0,
             max_concurrency=3,  # stop is heard beside a song, and beside one that is just ending
         )(ClusterWorker)
-        actor = kind.remote(plan.config, plan.threads, plan.out.absolute())
+        actor = kind.remote(plan.config, plan.threads, absolute(plan.out))
         return _Remote(actor, actor.load.remote())
 
     def _hand_out(self) -> None:
@@ -213,9 +214,9 @@ class RayEngine:
             self._waiting.remove(order)
             worker.order = order
             # Another node has another working folder.
-            table = None if order.table is None else order.table.absolute()
-            targets = {stem: path.absolute() for stem, path in order.targets.items()}
-            there = replace(order, song=order.song.absolute(), targets=targets, table=table)
+            table = None if order.table is None else absolute(order.table)
+            targets = {stem: absolute(place) for stem, place in order.targets.items()}
+            there = replace(order, song=absolute(order.song), targets=targets, table=table)
             method = worker.actor.separate.options(num_returns="streaming")
             worker.stream = method.remote(there)
 
@@ -258,10 +259,10 @@ class RayEngine:
                 f"node {said.host}: {self._plan.config.model} is another model there; put the same "
                 "file on all nodes"
             )
-        if not said.sees_manifest:
+        if not said.sees_output:
             raise ConfigError(
-                f"node {said.host}: does not see {self._plan.out.absolute()}; songs and output "
-                "folder must lie on a file system that all nodes have under the same path"
+                f"node {said.host}: does not see {absolute(self._plan.out)}; songs and output "
+                "must lie in a store, or on a file system that all nodes have under the same path"
             )
         worker.hello, worker.stream = said, None
         self._n_stillborn = 0

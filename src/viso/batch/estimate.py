@@ -6,16 +6,18 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from viso.audio import open_audio
 from viso.batch.settings import SeparationConfig
+from viso.batch.staging import brought
+from viso.places import Address, Place
 from viso.separator.results import region_s
 
 __all__ = ["Lengths", "look_at"]
 
 _SAMPLE = 200  # songs that are opened for a plan
 _LONGEST_LOOK_S = 10.0
+_BROUGHT = 5  # of these so many at most are brought here from a store
 
 _BYTES = {"16": 2, "24": 3, "float": 4}
 _FLAC = 0.6  # of the size of PCM, about
@@ -41,32 +43,37 @@ class Lengths:
     becomes on the disk.
     """
 
-    exact: dict[Path, float]
+    exact: dict[Place, float]
     s_per_byte: dict[str, float]
     stem_bytes_per_s: float
 
-    def seconds(self, path: Path, n_bytes: int) -> float:
+    def seconds(self, path: Place, n_bytes: int) -> float:
         """Return how long a song is, or is likely to be."""
         rate = self.s_per_byte.get(path.suffix.lower(), self.s_per_byte.get("", 0.0))
         return self.exact.get(path, rate * n_bytes)
 
 
-def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Lengths:
+def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Lengths:
     """Open some of the songs, all if there are few.
 
     Parameters
     ----------
-    songs : sequence of (Path, int)
+    songs : sequence of (Path or Address, int)
         With their sizes in bytes.
     config : SeparationConfig
     """
     until = time.monotonic() + _LONGEST_LOOK_S
     order = random.Random(0).sample(range(len(songs)), min(len(songs), _SAMPLE))  # noqa: S311
-    looks = {}
+    looks: dict[Place, _Look] = {}
+    n_brought = 0
     for index in order:
         if time.monotonic() > until:
             break
         path, n_bytes = songs[index]
+        if isinstance(path, Address):
+            n_brought += 1
+            if n_brought > _BROUGHT:
+                continue
         if (look := _look(path, n_bytes, config)) is not None:
             looks[path] = look
     rates = {}
@@ -80,9 +87,9 @@ def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Leng
     return Lengths(exact, rates, stems / total_s if total_s else 0.0)
 
 
-def _look(path: Path, n_bytes: int, config: SeparationConfig) -> _Look | None:
+def _look(path: Place, n_bytes: int, config: SeparationConfig) -> _Look | None:
     try:
-        with open_audio(path) as audio:
+        with brought(path) as (here, _), open_audio(here) as audio:
             duration_s = region_s(audio.duration_s, config.start_s, config.duration_s)
             if duration_s is None:
                 return None

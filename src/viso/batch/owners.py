@@ -15,7 +15,7 @@ from typing import Self
 from viso.batch.database import connected
 from viso.errors import VisoError
 
-__all__ = ["STALE_S", "Owner", "is_alive", "this_host"]
+__all__ = ["STALE_S", "Owner", "is_alive", "runs", "this_host"]
 
 STALE_S = 120.0
 """A batch that has given no sign of life for so many seconds is over; so is its claim."""
@@ -37,7 +37,7 @@ class Owner:
     Parameters
     ----------
     folder : Path
-        The output folder.
+        That of the manifest.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,10 +89,11 @@ def is_alive(database: sqlite3.Connection, owner: str | None) -> bool:
     host, pid, beat_s = found
     if time.time() - beat_s > STALE_S:
         return False
-    return host != this_host() or _runs(pid)
+    return host != this_host() or runs(pid)
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Tell whether a process of this machine still runs, as far as can be seen."""
     if os.name == "nt":  # os.kill would end it; wait for its signs of life to fail
         return True
     try:
