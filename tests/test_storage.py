@@ -99,7 +99,7 @@ def test_what_is_not_there(folder: Address, tmp_path: Path) -> None:
     assert not storage.is_folder(nothing)
     assert content(nothing) == {}
     storage.remove(nothing)
-    with pytest.raises(DataError, match="nothing: cannot be read .* check the name"):
+    with pytest.raises(DataError, match=r"nothing: cannot be read .* check the name"):
         storage.download(nothing, tmp_path / "x")
 
 
@@ -120,7 +120,7 @@ def test_a_failure_by_chance_is_tried_again(
     assert storage.read_bytes(place) == b"whole"
     assert len(no_pause) == 2
     left.extend(range(100))
-    with pytest.raises(DataError, match="memory://b/a: cannot be written .*reset.* tried 3 times"):
+    with pytest.raises(DataError, match=r"memory://b/a: cannot be written .*reset.* tried 3 times"):
         storage.upload(file_of(tmp_path, b"other"), place)
     assert len(left) == 97
     assert storage.read_bytes(place) == b"whole"
@@ -188,7 +188,7 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(
 
 
 def test_missing_packages_and_unknown_stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="nosuch://b/a: .*Protocol not known"):
+    with pytest.raises(ConfigError, match=r"nosuch://b/a: .*Protocol not known"):
         storage.facts_of(place_of("nosuch://b/a"))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "s3fs", None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,6 +124,30 @@ def test_from_a_store_into_a_store(archive: Archive, nodes: Any, s3: Any, tmp_pa
 
 
 def test_a_cluster_that_is_stopped_leaves_nothing(archive: Archive, nodes: Any) -> None:
+    songs(archive, 3, seconds=30)
+    nodes.add_core()
+    nodes.wait_for_nodes()
+    settings = ["--model", archive.model, "--format", "flac", "--bit-depth", "16", "--jobs", "1"]
+    words = ["separate", archive.folder, "-o", archive.out, *settings]
+    words += ["--engine", "ray", "--address", nodes.address]
+    # A process of its own, as Ray may end the one that loses its cluster.
+    typed = [sys.executable, "-c", "from viso.cli import main; main()", *map(str, words)]
+    running = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while running.poll() is None and not list(archive.out.rglob(".viso-*")):
+            time.sleep(0.1)
+        nodes.shutdown()
+        said = running.communicate(timeout=200)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode in (1, 130), said
+    assert "Traceback" not in said[1]
+    assert not list(archive.out.rglob(".viso-*"))
+    assert len(archive.plan().tasks) >= 2
+
+
+def test_a_node_that_dies_at_the_end_leaves_nothing(archive: Archive, nodes: Any) -> None:
     songs(archive, 3, seconds=30)
     there = nodes.add_core()
     nodes.wait_for_nodes()

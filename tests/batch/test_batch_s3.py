@@ -92,5 +92,5 @@ def test_without_credentials(
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     s3.upload_file(str(archive.add("a.flac")), "music", "archive/a.flac")
-    with pytest.raises(DataError, match="s3://music/archive: .* check the credentials"):
+    with pytest.raises(DataError, match=r"s3://music/archive: .* check the credentials"):
         viso(archive, "s3://music/archive", "--recursive", "-o", "s3://music/stems")

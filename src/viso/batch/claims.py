@@ -11,6 +11,7 @@ import errno
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from viso.places import Address, Place
 from viso.storage import listing, remove
 
 __all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
+
+_QUESTIONS = 32  # asked of a store at a time
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,10 @@ class Claims:
         overwrite : bool
             Take over files that no batch made, or that were changed since.
         """
+        # Before nobody else may write: a store takes its time to answer.
+        there = {} if overwrite else self._there(files.values())
         with transaction(self._database):
-            standing = self._of_song(song) or self._of_files(song, files, overwrite=overwrite)
+            standing = self._of_song(song) or self._of_files(song, files, there)
             if standing is not None:
                 return standing
             self._database.execute(
@@ -134,9 +139,9 @@ class Claims:
         return None
 
     def _of_files(
-        self, song: str, files: Mapping[str, Path], *, overwrite: bool
+        self, song: str, files: Mapping[str, Path], there: Mapping[Path, int]
     ) -> Standing | None:
-        """Look whether the files may be written."""
+        """Look whether the files may be written; `there` are the sizes of those to be kept."""
         for path in files.values():
             row = self._database.execute(
                 "SELECT song, state, owner, files.n_bytes FROM files"
@@ -150,8 +155,7 @@ class Claims:
                 is_others = state == "claimed" and owner != self._owner.name
                 if is_others and is_alive(self._database, owner):
                     return Standing("busy")
-            size = _size(self._folder / path)
-            if size is None or overwrite:
+            if (size := there.get(path)) is None:
                 continue
             # What is as large as noted, or smaller and so cut short, is what a batch made.
             if row is None or (row[3] is not None and size > row[3]):
@@ -239,7 +243,7 @@ class Claims:
                 (kind, storable(reason), time.time(), claim.entry, self._owner.name),
             ).rowcount
             if n_changed:
-                self._free(claim.entry)
+                self._free([claim.entry])
 
     def release(self) -> None:
         """Give back whatever is still claimed."""
@@ -249,12 +253,27 @@ class Claims:
             ).fetchall()
             for (entry,) in claimed:
                 self._database.execute("UPDATE entries SET state = 'open' WHERE id = ?", (entry,))
-                self._free(entry)
+            self._free([entry for (entry,) in claimed])
 
-    def _free(self, entry: int) -> None:
-        rows = self._database.execute("SELECT key, path FROM files WHERE entry = ?", (entry,))
-        gone = [key for key, path in rows if _size(self._folder / readable(path)) is None]
-        self._database.executemany("DELETE FROM files WHERE key = ?", [(key,) for key in gone])
+    def _free(self, entries: Iterable[int]) -> None:
+        query = "SELECT key, path FROM files WHERE entry = ?"
+        rows = [row for entry in entries for row in self._database.execute(query, (entry,))]
+        paths = {key: Path(readable(path)) for key, path in rows}
+        there = self._there(paths.values())
+        gone = [(key,) for key, path in paths.items() if path not in there]
+        self._database.executemany("DELETE FROM files WHERE key = ?", gone)
+
+    def _there(self, paths: Iterable[Path]) -> dict[Path, int]:
+        """Return the sizes of those files that are there."""
+        paths = list(paths)
+        places = [self._folder / path for path in paths]
+        if isinstance(self._folder, Address) and places:
+            # The time is spent on waiting.
+            with ThreadPoolExecutor(min(len(places), _QUESTIONS)) as pool:
+                sizes = list(pool.map(_size, places))
+        else:
+            sizes = [_size(place) for place in places]
+        return {p: size for p, size in zip(paths, sizes, strict=True) if size is not None}
 
 
 def remove_hidden(paths: Iterable[Place], pid: int) -> None:
