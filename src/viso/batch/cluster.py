@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -290,11 +291,16 @@ class RayEngine:
         """See `Engine.stop`."""
         self._waiting.clear()
         busy = [worker for worker in self._workers if worker.order]
-        if told := [worker.actor.stop.remote() for worker in busy]:
-            self._ray.wait(told, num_returns=len(told), timeout=_PATIENCE_S)
-        while self._workers:
-            self._ray.kill(self._workers.pop().actor)
-        # Those that were ended before they could, as when the whole cluster is stopped.
-        for worker in busy:
-            if worker.hello and worker.order:
-                remove_hidden(worker.order.targets.values(), worker.hello.pid)
+        try:
+            # A cluster that is gone answers with errors of any kind.
+            with suppress(Exception):
+                if told := [worker.actor.stop.remote() for worker in busy]:
+                    self._ray.wait(told, num_returns=len(told), timeout=_PATIENCE_S)
+            while self._workers:
+                with suppress(Exception):
+                    self._ray.kill(self._workers.pop().actor)
+        finally:
+            # Those that were ended before they could, as when the whole cluster is stopped.
+            for worker in busy:
+                if worker.hello and worker.order:
+                    remove_hidden(worker.order.targets.values(), worker.hello.pid)
