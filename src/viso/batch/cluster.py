@@ -164,6 +164,16 @@ class RayEngine:
 
     def events(self, *, timeout_s: float) -> list[Event]:
         """See `Engine.events`."""
+        try:
+            return self._news(timeout_s)
+        except self._ray.exceptions.RayError as error:
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(
+                f"the cluster does not answer any more ({told:.200}); begin it again, and the same "
+                "command goes on where it stopped"
+            ) from error
+
+    def _news(self, timeout_s: float) -> list[Event]:
         self._tend()
         streams = {one.stream: one for one in self._workers if one.stream is not None}
         if not streams:
