@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from viso.audio import open_audio
+from viso.audio import Facts, look_isolated
 from viso.batch.settings import SeparationConfig
 from viso.batch.staging import brought
-from viso.places import Address, Place
+from viso.errors import AudioError, VisoError
+from viso.places import Place
 from viso.separator.results import region_s
 
 __all__ = ["Lengths", "look_at"]
@@ -56,6 +59,8 @@ class Lengths:
 def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Lengths:
     """Open some of the songs, all if there are few.
 
+    They are opened in another process: a file that crashes its decoder ends no batch.
+
     Parameters
     ----------
     songs : sequence of (Path or Address, int)
@@ -63,19 +68,17 @@ def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Len
     config : SeparationConfig
     """
     until = time.monotonic() + _LONGEST_LOOK_S
-    order = random.Random(0).sample(range(len(songs)), min(len(songs), _SAMPLE))  # noqa: S311
+    sample = random.Random(0).sample(songs, min(len(songs), _SAMPLE))  # noqa: S311
     looks: dict[Place, _Look] = {}
-    n_brought = 0
-    for index in order:
-        if time.monotonic() > until:
-            break
-        path, n_bytes = songs[index]
-        if isinstance(path, Address):
-            n_brought += 1
-            if n_brought > _BROUGHT:
-                continue
-        if (look := _look(path, n_bytes, config)) is not None:
-            looks[path] = look
+    with ExitStack() as stack:
+        here = _brought(sample, stack, until)
+        opened = look_isolated(list(here.values()), patience_s=_LONGEST_LOOK_S)
+        stack.callback(opened.close)  # type: ignore[attr-defined]
+        for (place, n_bytes), facts in zip(here, opened, strict=True):
+            if (look := _look(place, n_bytes, facts, config)) is not None:
+                looks[place] = look
+            if time.monotonic() > until:
+                break
     rates = {}
     for suffix in ("", *{look.suffix for look in looks.values()}):
         some = [look for look in looks.values() if suffix in ("", look.suffix)]
@@ -87,15 +90,32 @@ def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Len
     return Lengths(exact, rates, stems / total_s if total_s else 0.0)
 
 
-def _look(path: Place, n_bytes: int, config: SeparationConfig) -> _Look | None:
-    try:
-        with brought(path) as (here, _), open_audio(here) as audio:
-            duration_s = region_s(audio.duration_s, config.start_s, config.duration_s)
-            if duration_s is None:
-                return None
-            return _Look(path.suffix.lower(), n_bytes, duration_s, audio.rate_hz, audio.n_channels)
-    except Exception:  # a plan does not end on a file that the batch itself will pass over
+def _brought(
+    sample: Sequence[tuple[Place, int]], stack: ExitStack, until: float
+) -> dict[tuple[Place, int], Path]:
+    """Return the files of songs, by song and size; of those in stores, of a few."""
+    here: dict[tuple[Place, int], Path] = {}
+    n_brought = 0
+    for song in sample:
+        place = song[0]
+        if isinstance(place, Path):
+            here[song] = place
+        elif n_brought < _BROUGHT and time.monotonic() < until:
+            n_brought += 1
+            with suppress(VisoError):  # the batch itself will say so
+                here[song] = stack.enter_context(brought(place))[0]
+    return here
+
+
+def _look(
+    path: Place, n_bytes: int, facts: Facts | AudioError, config: SeparationConfig
+) -> _Look | None:
+    if isinstance(facts, AudioError):  # the batch itself will say so
         return None
+    duration_s = region_s(facts.duration_s, config.start_s, config.duration_s)
+    if duration_s is None:
+        return None
+    return _Look(path.suffix.lower(), n_bytes, duration_s, facts.rate_hz, facts.n_channels)
 
 
 def _stem_bytes_per_s(look: _Look, config: SeparationConfig) -> float:

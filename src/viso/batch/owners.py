@@ -93,7 +93,7 @@ def is_alive(database: sqlite3.Connection, owner: str | None) -> bool:
 
 
 def runs(pid: int) -> bool:
-    """Tell whether a process of this machine still runs, as far as can be seen."""
+    """Tell whether there is such a process on this machine; of Windows it is not known: True."""
     if os.name == "nt":  # os.kill would end it; wait for its signs of life to fail
         return True
     try:
@@ -102,4 +102,7 @@ def runs(pid: int) -> bool:
         return False
     except OSError:
         return True
+    # One that was killed is there until its parent has noticed: in containers that may take long.
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     return True
