@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 
 from viso import batch, storage
 from viso.batch.database import FILE, connected
-from viso.batch.engine import Order
+from viso.batch.engine import Done, Order, Step
 from viso.batch.keeping import MARK
 from viso.batch.worker import separate_order
 from viso.cli import app
@@ -243,6 +244,24 @@ def test_a_batch_that_is_closed_leaves_nothing(remote: Remote, memory: object) -
     next(events)
     events.close()
     assert stems() == {}
+
+
+def test_a_slow_line_gives_signs_of_life(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote.send("a.flac")
+    plan, at_once = remote.plan(), storage.upload
+
+    def slow(path: Path, address: Address) -> None:
+        time.sleep(1.0)
+        at_once(path, address)
+
+    monkeypatch.setattr(storage, "upload", slow)
+    targets = {stem: plan.out / path for stem, path in plan.tasks[0].files.items()}
+    order = Order(1, plan.tasks[0].song.path, targets)
+    events = list(separate_order(plan.config.separator(threads=1), plan.config, order))
+    assert isinstance(events[-1], Done)
+    signs = [event for event in events if isinstance(event, Step) and event.done_s > 0]
+    assert len(signs) >= 4
+    assert [event.done_s for event in signs] == sorted(event.done_s for event in signs)
 
 
 def test_a_bad_song_is_named_by_its_address(remote: Remote) -> None:

@@ -7,11 +7,14 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 from viso.batch.engine import Done, Failed, Order, Step
 from viso.batch.settings import SeparationConfig
@@ -24,6 +27,8 @@ __all__ = ["Ready", "Unable", "separate_order", "serve"]
 
 _STEP_S = 0.25  # between two signs of progress
 _PART = 1 << 20  # bytes that are hashed at a time
+T = TypeVar("T")
+
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -96,7 +101,9 @@ def separate_order(
     began = time.monotonic()
     here: Staged | None = None
     try:
-        with staged(order) as here:
+        with ExitStack() as stack:
+            entering = partial(stack.enter_context, staged(order))
+            here = yield from _transferring(Step(order.number, 0.0), entering)
             # Who wants no more of it is heard between the ways to and from a store.
             yield Step(order.number, 0.0)
             before = _stamp(here.song)
@@ -121,18 +128,31 @@ def separate_order(
                         yield Step(order.number, step.done_s)
             if report is None:
                 raise AssertionError("a separation ends with a report")
+            whole = Step(order.number, report.duration_s)
             if here.is_sent:  # else the stems are in their place by now
-                yield Step(order.number, report.duration_s)
+                yield whole
             if _stamp(here.song) != before:
                 raise AudioError(f"{order.song}: changed while it was read; run the batch again")
             _keep(here.files)
             sizes = here.sizes()
-            here.deliver()
+            yield from _transferring(whole, here.deliver)
             report, stamp = here.told(report), here.stamp or before
     except Exception as error:  # one bad file stops nothing, whatever is bad about it
         yield _failure(order, here, error)
         return
     yield Done(order.number, report, stamp, sha256, time.monotonic() - began, sizes)
+
+
+def _transferring(sign: Step, do: Callable[[], T]) -> Generator[Step, None, T]:
+    """Do what may take as long as a store's line is slow, with signs of life.
+
+    How long a line may be silent is the store's own matter: its clients have their limits.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(do)
+        while not wait([future], timeout=_STEP_S).done:
+            yield sign
+        return future.result()
 
 
 def _stamp(path: Path) -> Stamp:
