@@ -1,0 +1,1 @@
+"""What viso shows in a browser; needs the extra ``[web]``."""
