@@ -363,19 +363,29 @@ def test_who_may_begin(built: Built, tmp_path: Path) -> None:
         assert status(base, made[0]) == 200
 
 
-def serve(folder: Path, *words: str) -> tuple[subprocess.Popen[str], str, str]:
-    """Start the command itself; return the process, its address, and the maker's token."""
-    code = "from viso.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "listen", "serve", str(folder), "--port", "0", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    base = process.stdout.readline().split(" ")[0]
-    token = process.stdout.readline().split(" ")[0].partition("#")[2]
-    return process, base, token
+class Command:
+    """``viso listen serve`` itself; knows its address and the maker's token."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        code = "from viso.cli import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, "listen", "serve", str(folder), "--port", "0", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        self.base = self.line().split(" ")[0]
+        self.token = self.line().split(" ")[0].partition("#")[2]
+
+    def line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def end(self, how: signal.Signals) -> int:
+        assert self._process.stdout is not None
+        with self._process.stdout:
+            self._process.send_signal(how)
+            return self._process.wait(60)
 
 
 def ask_patiently(base: list[str], *words: Any, **options: Any) -> Any:
@@ -396,8 +406,8 @@ def ask_patiently(base: list[str], *words: Any, **options: Any) -> Any:
 def test_fifty_listeners_at_once_and_a_server_that_is_killed(built: Built, data: Path) -> None:
     folder, test = built
     n_listeners = 50
-    process, address, _ = serve(folder, "--data", str(data))
-    base = [address]
+    command = Command(folder, "--data", str(data))
+    base = [command.base]
     done = threading.Semaphore(0)
 
     def listen(key: str) -> Any:
@@ -414,18 +424,13 @@ def test_fifty_listeners_at_once_and_a_server_that_is_killed(built: Built, data:
             sessions = [pool.submit(listen, key) for key in keys]
             for _ in range(n_listeners * 2):
                 assert done.acquire(timeout=120)
-            process.kill()
-            process.wait(60)
-            assert process.stdout is not None
-            process.stdout.close()
-            process, base[0], _ = serve(folder, "--data", str(data))
+            command.end(signal.SIGKILL)
+            command = Command(folder, "--data", str(data))
+            base[0] = command.base
             told = [session.result(200) for session in sessions]
         records, n_unfinished = read_answers(data, test)
     finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        assert process.stdout is not None
-        process.stdout.close()
+        assert command.end(signal.SIGINT) == 0
     assert n_unfinished == 0
     found = read_results([data], test)
     assert sorted(listener.order for listener in found.listeners) == list(range(n_listeners))
@@ -442,19 +447,15 @@ def test_fifty_listeners_at_once_and_a_server_that_is_killed(built: Built, data:
 
 def test_the_command_tells_where_the_test_is(built: Built, tmp_path: Path) -> None:
     words = ("--data", str(tmp_path / "a.sqlite"), "--links", "2", "--invited")
-    process, base, token = serve(built[0], *words)
+    command = Command(built[0], *words)
     try:
-        assert process.stdout is not None
-        told = process.stdout.readline()
-        assert "a.sqlite: 0 began, 0 finished" in told
-        key = process.stdout.readline().strip().partition("#")[2]
-        assert ask(base, "GET", "/api/session", key=key).json["has_begun"] is False
-        assert ask(base, "GET", "/api/maker", key=token).json["n_waiting"] == 2
-        assert len(token) >= 22
+        assert "a.sqlite: 0 began, 0 finished" in command.line()
+        key = command.line().partition("#")[2]
+        assert ask(command.base, "GET", "/api/session", key=key).json["has_begun"] is False
+        assert ask(command.base, "GET", "/api/maker", key=command.token).json["n_waiting"] == 2
+        assert len(command.token) >= 22
     finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) in (0, -signal.SIGTERM)
-        process.stdout.close()
+        assert command.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize(

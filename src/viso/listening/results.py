@@ -60,9 +60,9 @@ def read_results(
         if path.suffix.lower() == ".sqlite":
             stored, n_begun = read_answers(path, test, with_unfinished=with_unfinished)
             n_unfinished += 0 if with_unfinished else n_begun
-            found = ((f"{path}: listener {record.listener}", record) for record in stored)
+            found = [(f"{path}: listener {record.listener}", record) for record in stored]
         else:
-            found = _records(path, test)
+            found = list(_records(path, test))
         for origin, record in found:
             check_record(record, test, origin)
             key = _key(record)

@@ -28,6 +28,8 @@ def bind(host: str, port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
+        # Who comes early waits.
+        found.listen(1024)
     except (OSError, OverflowError) as error:
         found.close()
         raise ConfigError(
