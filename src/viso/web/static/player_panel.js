@@ -101,7 +101,7 @@ export class PlayerPanel {
   async openPlayer() {
     const context = contextFor(this.rate);
     // Within the person's wish to play: later it may no longer count as one.
-    context.resume();
+    context.resume().catch(() => {});
     const urls = Object.fromEntries(STEMS.map((stem) => [stem, api.stemPath(this.job.id, stem, "wav")]));
     let pieces;
     try {
