@@ -39,6 +39,8 @@ export async function request(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Failure(AWAY, 0);
   }
+  // With a token a visit can end: a login begins another.
+  if (response.status === 401) location.assign("/login");
   if (!response.ok) throw new Failure(detailOf(await response.text(), response.status), response.status);
   return response;
 }
@@ -79,6 +81,9 @@ export const api = {
   jobPath,
   eventsPath: (id) => `${jobPath(id)}/events`,
   stemPath: (id, stem, format) => `${jobPath(id)}/stems/${stem}.${format}`,
+  // As exact as it is kept; the player is content with 16 bits.
+  downloadPath: (id, stem, format) =>
+    `${jobPath(id)}/stems/${stem}.${format}${format === "wav" ? "?bits=24" : ""}`,
   mixPath: (id, format, levels) => `${jobPath(id)}/mix.${format}?${new URLSearchParams(levels)}`,
   peaks: (id, stem, points) => getJson(`${jobPath(id)}/peaks?stem=${stem}&points=${points}`),
   spectrogramPath: (id, stem, width, height) =>

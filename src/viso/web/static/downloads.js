@@ -20,7 +20,7 @@ export class Downloads {
     const offered = FORMATS.filter((format) => !formats?.length || formats.includes(format));
     const row = (what, cells) => el("li", {}, el("span", { class: "what" }, what), cells);
     const stems = STEMS.filter((stem) => stem !== "mixture").map((stem) => row(nameOf(stem),
-      offered.map((format) => this.link(nameOf(stem).toLowerCase(), format, api.stemPath(job.id, stem, format)))));
+      offered.map((format) => this.link(nameOf(stem).toLowerCase(), format, api.downloadPath(job.id, stem, format)))));
     this.mixes = offered.map((format) => this.link("your balance", format, "#"));
     this.element = el("section", { class: "downloads", "aria-label": "Downloads" },
       el("h3", {}, "Download"),

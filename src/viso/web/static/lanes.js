@@ -7,6 +7,8 @@ import { el } from "./dom.js";
 import { STEMS } from "./pieces.js";
 
 const POINTS = 1600;
+const PICTURE = [960, 96]; // in pixels
+const MOST_MAGNIFIED = 4;
 const MOST_DB = 20; // of confidence, at the top of a lane
 export const DOUBTFUL_DB = 3;
 const GRAB_PX = 10;
@@ -25,7 +27,11 @@ class Lane {
       this.canvas, this.picture, this.region, this.head);
   }
 
-  draw({ duration, showsDoubt }) {
+  get peak() {
+    return this.peaks ? Math.max(...this.peaks.high, ...this.peaks.low.map((low) => -low)) : 0;
+  }
+
+  draw({ duration, showsDoubt, magnified }) {
     const { width, height } = this.canvas.getBoundingClientRect();
     if (!width || !height) return;
     const scale = Math.min(window.devicePixelRatio || 1, 3);
@@ -35,23 +41,23 @@ class Lane {
     context.scale(scale, scale);
     const style = getComputedStyle(this.element);
     if (showsDoubt && this.doubt) this.drawDoubtful(context, style, { width, height, duration });
-    this.drawWave(context, style, { width, height });
+    this.drawWave(context, style, { width, height, magnified });
     if (showsDoubt && this.doubt) this.drawCurve(context, style, { width, height, duration });
   }
 
-  drawWave(context, style, { width, height }) {
+  drawWave(context, style, { width, height, magnified }) {
     context.fillStyle = style.getPropertyValue("--tick");
     context.fillRect(0, height / 2 - 0.5, width, 1);
     if (!this.peaks) return;
     const { low, high } = this.peaks;
     context.fillStyle = style.getPropertyValue("--stem");
-    const half = height / 2 - 2;
+    const half = (height / 2 - 2) * magnified;
     const columns = Math.floor(width / 1.5);
     for (let x = 0; x < columns; x += 1) {
       const from = Math.floor((x * low.length) / columns);
       const to = Math.max(from + 1, Math.floor(((x + 1) * low.length) / columns));
-      const top = Math.min(1, Math.max(...high.slice(from, to)));
-      const bottom = Math.max(-1, Math.min(...low.slice(from, to)));
+      const top = Math.max(...high.slice(from, to));
+      const bottom = Math.min(...low.slice(from, to));
       const y = height / 2 - top * half;
       context.fillRect(x * 1.5, y - 0.5, 1.2, Math.max(1, (top - bottom) * half));
     }
@@ -144,10 +150,17 @@ export class Lanes extends EventTarget {
     for (const lane of this.all) {
       const { picture } = lane;
       if (shown && !picture.hasAttribute("src")) {
-        picture.src = api.spectrogramPath(this.job.id, lane.stem, 1600, 128);
+        lane.element.classList.add("drawing");
+        picture.addEventListener("load", () => lane.element.classList.remove("drawing"));
+        picture.src = api.spectrogramPath(this.job.id, lane.stem, ...PICTURE);
       }
       picture.hidden = !shown;
     }
+  }
+
+  // One scale for all: the loudest fills its lane, the others are as they are beside it.
+  get magnified() {
+    return Math.min(MOST_MAGNIFIED, 1 / Math.max(1e-3, ...this.all.map((lane) => lane.peak)));
   }
 
   draw() {

@@ -77,7 +77,7 @@ export class SeparationForm {
     this.part.hidden = this.kind !== "part";
     const model = this.library.models.find(({ name }) => name === this.model.value);
     const facts = [model?.description, model?.license && `Licence of its weights: ${model.license}`];
-    write(this.about, facts.filter(Boolean).join(" "));
+    write(this.about, facts.filter(Boolean).map((fact) => fact.replace(/\.?$/, ".")).join(" "));
     const at = seconds(this.at.value);
     if (at !== null) this.slide.value = at;
     this.slide.setAttribute("aria-valuetext", clock(Number(this.slide.value), 0));
