@@ -81,7 +81,7 @@ class LoudnessMeter:
         twice[0] = 1.0
         if self._n % 2 == 0:
             twice[-1] = 1.0
-        return self._gains * twice
+        return np.asarray(self._gains * twice)
 
     def finish(self) -> dict[str, float | None] | None:
         """Return the integrated loudness of mixture, vocals and instrumental in LUFS.
