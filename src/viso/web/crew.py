@@ -182,16 +182,19 @@ class Crew:
             self._live.pop(job.id, None)
         self._hub.tell(job.id)
 
-    def order(self, job: JobRow) -> Order | None:
-        """Return what to tell a worker, or None if the song is gone."""
+    def order(self, job: JobRow) -> Order | Failed | Cancelled:
+        """Return what to tell a worker, or how the job ends without one."""
         song = self._store.song(job.song)
         if song is None:
-            return None
+            return Cancelled()
+        said = next((offer.said for offer in self.offers if offer.name == job.model), None)
+        if said is None:  # the studio was started again with others
+            return Failed(f"{job.model}: is no longer on offer; choose another model")
         return Order(
             job=job.id,
             song=self._folders.song(job.song),
             name=song.name,
-            model=job.model,
+            model=said,
             start_s=job.start_s,
             duration_s=job.duration_s,
             folder=self._folders.job(job.id),
@@ -207,7 +210,7 @@ class Crew:
     def has_described(self, told: Described | None) -> None:
         """Note what models there are; None if no process lived to tell."""
         if told is not None:
-            self.offers = told.offers
+            self.offers = tuple({offer.name: offer for offer in told.offers}.values())
             for refusal in told.refusals:
                 _log.warning("%s", refusal)
         self.are_described.set()
@@ -285,8 +288,8 @@ class _Hand(threading.Thread):
     def _worked(self, job: JobRow) -> Done | Failed | Cancelled | None:
         """Work on a job; None if the studio ends before."""
         order = self._crew.order(job)
-        if order is None:
-            return Cancelled()
+        if not isinstance(order, Order):
+            return order
         try:
             connection = self._connection()
             connection.send(order)

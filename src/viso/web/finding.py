@@ -11,7 +11,7 @@ from viso.web.schemas import Id, Problem
 from viso.web.store import JobRow, SongRow
 from viso.web.studio import Studio
 
-__all__ = ["DoneJob", "FoundJob", "FoundSong", "Here", "problems"]
+__all__ = ["DoneJob", "FoundJob", "FoundSong", "Here", "busy", "problems"]
 
 _WHY = {
     401: "The token is missing.",
@@ -36,6 +36,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"model": Problem, "description": _WHY[status]}
         for status in sorted({401, 403, 421, *statuses})
     }
+
+
+def busy(why: str) -> HTTPException:
+    """Return the answer to what may be tried again soon."""
+    return HTTPException(429, f"{why}; try again later", {"Retry-After": "30"})
 
 
 def _studio(request: Request) -> Studio:

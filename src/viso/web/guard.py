@@ -4,32 +4,39 @@
   name point here (DNS rebinding) and read everything.
 - What changes something must not come from another site's page, by ``Sec-Fetch-Site`` and
   ``Origin``, and not as a form (CSRF).
+- Bodies other than songs are small and come soon.
 - With a token, all but the login, its style and the health check need it, as
   ``Authorization: Bearer`` or as the cookie that the login gives.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viso.web.settings import StudioConfig
 
-__all__ = ["COOKIE", "LOGIN", "Guard", "is_token", "session_of"]
+__all__ = ["COOKIE", "LOGIN", "LOGOUT", "Guard", "is_token", "session_of"]
 
 COOKIE = "viso_session"
-LOGIN = "/login"
+LOGIN, LOGOUT = "/login", "/logout"
 
 _OPEN = (LOGIN, "/healthz")
 _STATIC = "/static/"
+_UPLOAD = "/api/songs"
+_LARGEST_BODY = 1 << 16
+_LONGEST_BODY_S = 20.0
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _HEADERS = {
@@ -86,8 +93,10 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        answer = self._refusal(scope) or self._app
-        await answer(scope, receive, send_with_headers)
+        refusal = self._refusal(scope)
+        if refusal is None and scope["path"] != _UPLOAD:
+            receive = _SmallBody(receive)
+        await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
@@ -98,7 +107,10 @@ class Guard:
             if not _is_from_here(headers, host):
                 return _problem(403, "comes from another site's page")
             kind = headers.get("content-type", "").split(";")[0].strip().lower()
-            if kind in _FORMS and path != LOGIN:
+            size = headers.get("content-length", "0")
+            if path != _UPLOAD and size.isdecimal() and int(size) > _LARGEST_BODY:
+                return _problem(413, "only songs may be large")
+            if kind in _FORMS and path not in (LOGIN, LOGOUT):
                 return _problem(415, f"{kind} is not taken; see /docs for what is")
         if self._token is None or path in _OPEN or path.startswith(_STATIC):
             return None
@@ -125,6 +137,30 @@ class Guard:
         return COOKIE in cookies and is_token(cookies[COOKIE].value, session_of(token))
 
 
+class _SmallBody:
+    """Receives a body that is small, within some seconds."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._n_bytes, self._is_whole = receive, 0, False
+        self._deadline_s: float | None = None
+
+    async def __call__(self) -> Message:
+        if self._is_whole:  # what is waited for now is that the visitor goes
+            return await self._receive()
+        if self._deadline_s is None:
+            self._deadline_s = asyncio.get_running_loop().time() + _LONGEST_BODY_S
+        try:
+            async with asyncio.timeout_at(self._deadline_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise HTTPException(408, "it came too slowly") from error
+        self._n_bytes += len(message.get("body", b""))
+        if self._n_bytes > _LARGEST_BODY:
+            raise HTTPException(413, "only songs may be large")
+        self._is_whole = not message.get("more_body", False)
+        return message
+
+
 _CHALLENGE = {"www-authenticate": 'Bearer realm="viso studio"'}
 
 
@@ -134,10 +170,8 @@ def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None)
 
 def _name_of(host: str) -> str:
     """Return a ``Host`` without its port; empty if it makes no sense."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d+)?", host.lower())
+    return "" if found is None else found[1] or found[2]
 
 
 def _is_address(name: str) -> bool:

@@ -10,9 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from viso.errors import ConfigError
-from viso.web.finding import FoundJob, FoundSong, Here, problems
+from viso.web.finding import FoundJob, FoundSong, Here, busy, problems
 from viso.web.schemas import Job, JobRequest
-from viso.web.songs import busy
 from viso.web.store import QueueFullError
 from viso.web.studio import ENDED, Studio
 from viso.web.uploads import check_room

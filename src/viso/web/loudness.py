@@ -1,9 +1,8 @@
-"""How loud the stems and their mixture are by ITU-R BS.1770-4, from spectra, in one pass.
+"""How loud the stems and their mixture are by ITU-R BS.1770-4, as they come.
 
-The standard weights the sound with two filters (K) and averages its square over 400 ms, every
-100 ms. Here the weights are those filters' gains on the spectrum of every 100 ms: by Parseval
-the same energies but for what the filters ring on into the next 100 ms. The spectrum of the
-mixture is the sum of the stems'. `docs/studio.md` says how far that lies from the standard.
+The two filters of the standard (K) are applied by Fourier transforms of overlapping pieces
+(overlap-save): they ring for some milliseconds, and a fifth of a second of overlap is left out.
+The filtered mixture is the sum of the filtered stems.
 
 References
 ----------
@@ -22,14 +21,16 @@ __all__ = ["LoudnessMeter"]
 
 Floats = npt.NDArray[np.float64]
 
+_N_FFT = 1 << 17
+_OVERLAP_S = 0.2
 _STEP_S = 0.1
 _STEPS = 4  # of a gating block
 _ABSOLUTE_LUFS, _RELATIVE_LU, _OFFSET = -70.0, -10.0, -0.691
 
 
-def _k_gains(rate_hz: int, n: int) -> Floats:
-    """Squared gains of the K-weighting [shape=(n // 2 + 1,)]."""
-    z = np.exp(-2j * np.pi * np.arange(n // 2 + 1) / n)
+def _k_weights(rate_hz: int) -> npt.NDArray[np.complex64]:
+    """The K-weighting's effect on every bin [shape=(_N_FFT // 2 + 1,)]."""
+    z = np.exp(-2j * np.pi * np.arange(_N_FFT // 2 + 1) / _N_FFT)
     # Shelf: the head's effect.
     k = math.tan(math.pi * min(1681.974450955533, 0.49 * rate_hz) / rate_hz)
     high, q = 10 ** (3.999843853973347 / 20), 0.7071752369554196
@@ -42,7 +43,7 @@ def _k_gains(rate_hz: int, n: int) -> Floats:
     scale = 1 + k / q + k * k
     a = (scale, 2 * (k * k - 1), 1 - k / q + k * k)
     high_pass = (1 - 2 * z + z * z) * scale / (a[0] + a[1] * z + a[2] * z * z)
-    return np.asarray(np.abs(shelf * high_pass) ** 2)
+    return np.asarray(shelf * high_pass, np.complex64)
 
 
 class LoudnessMeter:
@@ -57,37 +58,44 @@ class LoudnessMeter:
     """
 
     def __init__(self, *, rate_hz: int, n_channels: int) -> None:
-        self._n = max(1, round(_STEP_S * rate_hz))
-        self._gains = _k_gains(rate_hz, self._n)
+        self._step = max(1, round(_STEP_S * rate_hz))
+        # Above 320 kHz the overlap would be more than half of a piece.
+        self._overlap = min(_N_FFT // 2, round(_OVERLAP_S * rate_hz))
+        self._weights = _k_weights(rate_hz)
         self._n_channels = n_channels
-        self._rest = np.zeros((2, n_channels, 0), np.float32)
+        # Before the sound there is silence.
+        self._sound = np.zeros((2, n_channels, self._overlap), np.float32)
+        self._squares = np.zeros((3, 0))
         self._steps: list[Floats] = []
 
     def push(self, stems: npt.NDArray[np.float32]) -> None:
         """Take a block [shape=(2, channels, n), full scale = 1.0] of vocals and instrumental."""
         if self._n_channels > 2:
             return
-        sound = np.concatenate([self._rest, stems], axis=2)
-        n = sound.shape[2] // self._n
-        whole, self._rest = sound[:, :, : n * self._n], sound[:, :, n * self._n :]
-        spectra = np.fft.rfft(whole.reshape(2, self._n_channels, n, self._n), axis=3)
-        spectra = np.concatenate([spectra.sum(axis=0, keepdims=True), spectra])
-        power = (spectra.real**2 + spectra.imag**2) @ (self._weights() / self._n**2)
-        self._steps.append(power.sum(axis=1))
+        self._sound = np.concatenate([self._sound, stems], axis=2)
+        while self._sound.shape[2] >= _N_FFT:
+            self._take(_N_FFT - self._overlap)
 
-    def _weights(self) -> Floats:
-        # Bins between the lowest and the highest stand for two of the whole spectrum.
-        twice = np.full(self._gains.shape, 2.0)
-        twice[0] = 1.0
-        if self._n % 2 == 0:
-            twice[-1] = 1.0
-        return self._gains * twice
+    def _take(self, n: int) -> None:
+        """Filter the next `n` samples, behind those that overlap."""
+        spectra = np.fft.rfft(self._sound[:, :, :_N_FFT], _N_FFT, axis=2)
+        loud = np.fft.irfft(spectra * self._weights, _N_FFT, axis=2)
+        loud = loud[:, :, self._overlap : self._overlap + n]
+        self._sound = self._sound[:, :, n:]
+        loud = np.concatenate([loud.sum(axis=0, keepdims=True), loud])
+        squares = np.concatenate([self._squares, np.square(loud).sum(axis=1)], axis=1)
+        whole = squares.shape[1] // self._step
+        steps = squares[:, : whole * self._step].reshape(3, whole, self._step)
+        self._steps.append(steps.mean(axis=2))
+        self._squares = squares[:, whole * self._step :]
 
     def finish(self) -> dict[str, float | None] | None:
         """Return the integrated loudness of mixture, vocals and instrumental in LUFS.
 
         None for a stem that is silent; None at all for less than 400 ms or more channels.
         """
+        if (rest := self._sound.shape[2] - self._overlap) and self._n_channels <= 2:
+            self._take(rest)
         steps = np.concatenate(self._steps, axis=1) if self._steps else np.zeros((3, 0))
         if steps.shape[1] < _STEPS:
             return None

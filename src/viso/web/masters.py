@@ -27,7 +27,6 @@ BITS = 24
 """Depth of the files."""
 
 _WIDTH = BITS // 8
-_FULL = 1 << (BITS - 1)
 _MOST_CHUNKS = 64
 
 
@@ -73,7 +72,7 @@ class Masters:
         """
         if stem == "mixture":
             pieces = [self._piece(name, start, stop) for name in STEMS]
-            return np.clip(pieces[0] + pieces[1], -_FULL, _FULL - 1, dtype=np.int32)
+            return _saturated(pieces[0] + pieces[1], BITS)
         return self._piece(stem, start, stop)
 
     def at_16_bits(self, stem: str, start: int, stop: int) -> npt.NDArray[np.int16]:
@@ -84,11 +83,11 @@ class Masters:
         int16 array [shape=(n, channels)]
         """
         vocals, rest = (self._piece(name, start, stop) for name in STEMS)
-        whole = _rounded(np.clip(vocals + rest, -_FULL, _FULL - 1, dtype=np.int32))
+        whole = _rounded(_saturated(vocals + rest, BITS))
         if stem == "mixture":
             return whole.astype(np.int16)
         sung = _rounded(vocals)
-        wanted = sung if stem == "vocals" else np.clip(whole - sung, -(1 << 15), (1 << 15) - 1)
+        wanted = sung if stem == "vocals" else _saturated(whole - sung, 16)
         return wanted.astype(np.int16)
 
     def _piece(self, stem: str, start: int, stop: int) -> Integers:
@@ -105,12 +104,17 @@ class Masters:
             raise AudioError(f"{stem}: is cut short; separate again")
         wide = np.zeros((n_values, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(raw, np.uint8).reshape(n_values, _WIDTH)
-        return (wide.view("<i4").reshape(-1, self.n_channels) >> 8).astype(np.int32, copy=False)
+        return np.asarray(wide.view("<i4").reshape(-1, self.n_channels) >> 8, np.int32)
 
 
 def _rounded(integers: Integers) -> Integers:
-    """24 bits to 16, saturated."""
-    return np.minimum((integers + 128) >> 8, (1 << 15) - 1)
+    """24 bits to 16."""
+    return _saturated((integers + 128) >> 8, 16)
+
+
+def _saturated(integers: Integers, bits: int) -> Integers:
+    full = 1 << (bits - 1)
+    return np.asarray(np.clip(integers, -full, full - 1), np.int32)
 
 
 def _data_offset(file: BinaryIO, path: Path) -> int:

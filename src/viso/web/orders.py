@@ -27,9 +27,10 @@ class Describe:
 
 @dataclass(frozen=True)
 class Offer:
-    """A model that can be run."""
+    """A model that can be run: what visitors call it, and what a `Separator` does."""
 
     name: str
+    said: str
     description: str
     licence: str
     trained_on: tuple[str, ...]

@@ -22,8 +22,9 @@ Floats = npt.NDArray[np.float32]
 _N_FFT = 4096
 _LOWEST_HZ, _HIGHEST_HZ = 40.0, 16_000.0
 _RANGE_DB = 80.0
-_LOOKS = 3  # frames of a column
+_MOST_LOOKS = 3  # frames of a column
 _COLUMNS = 64  # worked on at a time
+_WASTE = 4
 # From silence to the loudest bin; lightness grows evenly.
 _COLOURS = (
     (8, 7, 20),
@@ -73,19 +74,32 @@ def spectrograms(masters: Masters, *, width: int, height: int) -> dict[str, byte
 def _columns(masters: Masters, columns: range, width: int, height: int) -> Floats:
     """Return the power of columns [shape=(3, height, columns)], the lowest frequency first."""
     n, window = masters.n_samples, hann(_N_FFT)
-    pieces = np.zeros((2, len(columns), _LOOKS, masters.n_channels, _N_FFT), np.float32)
-    for number, column in enumerate(columns):
-        for look in range(_LOOKS):
-            centre = int((column + (look + 0.5) / _LOOKS) * n / width)
-            start = centre - _N_FFT // 2
-            for piece, stem in zip(pieces[:, number, look], STEMS, strict=True):
-                sound = masters.integers(stem, start, start + _N_FFT).T
-                at = max(0, -start)
-                piece[:, at : at + sound.shape[1]] = sound
+    looks = min(_MOST_LOOKS, -(-n // (width * _N_FFT)))
+    places = np.repeat(columns, looks) + np.tile((np.arange(looks) + 0.5) / looks, len(columns))
+    starts = [int(place * n / width) - _N_FFT // 2 for place in places]
+    pieces = np.stack([_pieces(masters, stem, starts) for stem in STEMS])
+    pieces = pieces.reshape(2, len(columns), looks, masters.n_channels, _N_FFT)
     spectra = np.fft.rfft(pieces * (window / np.float32(1 << (BITS - 1))), axis=4)
     spectra = np.concatenate([spectra.sum(axis=0, keepdims=True), spectra])
     power = (spectra.real**2 + spectra.imag**2).mean(axis=(2, 3))
     return _rows(power, rate_hz=masters.rate_hz, height=height).transpose(0, 2, 1)
+
+
+def _pieces(masters: Masters, stem: str, starts: list[int]) -> Floats:
+    """Read the samples of frames, silence around the song [shape=(frames, channels, _N_FFT)]."""
+    pieces = np.zeros((len(starts), masters.n_channels, _N_FFT), np.float32)
+    first, stop = starts[0], starts[-1] + _N_FFT
+    # Many small reads take longer than one large one, unless most of that is not needed.
+    at_once = stop - first <= _WASTE * len(starts) * _N_FFT
+    sound = masters.integers(stem, first, stop) if at_once else None
+    for piece, start in zip(pieces, starts, strict=True):
+        if sound is None:
+            found = masters.integers(stem, start, start + _N_FFT)
+        else:
+            found = sound[max(0, start - max(0, first)) :][: _N_FFT + min(0, start)]
+        at = max(0, -start)
+        piece[:, at : at + len(found)] = found.T
+    return pieces
 
 
 def _rows(power: Floats, *, rate_hz: int, height: int) -> Floats:

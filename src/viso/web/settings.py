@@ -36,7 +36,9 @@ class StudioConfig(Settings):
     upload_bytes : int
         Largest song.
     upload_rate : float
-        Bytes a second that an upload has to bring on average after its first 10 s.
+        Bytes a second that an upload has to bring on average.
+    upload_grace_s : float
+        Seconds more that it may take.
     n_uploads : int
         Uploads at a time.
     length_s : float
@@ -62,6 +64,7 @@ class StudioConfig(Settings):
     models: tuple[str, ...] = ()
     upload_bytes: int = Field(500_000_000, ge=1)
     upload_rate: float = Field(10_000, gt=0)
+    upload_grace_s: float = Field(10, ge=0)
     n_uploads: int = Field(64, ge=1)
     length_s: float = Field(3600, gt=0)
     queue: int = Field(100, ge=1)

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from viso.errors import ConfigError
 from viso.web.encoding import FORMATS
-from viso.web.finding import FoundSong, Here, problems
+from viso.web.finding import FoundSong, Here, busy, problems
 from viso.web.schemas import Limits, Model, Song
 from viso.web.studio import Studio, new_id, song_of
 from viso.web.uploads import checked_kind, header_of, receive, shown_name, too_large
@@ -98,11 +98,6 @@ async def _received(request: Request, studio: Studio, name: str) -> Song:
             rate_hz=header.rate_hz,
             channels=header.channels,
         )
-
-
-def busy(why: str) -> HTTPException:
-    """Return the answer to what may be tried again soon."""
-    return HTTPException(429, f"{why}; try again later", {"Retry-After": "30"})
 
 
 @router.get("/songs/{song_id}", responses=problems(404, 422))

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, StreamingResponse
 
 from viso.errors import AudioError
+from viso.separator import STEMS
 from viso.web import peaks as waveforms
 from viso.web.encoding import encode
 from viso.web.finding import DoneJob, FoundJob, Here, problems
@@ -92,7 +93,7 @@ async def stem_file(
     studio: Here, found: FoundJob, masters: DoneJob, stem: Stem, kind: Literal["flac", "mp3"]
 ) -> FileResponse:
     """Send a stem as FLAC of 24 bits or as MP3 of 320 kbit/s."""
-    gains = {"vocals": 1.0, "instrumental": 1.0} if stem == "mixture" else {stem: 1.0}
+    gains = {name: 1.0 for name in STEMS if stem in ("mixture", name)}
     return await _encoded(studio, found, masters, gains, stem, kind)
 
 
@@ -181,7 +182,7 @@ def peaks(
 @router.get(
     "/spectrogram/{stem}.png", response_class=Response, responses={200: _file("png"), **_GONE}
 )
-def spectrogram(
+async def spectrogram(
     studio: Here,
     found: FoundJob,
     masters: DoneJob,
@@ -191,11 +192,12 @@ def spectrogram(
 ) -> Response:
     """Draw a stem: time left to right, 40 Hz to 16 kHz bottom to top, 80 dB below the mixture."""
     key = (found.id, width, height)
-    with studio.pictures.drawing:
+    # All three stems are asked for at once, and drawn at once.
+    async with studio.drawings:
         drawn = studio.pictures.find(key)
         if drawn is None:
             try:
-                drawn = spectrograms(masters, width=width, height=height)
+                drawn = await run_in_threadpool(spectrograms, masters, width=width, height=height)
             except AudioError as error:
                 raise HTTPException(404, "the stems are gone") from error
             studio.pictures.keep(key, drawn)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ PREVIEW_S = 30.0
 _DRAWN = 48  # sets of pictures that are kept
 _INSPECTIONS = 2  # decoders at a time that look at headers
 _ENCODINGS = 2
+_MODELS_S = 30.0  # for a worker to say what it can run
 
 
 def new_id() -> str:
@@ -60,6 +60,7 @@ class Studio:
         self.pictures = Pictures()
         self.inspections = asyncio.Semaphore(_INSPECTIONS)
         self.encodings = asyncio.Semaphore(_ENCODINGS)
+        self.drawings = asyncio.Semaphore(1)
         self._n_arriving = 0
         gone = self.folders.remove_strays(*self.store.known())
         for song_id in gone:
@@ -192,7 +193,7 @@ class Studio:
             model=row.model,
             start_s=row.start_s,
             duration_s=row.duration_s,
-            state=row.state,  # type: ignore[arg-type]
+            state=row.state,
             place=self.store.place(row) if row.state == "queued" else None,
             progress=round(progress, 4),
             speed=None if speed is None else round(speed, 2),
@@ -221,7 +222,7 @@ class Studio:
         ConfigError
             If there is none.
         """
-        self.crew.are_described.wait(self.config.patience_s)
+        self.crew.are_described.wait(_MODELS_S)
         offers = self.crew.offers
         if not offers:
             raise ConfigError("no model can be run")
@@ -260,10 +261,9 @@ def _moment(unix_s: float) -> datetime:
 
 
 class Pictures:
-    """Spectrograms that were drawn, the last ones; drawn one set at a time."""
+    """Spectrograms that were drawn, the last ones."""
 
     def __init__(self) -> None:
-        self.drawing = threading.Lock()
         self._kept: OrderedDict[tuple[str, int, int], dict[str, bytes]] = OrderedDict()
 
     def find(self, key: tuple[str, int, int]) -> dict[str, bytes] | None:

@@ -18,7 +18,6 @@ from viso.web.settings import StudioConfig
 
 __all__ = ["Header", "checked_kind", "header_of", "receive", "shown_name"]
 
-_GRACE_S = 10.0
 _PORTION = 1 << 20
 _LONGEST_NAME = 200
 _PATIENCE_S = 20.0  # for a header
@@ -72,7 +71,7 @@ async def receive(
     try:
         while True:
             # A rate, not a pause, so that no trickle of bytes holds a place for long.
-            deadline = began + _GRACE_S + n_bytes / config.upload_rate
+            deadline = began + config.upload_grace_s + n_bytes / config.upload_rate
             try:
                 async with asyncio.timeout_at(deadline):
                     chunk = await anext(stream, None)

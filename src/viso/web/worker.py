@@ -5,6 +5,7 @@ Songs are decoded in yet another process (`viso.audio.open_isolated`): they are 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Generator
@@ -118,7 +119,9 @@ class _Separators:
 def _separated(separators: _Separators, order: Order) -> Generator[Step | Done]:
     """Separate a song, telling how far it is; closing the iterator leaves no stem."""
     began = time.monotonic()
-    order.folder.mkdir(parents=True, exist_ok=True)
+    # What a process left that was killed.
+    shutil.rmtree(order.folder, ignore_errors=True)
+    order.folder.mkdir(parents=True)
     # While the model is loaded nobody can leave.
     yield Step(0.0, None)
     steps = separators.of(order.model).to_files(
@@ -179,7 +182,9 @@ def _offer(name: str) -> Offer:
         raise ModelError(f"{name}: a blend of nothing")
     path = card_file(name)
     return Offer(
-        name=name,
+        # A file of the studio's is nothing that visitors need to know.
+        name=name if name in weights.available() else blend.name,
+        said=name,
         description=card.description if path is not None or len(files) == 1 else "",
         licence="; ".join(dict.fromkeys(part.licence for part in blend.cards)),
         trained_on=tuple(dict.fromkeys(data for part in blend.cards for data in part.trained_on)),
