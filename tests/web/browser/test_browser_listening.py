@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import served, violations, window
 from typer.testing import CliRunner
 
-from browsing import chromium, served, violations, window
 from listeners import make_song
 from serving import MAKER, ask, running
 from viso.cli import app
@@ -24,8 +23,6 @@ from viso.listening import (
     read_results,
 )
 from viso.listening.definition import Kind
-
-pytest.importorskip("fastapi", reason="needs the extra [web]")
 from viso.web.listen import Entrance
 
 SYSTEMS = {"alpha": 20.0, "beta": 6.0}
@@ -38,12 +35,6 @@ def build(folder: Path, kind: Kind = "mushra", **changes: object) -> Built:
     return folder / kind, build_test(
         songs, folder / kind, settings=BuildSettings(kind=kind, **values)
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
-"""A real browser without a screen, where the machine has one."""
+"""Windows for listening tests, and what axe-core says of them."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +12,7 @@ from typing import Any
 
 import pytest
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 120_000  # machines are busy
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """Give a browser of playwright, or skip the test and say why."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    path = next((found for name in _NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip(f"needs a browser: {', '.join(_NAMES)}")
-    words = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=words, timeout=PATIENCE_MS)
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 @contextmanager

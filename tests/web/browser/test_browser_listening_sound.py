@@ -7,7 +7,6 @@ which sound it is and from which place. The output is recorded where it goes to 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soxr
+from browsing import served, window
 
-from browsing import chromium, served, window
 from listeners import make_song
 from viso.audio import write
 from viso.listening import BuildSettings, build_test, export_page, stimulus_path
@@ -135,12 +134,6 @@ class Heard(NamedTuple):
 
     pieces: list[Piece]
     levels: Floats  # RMS of 5 ms each, over that of the sounds
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
