@@ -90,7 +90,14 @@ def photograph(address: str) -> bytes:
         page.keyboard.press("d")
         page.locator(".stimuli li:nth-child(4) input:focus").wait_for()
         time.sleep(0.5)
-        png: bytes = page.locator("main").screenshot()
+        below = page.locator("main > div > p:last-child").bounding_box()
+        frame = {
+            "x": 0,
+            "y": 0,
+            "width": SIZE["width"],
+            "height": below["y"] + below["height"] + 16,
+        }
+        png: bytes = page.screenshot(clip=frame)
         chromium.close()
     return png
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,11 @@ def ask(
         return Reply(found.status, names, found.read())
     finally:
         connection.close()
+
+
+def new_key() -> str:
+    """Return the key of a link, as a page draws it."""
+    return secrets.token_urlsafe(18)
 
 
 @contextmanager

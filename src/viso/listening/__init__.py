@@ -11,7 +11,7 @@ MUSHRA (ITU-R BS.1534-3), ABX, and plain preference.
 from viso.listening.analysis import Analysis, Comparison, MeanRow, Rating, analyse
 from viso.listening.building import BuildSettings, build_test
 from viso.listening.choices import PairRow
-from viso.listening.database import Answers, Begun, Progress, read_answers
+from viso.listening.database import Answers, Begun, Progress
 from viso.listening.definition import (
     QUESTIONS,
     ListeningTest,
@@ -30,6 +30,7 @@ from viso.listening.records import Choice, Listener, Ratings, as_lines
 from viso.listening.report import as_summary, write_report
 from viso.listening.results import Results, check_record, read_results
 from viso.listening.screening import Screened, screen
+from viso.listening.storage import read_answers
 from viso.listening.webmushra import export_webmushra, read_webmushra
 
 __all__ = [

@@ -21,37 +21,14 @@ from typing import Literal
 
 from viso.errors import ConfigError, DataError
 from viso.listening.definition import ListeningTest
-from viso.listening.records import Choice, Listener, Ratings
+from viso.listening.records import Choice, Ratings
+from viso.listening.storage import Record, check, connect, make, prepare, records_of
 
-__all__ = ["Answers", "Begun", "Page", "Progress", "Stored", "read_answers"]
+__all__ = ["Answers", "Begun", "Page", "Progress", "Stored"]
 
-Record = Listener | Ratings | Choice
 Page = tuple[str, str]
 """A trial and a question; the question is empty where a test has none."""
 Stored = Literal["stored", "known", "another", "nobody"]
-
-_APPLICATION = 0x7669736F  # "viso", in the file's header
-_FORMAT = 1
-_TABLES = """
-CREATE TABLE test (id TEXT NOT NULL);
-CREATE TABLE listeners (
-    number INTEGER PRIMARY KEY,
-    key_hash BLOB NOT NULL UNIQUE,
-    name TEXT NOT NULL UNIQUE,
-    place INTEGER UNIQUE,
-    about TEXT,
-    consent TEXT,
-    began_at TEXT,
-    finished_at TEXT
-);
-CREATE TABLE answers (
-    listener INTEGER NOT NULL REFERENCES listeners (number) ON DELETE CASCADE,
-    trial TEXT NOT NULL,
-    question TEXT NOT NULL,
-    record TEXT,
-    PRIMARY KEY (listener, trial, question)
-) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True)
@@ -99,13 +76,13 @@ class Answers:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
-        self._connection = _connect(path)
+        self._connection = connect(path)
         try:
-            _prepare(self._connection)
+            prepare(self._connection)
             with self._transaction() as sql:
                 if sql.execute("PRAGMA application_id").fetchone()[0] == 0:
-                    _make(sql, path, test)
-            _check(self._connection, path, test)
+                    make(sql, path, test)
+            check(self._connection, path, test)
         except sqlite3.Error as error:
             self._connection.close()
             raise DataError(f"{path}: {error}; name another file for the answers") from error
@@ -245,77 +222,7 @@ class Answers:
     def records(self, *, with_unfinished: bool) -> list[Record]:
         """Return who listened and what they answered, for `as_lines`."""
         with self._transaction() as sql:
-            return _records(sql, self._test, with_unfinished=with_unfinished)
-
-
-def read_answers(
-    path: Path, test: ListeningTest, *, with_unfinished: bool = False
-) -> tuple[list[Record], int]:
-    """Read the answers that a server stored; it may go on meanwhile.
-
-    Returns
-    -------
-    records : list
-        Of listeners who finished the test, or of all.
-    n_unfinished : int
-        How many have begun and not finished.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, is something else, or belongs to another test.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; name the answers that viso listen serve stored")
-    try:
-        connection = _connect(path)
-    except sqlite3.Error as error:
-        raise DataError(f"{path}: cannot be opened ({error})") from error
-    try:
-        _check(connection, path, test)
-        n_unfinished = connection.execute(
-            "SELECT count(*) FROM listeners WHERE place IS NOT NULL AND finished_at IS NULL"
-        ).fetchone()[0]
-        return _records(connection, test, with_unfinished=with_unfinished), n_unfinished
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        raise DataError(f"{path}: {error!s:.120}; get the file again") from error
-    finally:
-        connection.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32
-    )
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Let what is deleted be gone, and what is kept survive a power cut."""
-    for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _make(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
-    if sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise DataError(f"{path}: a database of something else; name another file")
-    for statement in _TABLES.split(";"):
-        sql.execute(statement)
-    sql.execute("INSERT INTO test VALUES (?)", (test.id,))
-    sql.execute(f"PRAGMA user_version = {_FORMAT}")
-    sql.execute(f"PRAGMA application_id = {_APPLICATION}")
-
-
-def _check(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
-    found = tuple(
-        sql.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-    )
-    if found != (_APPLICATION, _FORMAT):
-        raise DataError(f"{path}: no answers of viso listen serve; name another file")
-    (test_id,) = sql.execute("SELECT id FROM test").fetchone()
-    if test_id != test.id:
-        raise DataError(f"{path}: of test {test_id}, but this is test {test.id}")
+            return records_of(sql, self._test, with_unfinished=with_unfinished)
 
 
 def _add(sql: sqlite3.Connection, key: str) -> None:
@@ -335,21 +242,3 @@ def _hash(key: str) -> bytes:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="minutes")
-
-
-def _records(
-    sql: sqlite3.Connection, test: ListeningTest, *, with_unfinished: bool
-) -> list[Record]:
-    found: list[Record] = []
-    form = Ratings if test.kind == "mushra" else Choice
-    for row in sql.execute("SELECT * FROM listeners WHERE place IS NOT NULL ORDER BY place"):
-        if row["finished_at"] is None and not with_unfinished:
-            continue
-        about = json.loads(row["about"])
-        found.append(Listener(test=test.id, listener=row["name"], order=row["place"], **about))
-        answers = sql.execute(
-            "SELECT record FROM answers WHERE listener = ? AND record IS NOT NULL",
-            (row["number"],),
-        )
-        found += [form.model_validate_json(text) for (text,) in answers.fetchall()]
-    return found

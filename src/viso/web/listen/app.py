@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Query
-from fastapi.responses import FileResponse, PlainTextResponse
-from pydantic import Field
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
-from viso.config import Settings
 from viso.errors import ConfigError, DataError
 from viso.listening import (
     Answers,
@@ -28,6 +27,7 @@ from viso.listening import (
     page_path,
     stimulus_path,
 )
+from viso.web.listen.bodies import AnswerBody, BeginBody, Key, LinksBody, ListenerKey
 from viso.web.listen.guard import Guard
 
 __all__ = ["Entrance", "create_listening_app"]
@@ -56,51 +56,6 @@ class Entrance:
     def is_closed(self) -> bool:
         """Whether the time is over."""
         return self.closes_at is not None and datetime.now(UTC) >= self.closes_at
-
-
-class BeginBody(Settings):
-    """What a listener says before the test; device and age only if they are asked for."""
-
-    agrees: bool = False
-    device: str | None = Field(None, max_length=200)
-    age: str | None = Field(None, max_length=40)
-
-
-class AnswerBody(Settings):
-    """What a listener answers on a page; which parts there must be, the test says."""
-
-    trial: str = Field(max_length=40)
-    question: str = Field("", max_length=40)
-    ratings: dict[str, float] | None = Field(None, max_length=24)
-    a: str | None = Field(None, max_length=40)
-    b: str | None = Field(None, max_length=40)
-    x: str | None = Field(None, max_length=40)
-    choice: Literal["a", "b", "none"] | None = None
-    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
-
-
-class LinksBody(Settings):
-    """How many links the maker wants."""
-
-    count: int = Field(ge=1, le=1000)
-
-
-def _key(authorization: Annotated[str, Header()] = "") -> str:
-    found = re.fullmatch(r"Bearer ([A-Za-z0-9_-]{16,128})", authorization)
-    if found is None:
-        raise HTTPException(401, "a key is missing; open your personal link")
-    return found[1]
-
-
-def _listener_key(authorization: Annotated[str, Header()] = "") -> str:
-    key = _key(authorization)
-    if len(key) < 22:  # 128 bits
-        raise HTTPException(401, "too short for a key; open your personal link")
-    return key
-
-
-Key = Annotated[str, Depends(_key)]
-ListenerKey = Annotated[str, Depends(_listener_key)]
 
 
 def create_listening_app(
@@ -139,8 +94,14 @@ def create_listening_app(
         )
     app = FastAPI(title="viso listen", docs_url=None, redoc_url=None, openapi_url=None)
     _Service(folder, answers, maker_key, entrance or Entrance()).add_to(app)
+    app.add_exception_handler(sqlite3.Error, _not_now)
     app.add_middleware(Guard, names=names)
     return app
+
+
+async def _not_now(_: Request, error: Exception) -> JSONResponse:
+    # A full disk, say: the page keeps the answer, and asks again.
+    return JSONResponse({"detail": f"the server cannot store it now: {error}"}, 503)
 
 
 class _Service:
