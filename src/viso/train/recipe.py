@@ -9,7 +9,15 @@ from pydantic import Field, model_validator
 from viso.config import ModelCard, Settings, SpectralConfig
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
 
-__all__ = ["Mixing", "NetworkSettings", "Recipe", "Schedule", "VisoCnnSettings", "VisoSettings"]
+__all__ = [
+    "Mixing",
+    "NetworkSettings",
+    "Recipe",
+    "Schedule",
+    "VisoCnnSettings",
+    "VisoHqSettings",
+    "VisoSettings",
+]
 
 
 class VisoCnnSettings(Settings):
@@ -65,6 +73,7 @@ class VisoSettings(Settings):
     projected: int = 16
     hidden: int = 384
     dilations: tuple[int, ...] = (1, 2, 4)
+    recurrent: int = Field(0, ge=0, description="width of a GRU that runs both ways; 0: none")
     dropout: float = Field(0.1, ge=0, lt=1)
     level_jitter: float = Field(0.15, ge=0, description="bels, standard deviation, in training")
     chunk_frames: int = 192
@@ -88,8 +97,63 @@ class VisoSettings(Settings):
         return sum(count * width for count, width in self.segments)
 
 
+_OF_BOTH = ("segments", "chunk_frames", "context_frames")
+
+
+class VisoHqSettings(Settings):
+    """The `viso_hq` network: two of `viso`, the second corrects the first's mask.
+
+    `segments`, `chunk_frames` and `context_frames` are both networks' where they are given here.
+    """
+
+    kind: Literal["viso_hq"] = "viso_hq"
+    first: VisoSettings = VisoSettings()
+    second: VisoSettings = VisoSettings(channels=(24, 48, 96), hidden=512, recurrent=192)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_both(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        shared = {name: values.pop(name) for name in _OF_BOTH if name in values}
+        if shared:
+            for part in ("first", "second"):
+                given = values.get(part, cls.model_fields[part].default)
+                given = given.model_dump() if isinstance(given, VisoSettings) else given
+                values[part] = {**given, **shared} if isinstance(given, dict) else given
+        return values
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in _OF_BOTH:
+            if getattr(self.first, name) != getattr(self.second, name):
+                raise ValueError(f"{name} must be the same in first and second")
+        return self
+
+    @property
+    def n_bins(self) -> int:
+        """Bins the network sees, from the lowest."""
+        return self.first.n_bins
+
+    @property
+    def chunk_frames(self) -> int:
+        """Frames of a chunk."""
+        return self.first.chunk_frames
+
+    @property
+    def context_frames(self) -> int:
+        """Frames at either side that are seen, not masked."""
+        return self.first.context_frames
+
+
 NetworkSettings = (
-    VisoCnnSettings | VisoSettings | Lin2018Settings | UhlichFnnSettings | UhlichBlstmSettings
+    VisoCnnSettings
+    | VisoSettings
+    | VisoHqSettings
+    | Lin2018Settings
+    | UhlichFnnSettings
+    | UhlichBlstmSettings
 )
 """What a recipe's ``[network]`` may be; its ``kind`` says which."""
 
@@ -229,7 +293,7 @@ def _layout(network: NetworkSettings) -> dict[str, Any]:
     match network:
         case VisoCnnSettings():
             return {"basis": "mid-side"}
-        case VisoSettings():
+        case VisoSettings() | VisoHqSettings():
             facts = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
             return {**facts, "n_bins": network.n_bins}
         case Lin2018Settings():
