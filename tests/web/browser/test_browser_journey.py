@@ -151,8 +151,11 @@ def test_a_server_that_is_gone_is_told_and_found_again(page: Page, tmp_path: Pat
     # Events that are open stay open; the page asks when they end.
     page.route("**/api/**", lambda route: route.abort())
     page.evaluate(
-        """async () => { const { studio } = await import("/static/main.js");
-        for (const stream of studio.library.watch.jobs.values()) stream?.dispatchEvent(new Event("error")); }"""
+        """async () => {
+          const { studio } = await import("/static/main.js");
+          const streams = studio.library.watch.jobs.values();
+          for (const stream of streams) stream?.dispatchEvent(new Event("error"));
+        }"""
     )
     banner = page.get_by_text("The server does not answer.")
     expect(banner).to_be_visible()

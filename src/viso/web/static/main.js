@@ -11,7 +11,11 @@ let panel = null;
 
 const list = new SongList(library, {
   onchoose: (song) => choose(song, true),
-  onremove: (song) => library.removeSong(song),
+  onremove: (song) => {
+    library.removeSong(song);
+    // The button that had the focus is gone.
+    (document.querySelector(".songs .choose") ?? byId("choose")).focus();
+  },
   onall: async () => {
     for (const song of list.untouched) {
       try {
