@@ -35,7 +35,7 @@ def song_bytes(folder: Path, audio: npt.NDArray[Any], *, rate_hz: int = 44_100) 
 
 def idle_app(data: Path, **settings: Any) -> FastAPI:
     """A studio whose workers are never started; it offers a model by the name of tiny."""
-    app = create_app(StudioConfig(data=data, **settings))
+    app = create_app(StudioConfig(data=data, **{"free_bytes": 0, **settings}))
     crew = app.state.studio.crew
     crew.offers = (Offer("tiny", "tiny", "", "MIT", (), {}, (), 1),)
     crew.are_described.set()

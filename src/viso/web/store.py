@@ -17,7 +17,7 @@ from typing import Any
 
 from viso.errors import ConfigError
 
-__all__ = ["ACTIVE", "FILE", "JobRow", "QueueFullError", "SongRow", "Store"]
+__all__ = ["ACTIVE", "FILE", "JobRow", "QueueFullError", "SongGoneError", "SongRow", "Store"]
 
 FILE = "studio.sqlite"
 ACTIVE = ("queued", "running")
@@ -57,6 +57,10 @@ _TABLES = (
 
 class QueueFullError(Exception):
     """No more jobs may wait."""
+
+
+class SongGoneError(Exception):
+    """The song was deleted in between."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +200,12 @@ class Store:
         ------
         QueueFullError
             If so many wait already.
+        SongGoneError
+            If there is no such song any more.
         """
         with self._writing() as database:
+            if self.song(job.song) is None:
+                raise SongGoneError
             if self.n_waiting() >= most_waiting:
                 raise QueueFullError
             database.execute(

@@ -148,6 +148,8 @@ class Studio:
         ------
         QueueFullError
             If too many wait.
+        SongGoneError
+            If the song was deleted meanwhile.
         """
         length_s = asked.duration_s
         if length_s is None and song.audio_s is not None:
