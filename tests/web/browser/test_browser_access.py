@@ -62,8 +62,9 @@ def test_a_field_keeps_its_keys(player: Page) -> None:
 def test_a_loop_is_set_in_numbers(player: Page) -> None:
     player.get_by_label("Repeat from").fill("0:01.5")
     player.get_by_label("Repeat to").fill("0:02.25")
-    press(player, "Tab", "l")
-    press(player, " ")
+    press(player, "Tab")
+    player.evaluate("document.activeElement.blur()")
+    press(player, "l", " ")
     until(player, "panel.isPlaying && !panel.player.isWaiting")
     assert state(player, "panel.player.loop") == [round(1.5 * RATE_HZ), round(2.25 * RATE_HZ)]
     assert 1.4 <= state(player, "panel.now") <= 2.3
@@ -95,9 +96,9 @@ def test_the_tab_key_comes_by_everything_and_is_seen(player: Page) -> None:
               return [name, getComputedStyle(one).outlineStyle];
             }"""
         )
-        if seen and name == seen[0]:
+        if player.evaluate("document.activeElement === document.body"):
             break
-        assert outline != "none" or name == "", f"{name}: the focus cannot be seen"
+        assert outline != "none", f"{name}: the focus cannot be seen"
         seen.append(name)
     wanted = ["Choose songs", "Play", "Place in the song", "Solo vocals", "Mute vocals"]
     wanted += ["Level of vocals", "Level of instrumental", "Repeat from", "Download vocals as flac"]
