@@ -123,8 +123,17 @@ class Store:
             self._database = sqlite3.connect(
                 path, timeout=1.0, isolation_level=None, check_same_thread=False
             )
-            self._prepare(path)
         except sqlite3.Error as error:
+            raise ConfigError(
+                f"{path}: cannot be opened ({error}); choose another --data"
+            ) from error
+        try:
+            self._prepare(path)
+        except ConfigError:
+            self.close()
+            raise
+        except sqlite3.Error as error:
+            self.close()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise ConfigError(

@@ -54,7 +54,11 @@ class Studio:
     def __init__(self, config: StudioConfig) -> None:
         self.config = config
         self.store = Store(config.data)
-        self.folders = Folders(config.data)
+        try:
+            self.folders = Folders(config.data)
+        except ConfigError:
+            self.store.close()
+            raise
         self.hub = Hub()
         self.crew = Crew(self.store, self.folders, self.hub, config)
         self.pictures = Pictures()
