@@ -17,9 +17,10 @@ from viso.web.crew import Crew
 from viso.web.folders import Folders
 from viso.web.hub import Hub
 from viso.web.masters import Masters
+from viso.web.rows import JobRow, SongRow
 from viso.web.schemas import Job, JobRequest, Loudness, Model, Song, State
 from viso.web.settings import StudioConfig
-from viso.web.store import ACTIVE, JobRow, SongRow, Store
+from viso.web.store import ACTIVE, Store
 
 __all__ = ["ENDED", "Studio", "new_id"]
 
