@@ -361,7 +361,7 @@ def test_one_studio_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="another studio"):
         create_app(StudioConfig(data=tmp_path))
     first.state.studio.store.close()
-    create_app(StudioConfig(data=tmp_path))
+    idle_app(tmp_path)
 
 
 def test_a_folder_that_holds_something_else(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ router = APIRouter(prefix="/api", tags=["jobs"])
 
 _KEEP_ALIVE_S = 10.0
 _LOCATION = {"headers": {"Location": {"schema": {"type": "string"}}}}
-_STREAM = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "contentMediaType": "application/json"}},
+    "required": ["data"],
+    "description": "The data are a Job.",
+}
+_STREAM = {"content": {"text/event-stream": {"schema": _EVENT}}}
 # Two stems of 24 bits, and the vocals as floats while it runs.
 _SAMPLE_BYTES = 10
 
