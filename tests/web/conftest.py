@@ -17,7 +17,7 @@ else:
     import numpy as np
     import numpy.typing as npt
     from fastapi import FastAPI
-    from live_studio import end_of, live, send, song_bytes, start
+    from live_studio import IDLE, end_of, live, send, song_bytes, start
 
     from small import song
     from viso.web import StudioConfig
@@ -43,6 +43,12 @@ else:
         def url(self) -> str:
             """Where the job is found."""
             return f"/api/jobs/{self.job['id']}"
+
+    @pytest.fixture(autouse=True)
+    def _closed_in_the_end() -> Iterator[None]:
+        yield
+        while IDLE:
+            IDLE.pop().state.studio.store.close()
 
     @pytest.fixture(scope="session")
     def running(mask_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:

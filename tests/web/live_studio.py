@@ -23,6 +23,8 @@ from viso.web import StudioConfig, create_app
 from viso.web.orders import Offer
 
 HERE = "http://localhost"
+IDLE: list[FastAPI] = []
+"""Applications to be closed when their test is over."""
 PATIENCE_S = 120.0  # for busy machines; nothing needs so long
 
 
@@ -35,7 +37,8 @@ def song_bytes(folder: Path, audio: npt.NDArray[Any], *, rate_hz: int = 44_100) 
 
 def idle_app(data: Path, **settings: Any) -> FastAPI:
     """A studio whose workers are never started; it offers a model by the name of tiny."""
-    app = create_app(StudioConfig(data=data, **settings))
+    app = create_app(StudioConfig(data=data, **{"free_bytes": 0, **settings}))
+    IDLE.append(app)
     crew = app.state.studio.crew
     crew.offers = (Offer("tiny", "tiny", "", "MIT", (), {}, (), 1),)
     crew.are_described.set()

@@ -10,45 +10,23 @@ import logging
 import sqlite3
 import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 from viso.batch.child import Child
 from viso.web.folders import Folders
+from viso.web.hand import Hand
 from viso.web.hub import Hub
-from viso.web.orders import (
-    Cancel,
-    Cancelled,
-    Describe,
-    Described,
-    Done,
-    Failed,
-    Offer,
-    Order,
-    Step,
-)
+from viso.web.orders import Cancelled, Described, Done, Failed, Live, Offer, Order
+from viso.web.rows import JobRow
 from viso.web.settings import StudioConfig
-from viso.web.store import JobRow, Store
+from viso.web.store import Store
 from viso.web.worker import work
 
-__all__ = ["Crew", "Live"]
+__all__ = ["Crew"]
 
-_POLL_S = 0.2
 _PATIENCE_S = 2.0  # for a process to end
 _RETRY_S = 5.0
-_TRIES = 3  # of processes that die before they have told of the models
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Live:
-    """How far a running job is, and how fast (times real time), if that is known."""
-
-    done_s: float = 0.0
-    total_s: float | None = None
-    speed: float | None = None
 
 
 class Crew:
@@ -77,24 +55,18 @@ class Crew:
         self._is_ending = False
         self._left: set[str] = set()
         self._live: dict[str, Live] = {}
-        self._threads: list[threading.Thread] = []
+        self._hands: list[Hand] = []
 
     @property
     def pids(self) -> list[int]:
         """The processes that are alive, as the system numbers them."""
-        return [
-            thread.child.pid
-            for thread in self._threads
-            if isinstance(thread, _Hand) and thread.child is not None
-        ]
+        return [hand.child.pid for hand in self._hands if hand.child is not None]
 
     def start(self) -> None:
         """Begin to work."""
-        self._threads = [
-            _Hand(self, describes=number == 0) for number in range(self._config.n_jobs)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._hands = [Hand(self, describes=number == 0) for number in range(self._config.n_jobs)]
+        for hand in self._hands:
+            hand.start()
 
     def wake(self) -> None:
         """Say that a job waits."""
@@ -116,8 +88,8 @@ class Crew:
         with self._news:
             self._is_ending = True
             self._news.notify_all()
-        for thread in self._threads:
-            thread.join()
+        for hand in self._hands:
+            hand.join()
 
     # What the threads use.
 
@@ -224,104 +196,3 @@ class Crew:
     def models(self) -> tuple[str, ...]:
         """Models that the studio was told to offer."""
         return self._config.models
-
-
-class _Hand(threading.Thread):
-    """A thread with a process of its own."""
-
-    def __init__(self, crew: Crew, *, describes: bool) -> None:
-        super().__init__(name="viso-studio", daemon=True)
-        self._crew, self._describes = crew, describes
-        self.child: Child | None = None
-
-    def run(self) -> None:
-        try:
-            if self._describes:
-                self._crew.has_described(self._described())
-            while (job := self._crew.next_job()) is not None:
-                how = self._worked(job)
-                if how is None:  # the studio ends
-                    return
-                self._note(job, how)
-        finally:
-            self._end_child()
-
-    def _note(self, job: JobRow, how: Done | Failed | Cancelled) -> None:
-        """Note how a job ended, however often it takes: the disk may be full for a while."""
-        while not self._crew.is_ending:
-            try:
-                self._crew.has_ended(job, how)
-            except sqlite3.Error:
-                _log.exception("the end of a job cannot be noted; trying again")
-                time.sleep(_RETRY_S)
-            else:
-                return
-
-    def _connection(self) -> Connection:
-        if self.child is None:
-            self.child = self._crew.new_child()
-        return self.child.connection
-
-    def _end_child(self) -> str:
-        child, self.child = self.child, None
-        if child is None:
-            return "could not be started"
-        with suppress(OSError):
-            child.connection.send(None)
-        return child.end()
-
-    def _described(self) -> Described | None:
-        for _ in range(_TRIES):
-            try:
-                connection = self._connection()
-                connection.send(Describe(self._crew.models))
-                while not connection.poll(_POLL_S):
-                    if self._crew.is_ending:
-                        return None
-                told = connection.recv()
-                if isinstance(told, Described):
-                    return told
-            except (EOFError, OSError):
-                _log.warning("a worker ended while it looked for models (%s)", self._end_child())
-        return None
-
-    def _worked(self, job: JobRow) -> Done | Failed | Cancelled | None:
-        """Work on a job; None if the studio ends before."""
-        order = self._crew.order(job)
-        if not isinstance(order, Order):
-            return order
-        try:
-            connection = self._connection()
-            connection.send(order)
-            return self._heard(connection, job)
-        except (EOFError, OSError):
-            how = self._end_child()
-            if self._crew.is_ending:
-                return None
-            if self._crew.is_left(job.id):
-                return Cancelled()
-            return Failed(
-                f"{order.name}: the process that worked on it ended ({how}); try it again, or a "
-                "region of it"
-            )
-
-    def _heard(self, connection: Connection, job: JobRow) -> Done | Failed | Cancelled | None:
-        began = heard = time.monotonic()
-        is_told = False
-        while not self._crew.is_ending:
-            if self._crew.is_left(job.id) and not is_told:
-                connection.send(Cancel(job.id))
-                is_told = True
-            if not connection.poll(_POLL_S):
-                if time.monotonic() - heard > self._crew.patience_s:
-                    self._end_child()
-                    return Failed(f"no progress for {self._crew.patience_s:g} s; given up")
-                continue
-            heard = time.monotonic()
-            event = connection.recv()
-            if isinstance(event, Done | Failed | Cancelled):
-                return event
-            if isinstance(event, Step):
-                speed = event.done_s / max(1e-9, heard - began)
-                self._crew.has_moved(job.id, Live(event.done_s, event.total_s, speed or None))
-        return None

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import Depends, HTTPException, Request
 
 from viso.web.masters import Masters
+from viso.web.rows import JobRow, SongRow
 from viso.web.schemas import Id, Problem
-from viso.web.store import JobRow, SongRow
 from viso.web.studio import Studio
 
 __all__ = ["DoneJob", "FoundJob", "FoundSong", "Here", "busy", "problems"]

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from viso.errors import ConfigError
 from viso.web.finding import FoundJob, FoundSong, Here, busy, problems
 from viso.web.schemas import Job, JobRequest
-from viso.web.store import QueueFullError
+from viso.web.store import QueueFullError, SongGoneError
 from viso.web.studio import ENDED, Studio
 from viso.web.uploads import check_room
 
@@ -22,7 +22,13 @@ router = APIRouter(prefix="/api", tags=["jobs"])
 
 _KEEP_ALIVE_S = 10.0
 _LOCATION = {"headers": {"Location": {"schema": {"type": "string"}}}}
-_STREAM = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "contentMediaType": "application/json"}},
+    "required": ["data"],
+    "description": "The data are a Job.",
+}
+_STREAM = {"content": {"text/event-stream": {"schema": _EVENT}}}
 # Two stems of 24 bits, and the vocals as floats while it runs.
 _SAMPLE_BYTES = 10
 
@@ -46,11 +52,10 @@ def start(studio: Here, found: FoundSong, asked: JobRequest, response: Response)
         row = studio.add_job(found, asked, model=model)
     except QueueFullError as error:
         raise busy("the queue is full") from error
-    job = studio.job(row.id)
-    if job is None:
-        raise HTTPException(404, "the song was deleted")
+    except SongGoneError as error:
+        raise HTTPException(404, "no such song; its time may be over") from error
     response.headers["location"] = f"/api/jobs/{row.id}"
-    return job
+    return _seen(studio, row.id)
 
 
 def _model(studio: Studio, asked: JobRequest) -> str:

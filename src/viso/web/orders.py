@@ -12,6 +12,7 @@ __all__ = [
     "Described",
     "Done",
     "Failed",
+    "Live",
     "Offer",
     "Order",
     "Step",
@@ -101,3 +102,12 @@ class Failed:
 @dataclass(frozen=True)
 class Cancelled:
     """The job was left."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """How far a running job is, and how fast (times real time), if that is known."""
+
+    done_s: float = 0.0
+    total_s: float | None = None
+    speed: float | None = None

@@ -22,8 +22,8 @@ from viso.web.encoding import encode
 from viso.web.finding import DoneJob, FoundJob, Here, problems
 from viso.web.masters import Masters
 from viso.web.pictures import spectrograms
+from viso.web.rows import JobRow
 from viso.web.schemas import Confidence, Peaks, Stem
-from viso.web.store import JobRow
 from viso.web.studio import Studio, new_id
 from viso.web.uploads import check_room
 from viso.web.wav import VirtualWav, byte_range

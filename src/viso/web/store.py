@@ -11,85 +11,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from viso.errors import ConfigError
+from viso.web.rows import TABLES, VERSION, JobRow, SongRow
 
-__all__ = ["ACTIVE", "FILE", "JobRow", "QueueFullError", "SongRow", "Store"]
+__all__ = ["ACTIVE", "FILE", "QueueFullError", "SongGoneError", "Store"]
 
 FILE = "studio.sqlite"
 ACTIVE = ("queued", "running")
 
-_VERSION = 1
 _MOST_ATTEMPTS = 3
-
-_TABLES = (
-    """CREATE TABLE songs (
-        id TEXT PRIMARY KEY,
-        name TEXT NOT NULL,            -- only shown
-        n_bytes INTEGER NOT NULL,
-        audio_s REAL,
-        rate_hz INTEGER NOT NULL,
-        channels INTEGER NOT NULL,
-        expires_s REAL NOT NULL)""",  # Unix time
-    """CREATE TABLE jobs (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        song TEXT NOT NULL REFERENCES songs ON DELETE CASCADE,
-        model TEXT NOT NULL,
-        start_s REAL NOT NULL,
-        duration_s REAL,
-        is_preview INTEGER NOT NULL,
-        state TEXT NOT NULL
-            CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
-        attempts INTEGER NOT NULL DEFAULT 0,
-        error TEXT,
-        n_samples INTEGER,
-        gain_db REAL,
-        speed REAL,
-        loudness TEXT)""",
-    "CREATE INDEX jobs_of_songs ON jobs (song)",
-    "CREATE INDEX waiting_jobs ON jobs (state, is_preview DESC, number)",
-)
 
 
 class QueueFullError(Exception):
     """No more jobs may wait."""
 
 
-@dataclass(frozen=True)
-class SongRow:
-    """A song that is there."""
-
-    id: str
-    name: str
-    n_bytes: int
-    audio_s: float | None
-    rate_hz: int
-    channels: int
-    expires_s: float
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """A separation, whatever became of it; `number` orders the queue, `loudness` is JSON."""
-
-    number: int
-    id: str
-    song: str
-    model: str
-    start_s: float
-    duration_s: float | None
-    is_preview: bool
-    state: str
-    attempts: int
-    error: str | None
-    n_samples: int | None
-    gain_db: float | None
-    speed: float | None
-    loudness: str | None
+class SongGoneError(Exception):
+    """The song was deleted in between."""
 
 
 class Store:
@@ -119,8 +60,17 @@ class Store:
             self._database = sqlite3.connect(
                 path, timeout=1.0, isolation_level=None, check_same_thread=False
             )
-            self._prepare(path)
         except sqlite3.Error as error:
+            raise ConfigError(
+                f"{path}: cannot be opened ({error}); choose another --data"
+            ) from error
+        try:
+            self._prepare(path)
+        except ConfigError:
+            self.close()
+            raise
+        except sqlite3.Error as error:
+            self.close()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise ConfigError(
@@ -139,10 +89,10 @@ class Store:
         with self._writing():  # takes the lock, too
             version = int(run("PRAGMA user_version").fetchone()[0])
             if version == 0:
-                for table in _TABLES:
+                for table in TABLES:
                     run(table)
-                run(f"PRAGMA user_version = {_VERSION}")
-        if version not in (0, _VERSION):
+                run(f"PRAGMA user_version = {VERSION}")
+        if version not in (0, VERSION):
             raise ConfigError(f"{path}: was made by another version of viso; choose another --data")
 
     @contextmanager
@@ -196,8 +146,12 @@ class Store:
         ------
         QueueFullError
             If so many wait already.
+        SongGoneError
+            If there is no such song any more.
         """
         with self._writing() as database:
+            if self.song(job.song) is None:
+                raise SongGoneError
             if self.n_waiting() >= most_waiting:
                 raise QueueFullError
             database.execute(

@@ -17,9 +17,10 @@ from viso.web.crew import Crew
 from viso.web.folders import Folders
 from viso.web.hub import Hub
 from viso.web.masters import Masters
+from viso.web.rows import JobRow, SongRow
 from viso.web.schemas import Job, JobRequest, Loudness, Model, Song, State
 from viso.web.settings import StudioConfig
-from viso.web.store import ACTIVE, JobRow, SongRow, Store
+from viso.web.store import ACTIVE, Store
 
 __all__ = ["ENDED", "Studio", "new_id"]
 
@@ -54,7 +55,11 @@ class Studio:
     def __init__(self, config: StudioConfig) -> None:
         self.config = config
         self.store = Store(config.data)
-        self.folders = Folders(config.data)
+        try:
+            self.folders = Folders(config.data)
+        except ConfigError:
+            self.store.close()
+            raise
         self.hub = Hub()
         self.crew = Crew(self.store, self.folders, self.hub, config)
         self.pictures = Pictures()
@@ -148,6 +153,8 @@ class Studio:
         ------
         QueueFullError
             If too many wait.
+        SongGoneError
+            If the song was deleted meanwhile.
         """
         length_s = asked.duration_s
         if length_s is None and song.audio_s is not None:

@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra [web]")
 pytest.importorskip("playwright", reason="playwright is not installed")
 
-from playwright.sync_api import Browser, Page, sync_playwright
-from visiting import Visit, separate, song_file
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from visiting import SLOW_MS, Visit, separate, song_file
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -28,6 +28,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no Chromium on this machine: install one, or name it in VISO_CHROMIUM")
     options = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+    expect.set_options(timeout=SLOW_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=options)
         yield chromium

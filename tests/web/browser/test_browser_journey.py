@@ -94,6 +94,7 @@ def test_after_a_reload_the_songs_are_there_again(
     done = job_id(page)
     send(page, song_file(tmp_path / "second.wav", seed=1))
     page.get_by_role("button", name="Separate", exact=True).click()
+    page.wait_for_selector(".working, .player")
     enter(page, visit.url)  # while the second may still be worked on
     expect(page.locator(".songs .name")).to_have_text(["my song.wav", "second.wav"])
     page.wait_for_selector(".player")
@@ -109,7 +110,7 @@ def test_several_songs_are_sent_and_separated_at_once(page: Page, tmp_path: Path
 
 
 def test_a_separation_can_be_cancelled_and_begun_again(page: Page, tmp_path: Path) -> None:
-    send(page, song_file(tmp_path / "endless.wav", duration_s=1200, rate_hz=8_000))
+    send(page, song_file(tmp_path / "endless.wav", duration_s=600, rate_hz=8_000))
     page.get_by_role("button", name="Separate", exact=True).click()
     bar = page.get_by_role("progressbar", name="Separation")
     expect(bar).to_be_visible()
@@ -145,14 +146,17 @@ def test_a_file_that_is_too_large_is_not_even_sent(visit: Visit, tmp_path: Path)
 
 
 def test_a_server_that_is_gone_is_told_and_found_again(page: Page, tmp_path: Path) -> None:
-    send(page, song_file(tmp_path / "endless.wav", duration_s=1200, rate_hz=8_000))
+    send(page, song_file(tmp_path / "endless.wav", duration_s=600, rate_hz=8_000))
     page.get_by_role("button", name="Separate", exact=True).click()
     page.get_by_role("progressbar", name="Separation").wait_for()
     # Events that are open stay open; the page asks when they end.
     page.route("**/api/**", lambda route: route.abort())
     page.evaluate(
-        """async () => { const { studio } = await import("/static/main.js");
-        for (const stream of studio.library.watch.jobs.values()) stream?.dispatchEvent(new Event("error")); }"""
+        """async () => {
+          const { studio } = await import("/static/main.js");
+          const streams = studio.library.watch.jobs.values();
+          for (const stream of streams) stream?.dispatchEvent(new Event("error"));
+        }"""
     )
     banner = page.get_by_text("The server does not answer.")
     expect(banner).to_be_visible()
@@ -181,6 +185,7 @@ def test_a_files_name_never_becomes_markup(page: Page, tmp_path: Path, name: str
 def test_removing_can_be_undone(visit: Visit, song_path: Path) -> None:
     page = visit.page()
     send(page, song_path)
+    page.get_by_role("button", name="Separate", exact=True).wait_for()
     remove = page.get_by_role("button", name="Remove my song.wav")
     remove.click()
     expect(page.locator(".songs li")).to_have_count(0)

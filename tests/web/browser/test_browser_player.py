@@ -36,10 +36,8 @@ def test_what_is_played_is_the_stems_to_the_bit(player: Page) -> None:
 
 
 def test_stems_and_original_are_in_step(player: Page) -> None:
-    seek = (
-        "await player.begin(66_150); player.loop = [66_150, 200_000]; player.next && player.fill();"
-    )
-    _, stems, original, _ = rendered(player, seek, duration_s=6.2)
+    loop = "player.loop = [66_150, 200_000]; await player.begin(66_150);"
+    _, stems, original, _ = rendered(player, loop, duration_s=6.2)
     assert lag_ms(stems, original) == 0
 
 
@@ -50,6 +48,7 @@ def test_the_measure_of_step_sees_a_stem_that_is_late(player: Page) -> None:
 
 def test_in_step_while_a_sound_card_runs(player: Page) -> None:
     """Captured while it plays, over a seek, a loop and A/B switches."""
+    player.keyboard.press("l")  # it must not end before it is captured
     player.keyboard.press(" ")
     until(player, "panel.isPlaying && !panel.player.isWaiting")
     captured = player.evaluate(
@@ -128,8 +127,9 @@ def test_the_original_is_as_loud_as_the_balance(player: Page) -> None:
           const pieces = await new Pieces(Object.fromEntries(STEMS.map(
             (stem) => [stem, `/api/jobs/${job.id}/stems/${stem}.wav`]))).open();
           const measured = await measure(pieces);
+          const told = job.loudness_lufs;
           const gain = (loudness) => matchingGain(loudness, { vocals: 1, instrumental: 0 });
-          return { measured, told: job.loudness_lufs, gain: gain(job.loudness_lufs), own: gain(measured) };
+          return { measured, told, gain: gain(told), own: gain(measured) };
         }"""
     )
     meter = pyloudnorm.Meter(RATE_HZ, filter_class="DeMan")
@@ -148,9 +148,8 @@ def test_the_original_is_as_loud_as_the_balance(player: Page) -> None:
 def test_levels_solo_and_mute_reach_the_ear(player: Page) -> None:
     player.get_by_role("button", name="Guide vocal").click()
     player.keyboard.press(" ")
-    until(
-        player, "Math.abs((panel.player?.gains.vocals.gain.value ?? 1) - 10 ** (-12 / 20)) < 1e-3"
-    )
+    until(player, "panel.player?.gains.vocals.gain.value < 0.252")
+    assert state(player, "panel.player.gains.vocals.gain.value") == pytest.approx(0.2512, rel=0.01)
     player.get_by_role("button", name="Solo instrumental").click()
     until(player, "panel.player?.gains.vocals.gain.value < 1e-3")
     assert state(player, "panel.balance.gains()") == {"vocals": 0, "instrumental": 1}

@@ -15,7 +15,8 @@ from small import song
 from viso.audio import write
 
 RATE_HZ = 44_100
-_SLOW_MS = 90_000  # machines are busy
+SLOW_MS = 90_000
+"""Machines are busy."""
 
 
 class Visit:
@@ -31,7 +32,7 @@ class Visit:
         """Return a page of a browser that was never here, with the studio open."""
         settings = {"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options}
         context = self._browser.new_context(**settings)
-        context.set_default_timeout(_SLOW_MS)
+        context.set_default_timeout(SLOW_MS)
         self._contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: self.troubles.append(str(error)))

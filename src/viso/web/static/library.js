@@ -6,7 +6,7 @@ import { bytes, roughly } from "./dom.js";
 import { Watch, isOver } from "./watch.js";
 
 const KEY = "viso.songs";
-const UNDO_MS = 8000;
+const UNDO_MS = 10000;
 
 function remembered() {
   try {
@@ -253,10 +253,12 @@ export class Library extends EventTarget {
 
 // What a job is of, in words: "Whole song", "0:30 – 0:50".
 export function lengthOf(song, job) {
-  const length = song.info?.audio_s ?? 0;
+  const length = song.info?.audio_s ?? null;
   const start = job.start_s ?? 0;
-  const duration = job.duration_s ?? Math.max(0, length - start);
-  return { start, duration, isWhole: start === 0 && duration >= length - 0.01 };
+  const rest = job.n_samples ? job.n_samples / job.rate_hz : Math.max(0, (length ?? start) - start);
+  const duration = job.duration_s ?? rest;
+  const isToEnd = length === null ? job.duration_s === null : start + duration >= length - 0.01;
+  return { start, duration, isWhole: start === 0 && isToEnd };
 }
 
 // "about 2 min left", "3rd in the queue", ...

@@ -7,9 +7,10 @@ const LEAST_S = 0.2;
 // Times within are in seconds from the beginning of what is played; those that are shown are the
 // song's. Event "change".
 export class LoopPanel extends EventTarget {
-  constructor({ duration, startS }) {
+  // `place()` is where the song is.
+  constructor({ duration, startS }, place) {
     super();
-    Object.assign(this, { duration, startS });
+    Object.assign(this, { duration, startS, place });
     this.from = 0;
     this.to = duration;
     this.isOn = false;
@@ -25,8 +26,10 @@ export class LoopPanel extends EventTarget {
     this.whole = el("button", {
       type: "button", class: "small quiet", click: () => this.set(0, duration, false),
     }, "Clear");
+    const here = (text, onclick) => el("button", { type: "button", class: "small", click: onclick }, text);
     this.element = el("section", { "aria-label": "Loop" }, el("h3", {}, "Loop"),
       el("div", { class: "row" }, this.button, this.fields[0], el("span", {}, "to"), this.fields[1], this.whole),
+      el("div", { class: "row" }, here("From here", () => this.startHere()), here("To here", () => this.endHere())),
       this.wrong, el("p", { class: "soft" }, "Or drag over a waveform."));
     this.show();
   }
@@ -51,6 +54,16 @@ export class LoopPanel extends EventTarget {
 
   toggle() {
     this.set(this.from, this.to, !this.isOn);
+  }
+
+  startHere() {
+    const from = this.place();
+    this.set(from, this.to > from ? this.to : this.duration, this.isOn);
+  }
+
+  endHere() {
+    const to = this.place();
+    this.set(this.from < to ? this.from : 0, to, true);
   }
 
   read() {

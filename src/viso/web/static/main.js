@@ -11,7 +11,11 @@ let panel = null;
 
 const list = new SongList(library, {
   onchoose: (song) => choose(song, true),
-  onremove: (song) => library.removeSong(song),
+  onremove: (song) => {
+    library.removeSong(song);
+    // The button that had the focus is gone.
+    (document.querySelector(".songs .choose") ?? byId("choose")).focus();
+  },
   onall: async () => {
     for (const song of list.untouched) {
       try {
@@ -100,6 +104,11 @@ function keys() {
   const dialog = byId("help");
   byId("help-button").addEventListener("click", () => dialog.showModal());
   byId("help-close").addEventListener("click", () => dialog.close());
+  // Whoever clicks with a pointer wants the space bar to play; the keyboard keeps its place.
+  addEventListener("click", (event) => {
+    const control = event.detail > 0 && event.target.closest?.(".player button, .player .tick");
+    if (control && control.contains(document.activeElement)) document.activeElement.blur();
+  });
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
     const { target } = event;

@@ -104,7 +104,7 @@ export class Player extends EventTarget {
     this.isPlaying = true;
     this.changed();
     // Browsers let sound begin only at a person's wish.
-    if (this.context.state === "suspended" && this.context.resume) await this.context.resume();
+    if (this.context.state !== "running") await this.context.resume();
     if (this.isPlaying) await this.begin(this.rest >= this.nFrames ? 0 : this.rest);
   }
 

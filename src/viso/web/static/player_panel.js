@@ -37,7 +37,7 @@ export class PlayerPanel {
     });
     this.downloads = new Downloads(song, job, formats);
     this.presets = new PresetsPanel((preset) => this.choose(preset));
-    this.loop = new LoopPanel(this);
+    this.loop = new LoopPanel(this, () => this.now);
     this.loop.addEventListener("change", () => this.repeat());
     this.build();
     this.lanes.addEventListener("seek", (event) => this.seek(event.detail * this.duration));
@@ -247,6 +247,8 @@ export class PlayerPanel {
       arrowright: () => this.step(event.shiftKey ? 1 : STEP_S),
       home: () => this.seek(0),
       l: () => this.toggleLoop(),
+      "[": () => this.loop.startHere(),
+      "]": () => this.loop.endHere(),
       a: () => this.hear("stems"),
       b: () => this.hear("original"),
       x: () => this.hear(this.isOriginal ? "stems" : "original"),

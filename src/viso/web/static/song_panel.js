@@ -125,7 +125,8 @@ export class SongPanel {
     if (job.state === "done") {
       this.player = new PlayerPanel(this.song, job, this.library.limits.formats);
       if (this.announced) say(`${this.song.name}: separated`);
-      const facts = `${nameOfTake(this.song, job)}, separated by ${job.model}`;
+      const turned = job.gain_db < 0 ? `; both stems ${job.gain_db.toFixed(1).replace("-", "−")} dB, so that none clips` : "";
+      const facts = `${nameOfTake(this.song, job)}, separated by ${job.model}${turned}`;
       return [this.player.element, el("p", { class: "row end soft" }, el("span", {}, facts), remove)];
     }
     const text = job.state === "failed" ? `It failed: ${job.error ?? "no reason was given"}` : "This separation was cancelled.";
@@ -179,7 +180,8 @@ export class SongPanel {
 
   updateProgress(job) {
     this.progress.set(job.progress ?? 0);
-    write(this.progressText, told(job));
+    const speed = job.state === "running" && job.speed ? ` (${job.speed.toFixed(1)} times as fast as it plays)` : "";
+    write(this.progressText, told(job) + speed);
     // Read aloud now and then, not at every percent.
     const step = job.state === "queued" ? told(job) : `${25 * Math.floor(4 * (job.progress ?? 0))} percent separated`;
     if (step !== this.announced) {

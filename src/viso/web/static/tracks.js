@@ -25,6 +25,7 @@ class Strip {
     this.slider = el("input", {
       type: "range", min: SILENT_DB, max: LOUDEST_DB, step: 0.5, "aria-label": `Level of ${name.toLowerCase()}`,
       input: () => act.level(stem, Number(this.slider.value)),
+      dblclick: () => act.level(stem, 0),
     });
     this.told = el("output", {});
     this.element = el("div", { class: "strip", role: "group", "aria-label": name },
