@@ -163,6 +163,7 @@ def test_a_whole_session_to_its_report(browser: Any, built: Built, data: Path) -
             wait_for(page, "Thank you")
             page.reload()
             wait_for(page, "Thank you")
+            assert "null" not in page.locator("body").inner_text()
         (listener,) = read_results([data], test).listeners
         assert (listener.device, listener.age) == ("<i>studio</i> headphones", "35 to 44")
     words = ["listen", "analyse", str(folder), str(data), "-o", str(data.parent / "report")]
@@ -249,12 +250,32 @@ def test_deleting_by_the_link(browser: Any, built: Built, data: Path) -> None:
         page.complaints.clear()  # the link that is not known
 
 
+def test_two_listeners_at_one_machine(browser: Any, built: Built, data: Path) -> None:
+    with running(*built, data) as base, window(browser) as page:
+        links = []
+        for _ in range(2):
+            page.goto(base)
+            agree_and_begin(page)
+            links.append(page.url)
+            page.get_by_text("Your link and your data").click()
+            page.get_by_role("button", name="Begin as another listener").click()
+            page.get_by_label("I have read this and agree.").wait_for()
+        page.goto(links[0])
+        wait_for(page, "Training")
+        page.goto(links[1])  # only what follows the # is another one
+        wait_for(page, "Training")
+        assert page.url == links[1] != links[0]
+        assert read_answers(data, built[1])[1] == 2
+
+
 def test_personal_links_and_the_makers_page(browser: Any, built: Built, data: Path) -> None:
     entrance = Entrance(is_open=False)
     with running(*built, data, entrance=entrance) as base, window(browser) as page:
         page.goto(base)
         page.get_by_text("Please open the personal link that you were given.").wait_for()
         page.goto(f"{base}maker")
+        page.get_by_label("The maker's token").wait_for()
+        assert "null" not in page.locator("body").inner_text()
         page.get_by_label("The maker's token").fill("not-the-makers-token")
         page.get_by_role("button", name="Open").click()
         page.get_by_text("this is not the maker's token").wait_for()

@@ -62,7 +62,6 @@ class ServedSession extends Session {
 
 // Let this browser forget who listens.
 function leave(session) {
-  remember(session.key, null);
   remember(`viso-listen-key:${session.test.id}`, null);
   history.replaceState(null, "", location.pathname);
   location.reload();
@@ -82,6 +81,7 @@ function ownFooter(session) {
           warning.textContent = `Nothing was deleted (${error.message}). Try again.`;
           return;
         }
+        remember(session.key, null);
         leave(session);
       },
     }, "Delete them"),
@@ -95,7 +95,9 @@ function ownFooter(session) {
     el("p", {}, "This link is yours alone. It lets you go on later, on another device too:"),
     el("p", { class: "row" }, el("a", { href: link, class: "link" }, link), copying(link)),
     el("p", {}, `Stored are ${kept.join(", ")}; no name and no address.`),
-    el("p", {}, el("button", { type: "button", click: () => { sure.hidden = false; } }, "Delete all of it")),
+    el("p", { class: "row" },
+      el("button", { type: "button", click: () => { sure.hidden = false; } }, "Delete all of it"),
+      test.is_open ? el("button", { type: "button", click: () => leave(session) }, "Begin as another listener") : null),
     sure, warning));
   footer.hidden = false;
 }
