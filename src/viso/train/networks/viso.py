@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from viso.config import SpectralConfig
 from viso.errors import ConfigError
-from viso.train.recipe import VisoSettings
+from viso.train.widths import VisoSettings
 
 __all__ = ["N_FEATURES", "Bands", "Viso", "jittered"]
 

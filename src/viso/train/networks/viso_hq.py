@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from viso.config import SpectralConfig
 from viso.train.networks.viso import N_FEATURES, Bands, Viso, jittered
-from viso.train.recipe import VisoHqSettings
+from viso.train.widths import VisoHqSettings
 
 __all__ = ["VisoHq"]
 
