@@ -23,7 +23,7 @@ from viso.listening import BuildSettings, build_test, export_page, stimulus_path
 
 Floats = npt.NDArray[np.float64]
 
-SECONDS = 3.0
+SECONDS = 2.9  # with a piece not more than 2 ** 17 samples
 RATE_HZ = 44_100
 LEVEL = 0.1
 STEP_S = 0.01
