@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -79,7 +80,7 @@ def ask_patiently(base: list[str], *words: Any, **options: Any) -> Any:
     while True:
         try:
             reply = ask(base[0], *words, **options)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:  # cut off anywhere in an answer
             if time.monotonic() > deadline:
                 raise AssertionError("the server stays away") from error
             time.sleep(0.1)
