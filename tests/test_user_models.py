@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,12 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="XDG is of Linux")
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An account whose folder of models does not exist yet."""
+    """An account whose folder of models does not exist yet, and no models of a checkout."""
+    noted = tmp_path / "packages" / "viso_audio-9.dist-info"
+    noted.mkdir(parents=True)
+    (noted / "METADATA").write_text("Metadata-Version: 2.1\nName: viso-audio\nVersion: 9\n")
+    monkeypatch.syspath_prepend(str(noted.parent))
+    monkeypatch.setenv("PYTHONPATH", str(noted.parent), prepend=os.pathsep)
     for variable in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path / "account"))
     return weights.user_folder()

@@ -20,6 +20,7 @@ from viso.train.recipe import (
     Recipe,
     Schedule,
     VisoCnnSettings,
+    VisoHqSettings,
     VisoSettings,
 )
 
@@ -118,7 +119,8 @@ VISO = VisoSettings(
     chunk_frames=40,
     context_frames=8,
 )
-KINDS = {"viso_cnn": NETWORK, "viso": VISO}
+HQ = VisoHqSettings(first=VISO, second=VISO.model_copy(update={"recurrent": 8}))
+KINDS = {"viso_cnn": NETWORK, "viso": VISO, "viso_hq": HQ}
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def serving(tmp_path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[st
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_it_ends_at_once_while_it_works_and_is_followed(
     tmp_path: Path, mask_model: Path, name: str
 ) -> None:
@@ -101,7 +101,7 @@ def test_it_ends_at_once_while_it_works_and_is_followed(
         assert httpx.get(f"{url}healthz", timeout=PATIENCE_S).status_code == 200
         assert httpx.get(f"{url}api/limits", timeout=PATIENCE_S).status_code == 401
         with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_S) as client:
-            sent = send(client, song_bytes(tmp_path, song(2, 90 * 44_100)))
+            sent = send(client, song_bytes(tmp_path, song(1, 90 * 44_100)))
             job = start(client, sent["id"])["id"]
             works = threading.Event()
 

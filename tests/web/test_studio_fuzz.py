@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import CHECKS, load_all_checks
 
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture]
-EXAMPLES = {"quick": 5, "slow": 100}
+EXAMPLES = {"quick": 3, "slow": 40}
 
 
 def operations(running: Running) -> list[Any]:

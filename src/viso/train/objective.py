@@ -11,13 +11,14 @@ from viso.train.losses import band_residual, binary_target, mask_cross_entropy, 
 from viso.train.mixer import Batch
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.networks.viso_hq import VisoHq
 from viso.train.objective_published import (
     AutoencoderObjective,
     MagnitudeObjective,
     WindowObjective,
 )
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.recipe import Recipe, VisoCnnSettings, VisoSettings
+from viso.train.recipe import Recipe, VisoCnnSettings, VisoHqSettings, VisoSettings
 from viso.train.spectra import Spectra, rotated
 
 __all__ = [
@@ -79,7 +80,7 @@ class BinaryMaskObjective(nn.Module):
 
 
 class ResidualObjective(nn.Module):
-    """What the masks of `Viso` leave wrong in the spectra of mid and side, in decibels.
+    """What the masks of `Viso` or `VisoHq` leave wrong in the spectra of mid and side, in decibels.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class ResidualObjective(nn.Module):
         self._recipe = recipe
         self._spectra = Spectra(recipe.spectral)
 
-    def forward(self, network: Viso, batch: Batch) -> Tensor:
+    def forward(self, network: Viso | VisoHq, batch: Batch) -> Tensor:
         """Return the loss of the network on a batch, a scalar to differentiate."""
         spectral, bands = self._recipe.spectral, network.bands
         with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
@@ -114,7 +115,7 @@ def build_objective(recipe: Recipe) -> nn.Module:
     match recipe.network:
         case VisoCnnSettings():
             return BinaryMaskObjective(recipe)
-        case VisoSettings():
+        case VisoSettings() | VisoHqSettings():
             return ResidualObjective(recipe)
         case Lin2018Settings():
             return WindowObjective(recipe)

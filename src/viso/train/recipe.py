@@ -8,88 +8,26 @@ from pydantic import Field, model_validator
 
 from viso.config import ModelCard, Settings, SpectralConfig
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
+from viso.train.widths import VisoCnnSettings, VisoHqSettings, VisoSettings
 
-__all__ = ["Mixing", "NetworkSettings", "Recipe", "Schedule", "VisoCnnSettings", "VisoSettings"]
-
-
-class VisoCnnSettings(Settings):
-    """Widths of the `viso_cnn` network (see `viso.train.networks.viso_cnn`)."""
-
-    kind: Literal["viso_cnn"] = "viso_cnn"
-    bands: int = 320
-    linear_to_hz: float = 1500.0
-    top_hz: float = 20_000.0
-    channels: tuple[int, int, int, int] = (16, 16, 48, 32)
-    kernel: tuple[int, int] = (3, 7)
-    pool_1: tuple[int, int] = (2, 4)
-    pool_2: tuple[int, int] = (1, 4)
-    dense_context: int = Field(9, description="pooled frames the dense layers see")
-    dense_dilation: int = 1
-    dense: tuple[int, int] = (768, 512)
-    dropout: float = 0.2
-    smoothing: float = Field(0.02, ge=0, lt=0.5, description="of the binary mask it learns")
-    chunk_frames: int = 160
-    context_frames: int = 12
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        # Otherwise the mask would lie beside the frames it is meant for.
-        time_step = self.pool_1[0] * self.pool_2[0]
-        if self.chunk_frames % time_step:
-            raise ValueError(f"chunk_frames {self.chunk_frames} must be a multiple of {time_step}")
-        window = (self.dense_context - 1) * self.dense_dilation
-        if window % 2 or self.context_frames < window // 2 * time_step:
-            raise ValueError(
-                f"dense_context {self.dense_context} must be odd (or dilated evenly) and "
-                f"context_frames at least {-(-window // 2) * time_step}, not {self.context_frames}"
-            )
-        if self.chunk_frames <= 2 * self.context_frames:
-            raise ValueError(f"chunk_frames {self.chunk_frames} leave nothing between the contexts")
-        if self.bands % self.pool_1[1] or self.bands < self.pool_1[1] * self.pool_2[1]:
-            raise ValueError(f"bands {self.bands} must be a multiple of pool_1's {self.pool_1[1]}")
-        if not all(size % 2 for size in self.kernel):
-            raise ValueError(f"kernel {self.kernel} must have odd sides")
-        return self
-
-
-class VisoSettings(Settings):
-    """Widths of the `viso` network (see `viso.train.networks.viso`)."""
-
-    kind: Literal["viso"] = "viso"
-    segments: tuple[tuple[int, int], ...] = Field(
-        ((96, 1), (64, 2), (48, 4), (24, 8), (16, 24), (8, 108)),
-        description="from the lowest bin up: so many bands of so many bins each",
-    )
-    channels: tuple[int, int, int] = (16, 32, 64)
-    bottleneck: int = Field(8, ge=1, description="dense layers over frequency narrow by this")
-    projected: int = 16
-    hidden: int = 384
-    dilations: tuple[int, ...] = (1, 2, 4)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    level_jitter: float = Field(0.15, ge=0, description="bels, standard deviation, in training")
-    chunk_frames: int = 192
-    context_frames: int = 16
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        n_bands = sum(count for count, _ in self.segments)
-        if n_bands % 4 or self.chunk_frames % 4 or self.context_frames % 4:
-            raise ValueError(
-                f"{n_bands} bands, chunk_frames {self.chunk_frames} and context_frames "
-                f"{self.context_frames} must be multiples of 4"
-            )
-        if self.chunk_frames <= 2 * self.context_frames:
-            raise ValueError(f"chunk_frames {self.chunk_frames} leave nothing between the contexts")
-        return self
-
-    @property
-    def n_bins(self) -> int:
-        """Bins the network sees, from the lowest."""
-        return sum(count * width for count, width in self.segments)
+__all__ = [
+    "Mixing",
+    "NetworkSettings",
+    "Recipe",
+    "Schedule",
+    "VisoCnnSettings",
+    "VisoHqSettings",
+    "VisoSettings",
+]
 
 
 NetworkSettings = (
-    VisoCnnSettings | VisoSettings | Lin2018Settings | UhlichFnnSettings | UhlichBlstmSettings
+    VisoCnnSettings
+    | VisoSettings
+    | VisoHqSettings
+    | Lin2018Settings
+    | UhlichFnnSettings
+    | UhlichBlstmSettings
 )
 """What a recipe's ``[network]`` may be; its ``kind`` says which."""
 
@@ -229,7 +167,7 @@ def _layout(network: NetworkSettings) -> dict[str, Any]:
     match network:
         case VisoCnnSettings():
             return {"basis": "mid-side"}
-        case VisoSettings():
+        case VisoSettings() | VisoHqSettings():
             facts = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
             return {**facts, "n_bins": network.n_bins}
         case Lin2018Settings():

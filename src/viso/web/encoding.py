@@ -17,7 +17,7 @@ __all__ = ["FORMATS", "encode"]
 
 FORMATS = ("wav", "flac", "mp3")
 
-_BLOCK = 1 << 17
+_BLOCK = 1 << 15
 _FULL = np.float32(1 << (BITS - 1))
 
 

@@ -11,9 +11,10 @@ from viso.web.rows import JobRow, SongRow
 from viso.web.schemas import Id, Problem
 from viso.web.studio import Studio
 
-__all__ = ["DoneJob", "FoundJob", "FoundSong", "Here", "busy", "problems"]
+__all__ = ["DoneJob", "FoundJob", "FoundSong", "Here", "busy", "problems", "refusals"]
 
 _WHY = {
+    400: "The body is no text.",
     401: "The token is missing.",
     403: "It comes from another site's page.",
     404: "There is no such thing, or its time is over.",
@@ -34,8 +35,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI of answers that are a `Problem`; those of the guard are among them."""
     return {
         status: {"model": Problem, "description": _WHY[status]}
-        for status in sorted({401, 403, 421, *statuses})
+        for status in sorted({401, 421, *statuses})
     }
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return `problems` of an operation that changes something."""
+    return problems(403, 413, 415, *statuses)
 
 
 def busy(why: str) -> HTTPException:

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from viso.errors import ConfigError
-from viso.web.finding import FoundJob, FoundSong, Here, busy, problems
+from viso.web.finding import FoundJob, FoundSong, Here, busy, problems, refusals
 from viso.web.schemas import Job, JobRequest
 from viso.web.store import QueueFullError, SongGoneError
 from viso.web.studio import ENDED, Studio
@@ -36,7 +36,7 @@ _SAMPLE_BYTES = 10
 @router.post(
     "/songs/{song_id}/jobs",
     status_code=201,
-    responses={201: _LOCATION, **problems(404, 415, 422, 429, 503, 507)},
+    responses={201: _LOCATION, **refusals(400, 404, 408, 422, 429, 503, 507)},
 )
 def start(studio: Here, found: FoundSong, asked: JobRequest, response: Response) -> Job:
     """Have a song, or a region of it, separated. Regions up to 30 s go before whole songs."""
@@ -108,14 +108,14 @@ async def _events(studio: Studio, job_id: str) -> AsyncIterator[str]:
                 yield ":\n\n"
 
 
-@router.post("/jobs/{job_id}/cancel", responses=problems(404, 415, 422))
+@router.post("/jobs/{job_id}/cancel", responses=refusals(404, 422))
 def cancel(studio: Here, found: FoundJob) -> Job:
     """End a job that waits or runs. One that has ended stays as it is."""
     studio.cancel(found)
     return _seen(studio, found.id)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=problems(404, 422))
+@router.delete("/jobs/{job_id}", status_code=204, responses=refusals(404, 422))
 def delete_job(studio: Here, found: FoundJob) -> None:
     """Delete a job and its stems, now."""
     studio.delete_job(found)

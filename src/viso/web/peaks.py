@@ -16,6 +16,7 @@ FILE = "peaks.npy"
 
 _BUCKET = 256
 _FINE = 4  # buckets that a point needs at least for them to do
+_PARTS = 32  # read at a time
 _FULL = float(1 << (BITS - 1))
 
 
@@ -68,10 +69,20 @@ def peaks(masters: Masters, stem: str, points: int) -> tuple[list[float], list[f
     n, points = masters.n_samples, min(points, masters.n_samples)
     if n >= points * _BUCKET * _FINE:
         both = np.load(masters.folder / FILE)[ALL_STEMS.index(stem)] / float(1 << 15)
-        n = both.shape[1]
+        edges = np.arange(points) * both.shape[1] // points
+        low, high = np.minimum.reduceat(both[0], edges), np.maximum.reduceat(both[1], edges)
     else:
-        sound = masters.integers(stem, 0, n) / _FULL
-        both = np.stack([sound.min(axis=1), sound.max(axis=1)])
-    edges = np.arange(points) * n // points
-    low, high = np.minimum.reduceat(both[0], edges), np.maximum.reduceat(both[1], edges)
+        low, high = _exact(masters, stem, [n * part // points for part in range(points + 1)])
     return low.round(4).tolist(), high.round(4).tolist()
+
+
+def _exact(masters: Masters, stem: str, edges: list[int]) -> npt.NDArray[np.float64]:
+    """Read the samples between edges, some parts at a time [shape=(2, parts)]."""
+    found = []
+    for first in range(0, len(edges) - 1, _PARTS):
+        some = edges[first : first + _PARTS + 1]
+        sound = masters.integers(stem, some[0], some[-1])
+        at = np.array(some[:-1]) - some[0]
+        low = np.minimum.reduceat(sound.min(axis=1), at)
+        found.append(np.stack([low, np.maximum.reduceat(sound.max(axis=1), at)]))
+    return np.concatenate(found, axis=1) / _FULL

@@ -23,8 +23,8 @@ _N_FFT = 4096
 _LOWEST_HZ, _HIGHEST_HZ = 40.0, 16_000.0
 _RANGE_DB = 80.0
 _MOST_LOOKS = 3  # frames of a column
-_COLUMNS = 64  # worked on at a time
-_WASTE = 4
+_COLUMNS = 16  # worked on at a time
+_WASTE = 2
 # From silence to the loudest bin; lightness grows evenly.
 _COLOURS = (
     (8, 7, 20),

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from viso.errors import ConfigError
 from viso.web.encoding import FORMATS
-from viso.web.finding import FoundSong, Here, busy, problems
+from viso.web.finding import FoundSong, Here, busy, problems, refusals
 from viso.web.schemas import Limits, Model, Song
 from viso.web.studio import Studio, new_id, song_of
 from viso.web.uploads import checked_kind, header_of, receive, shown_name, too_large
@@ -55,7 +55,7 @@ async def limits(studio: Here) -> Limits:
 @router.post(
     "/songs",
     status_code=201,
-    responses={201: _LOCATION, **problems(408, 413, 415, 422, 429, 507)},
+    responses={201: _LOCATION, **refusals(408, 422, 429, 507)},
     openapi_extra=_BODY,
 )
 async def upload(
@@ -106,7 +106,7 @@ def song(found: FoundSong) -> Song:
     return song_of(found)
 
 
-@router.delete("/songs/{song_id}", status_code=204, responses=problems(404, 422))
+@router.delete("/songs/{song_id}", status_code=204, responses=refusals(404, 422))
 def delete_song(studio: Here, found: FoundSong) -> None:
     """Delete a song, its jobs and their stems, now."""
     studio.delete_song(found.id)

@@ -18,7 +18,8 @@ __all__ = ["HEADER_BYTES", "VirtualWav", "byte_range"]
 
 HEADER_BYTES = 44
 
-_BLOCK = 1 << 16
+# Small: each thread of the server keeps memory of the size that it once worked with.
+_BLOCK = 1 << 14
 _LARGEST = (1 << 32) - 1
 
 

@@ -13,12 +13,13 @@ from viso.train.networks.lin2018 import Lin2018
 from viso.train.networks.uhlich2017 import UhlichBlstm, UhlichFnn
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
+from viso.train.networks.viso_hq import VisoHq
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.recipe import Recipe, VisoCnnSettings, VisoSettings
+from viso.train.recipe import Recipe, VisoCnnSettings, VisoHqSettings, VisoSettings
 
 __all__ = ["Network", "build_network", "load_weights"]
 
-Network = Viso | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
+Network = Viso | VisoHq | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
 
 
 def build_network(recipe: Recipe) -> Network:
@@ -28,6 +29,8 @@ def build_network(recipe: Recipe) -> Network:
             return VisoCnn(settings, recipe.spectral)
         case VisoSettings() as settings:
             return Viso(settings, recipe.spectral)
+        case VisoHqSettings() as settings:
+            return VisoHq(settings, recipe.spectral)
         case Lin2018Settings() as settings:
             return Lin2018(settings, recipe.spectral)
         case UhlichFnnSettings() as settings:
@@ -41,6 +44,8 @@ def build_network(recipe: Recipe) -> Network:
 def load_weights(network: Network, path: Path) -> None:
     """Give a network the weights in a run's ``best.pt``.
 
+    `VisoHq` also takes those of a `Viso`, as its first network.
+
     Raises
     ------
     DataError
@@ -48,7 +53,11 @@ def load_weights(network: Network, path: Path) -> None:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state["network"])
+        weights = state["network"]
+        if isinstance(network, VisoHq) and "norm.weight" in weights:
+            network.first.load_state_dict(weights)
+        else:
+            network.load_state_dict(weights)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:

@@ -30,10 +30,11 @@ from torch import Tensor, nn
 
 from viso.config import SpectralConfig
 from viso.errors import ConfigError
-from viso.train.recipe import VisoSettings
+from viso.train.widths import VisoSettings
 
-__all__ = ["Bands", "Viso"]
+__all__ = ["N_FEATURES", "Bands", "Viso", "jittered"]
 
+N_FEATURES = 4
 _SILENCE = 1e-5  # of the loudest frame's power
 
 
@@ -134,11 +135,17 @@ class _Middle(nn.Module):
             nn.ReLU(),
         )
         self.expand = nn.Conv2d(projected, channels, 1)
+        width = settings.recurrent
+        self.memory = nn.GRU(hidden, width, bidirectional=True, batch_first=True) if width else None
+        self.recall = nn.Conv1d(2 * width, hidden, 1) if width else None
 
     def forward(self, x: Tensor) -> Tensor:
         moment = self.enter(self.project(x).permute(0, 1, 3, 2).flatten(1, 2))
         for layer in self.around:
             moment = moment + layer(moment)
+        if self.memory is not None and self.recall is not None:
+            remembered = self.memory(moment.transpose(1, 2))[0].transpose(1, 2)
+            moment = moment + self.recall(remembered)
         back = self.leave(moment).unflatten(1, self.shape).permute(0, 1, 3, 2)
         expanded: Tensor = self.expand(back)
         return x + expanded
@@ -151,6 +158,8 @@ class Viso(nn.Module):
     ----------
     settings : VisoSettings
     spectral : SpectralConfig
+    inputs : int
+        Feature maps: those of `features` first, others may follow.
 
     Raises
     ------
@@ -158,7 +167,9 @@ class Viso(nn.Module):
         If the bands do not fit the transform.
     """
 
-    def __init__(self, settings: VisoSettings, spectral: SpectralConfig) -> None:
+    def __init__(
+        self, settings: VisoSettings, spectral: SpectralConfig, *, inputs: int = N_FEATURES
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.bands = Bands(settings.segments)
@@ -168,8 +179,8 @@ class Viso(nn.Module):
                 f"{spectral.n_bins}"
             )
         n, (c0, c1, c2) = self.bands.n_bands, settings.channels
-        self.norm = nn.BatchNorm1d(4 * n)
-        self.down_0 = self._block(4, c0, n)
+        self.norm = nn.BatchNorm1d(inputs * n)
+        self.down_0 = self._block(inputs, c0, n)
         self.halve_0 = _conv(c0, c1, size=2, stride=2)
         self.down_1 = self._block(c1, c1, n // 2)
         self.halve_1 = _conv(c1, c2, size=2, stride=2)
@@ -245,12 +256,22 @@ class Viso(nn.Module):
         -------
         Tensor [shape=(batch, 2, frames, bands)]
         """
-        batch, channels, frames, bands = features.shape
         if self.training:
-            # A longer chunk has another level: what is learnt shall not hang on it.
-            features = features + self.settings.level_jitter * torch.randn(
-                (batch, 1, 1, 1), device=features.device, dtype=features.dtype
-            )
+            features = jittered(features, bels=self.settings.level_jitter)
+        return self.raw_logits(features)
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        """Return the same of features that are taken as they are.
+
+        Parameters
+        ----------
+        features : Tensor [shape=(batch, inputs, frames, bands)]
+
+        Returns
+        -------
+        Tensor [shape=(batch, 2, frames, bands)]
+        """
+        batch, channels, frames, bands = features.shape
         x = features.permute(0, 1, 3, 2).reshape(batch, channels * bands, frames)
         x = self.norm(x).view(batch, channels, bands, frames).permute(0, 1, 3, 2)
         fine = self.down_0(x.contiguous(memory_format=torch.channels_last))
@@ -276,3 +297,12 @@ class Viso(nn.Module):
         context = self.settings.context_frames
         middle = logits[:, :, context : logits.shape[2] - context]
         return self.bands.spread(torch.sigmoid(middle))
+
+
+def jittered(features: Tensor, *, bels: float) -> Tensor:
+    """Return features of chunks whose level is another one by chance.
+
+    A longer chunk has another level: what is learnt shall not hang on it.
+    """
+    shape = (features.shape[0], 1, 1, 1)
+    return features + bels * torch.randn(shape, device=features.device, dtype=features.dtype)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from viso.config import SpectralConfig
 from viso.errors import ConfigError
-from viso.train.recipe import VisoCnnSettings
+from viso.train.widths import VisoCnnSettings
 
 __all__ = ["BandMap", "VisoCnn", "band_matrix"]
 

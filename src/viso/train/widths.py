@@ -1,0 +1,138 @@
+"""Widths of the project's own networks, as recipes give them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from viso.config import Settings
+
+__all__ = ["VisoCnnSettings", "VisoHqSettings", "VisoSettings"]
+
+
+class VisoCnnSettings(Settings):
+    """Widths of the `viso_cnn` network (see `viso.train.networks.viso_cnn`)."""
+
+    kind: Literal["viso_cnn"] = "viso_cnn"
+    bands: int = 320
+    linear_to_hz: float = 1500.0
+    top_hz: float = 20_000.0
+    channels: tuple[int, int, int, int] = (16, 16, 48, 32)
+    kernel: tuple[int, int] = (3, 7)
+    pool_1: tuple[int, int] = (2, 4)
+    pool_2: tuple[int, int] = (1, 4)
+    dense_context: int = Field(9, description="pooled frames the dense layers see")
+    dense_dilation: int = 1
+    dense: tuple[int, int] = (768, 512)
+    dropout: float = 0.2
+    smoothing: float = Field(0.02, ge=0, lt=0.5, description="of the binary mask it learns")
+    chunk_frames: int = 160
+    context_frames: int = 12
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        # Otherwise the mask would lie beside the frames it is meant for.
+        time_step = self.pool_1[0] * self.pool_2[0]
+        if self.chunk_frames % time_step:
+            raise ValueError(f"chunk_frames {self.chunk_frames} must be a multiple of {time_step}")
+        window = (self.dense_context - 1) * self.dense_dilation
+        if window % 2 or self.context_frames < window // 2 * time_step:
+            raise ValueError(
+                f"dense_context {self.dense_context} must be odd (or dilated evenly) and "
+                f"context_frames at least {-(-window // 2) * time_step}, not {self.context_frames}"
+            )
+        if self.chunk_frames <= 2 * self.context_frames:
+            raise ValueError(f"chunk_frames {self.chunk_frames} leave nothing between the contexts")
+        if self.bands % self.pool_1[1] or self.bands < self.pool_1[1] * self.pool_2[1]:
+            raise ValueError(f"bands {self.bands} must be a multiple of pool_1's {self.pool_1[1]}")
+        if not all(size % 2 for size in self.kernel):
+            raise ValueError(f"kernel {self.kernel} must have odd sides")
+        return self
+
+
+class VisoSettings(Settings):
+    """Widths of the `viso` network (see `viso.train.networks.viso`)."""
+
+    kind: Literal["viso"] = "viso"
+    segments: tuple[tuple[int, int], ...] = Field(
+        ((96, 1), (64, 2), (48, 4), (24, 8), (16, 24), (8, 108)),
+        description="from the lowest bin up: so many bands of so many bins each",
+    )
+    channels: tuple[int, int, int] = (16, 32, 64)
+    bottleneck: int = Field(8, ge=1, description="dense layers over frequency narrow by this")
+    projected: int = 16
+    hidden: int = 384
+    dilations: tuple[int, ...] = (1, 2, 4)
+    recurrent: int = Field(0, ge=0, description="width of a GRU that runs both ways; 0: none")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    level_jitter: float = Field(0.15, ge=0, description="bels, standard deviation, in training")
+    chunk_frames: int = 192
+    context_frames: int = 16
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        n_bands = sum(count for count, _ in self.segments)
+        if n_bands % 4 or self.chunk_frames % 4 or self.context_frames % 4:
+            raise ValueError(
+                f"{n_bands} bands, chunk_frames {self.chunk_frames} and context_frames "
+                f"{self.context_frames} must be multiples of 4"
+            )
+        if self.chunk_frames <= 2 * self.context_frames:
+            raise ValueError(f"chunk_frames {self.chunk_frames} leave nothing between the contexts")
+        return self
+
+    @property
+    def n_bins(self) -> int:
+        """Bins the network sees, from the lowest."""
+        return sum(count * width for count, width in self.segments)
+
+
+_OF_BOTH = ("segments", "chunk_frames", "context_frames")
+
+
+class VisoHqSettings(Settings):
+    """The `viso_hq` network: two of `viso`, the second corrects the first's mask.
+
+    `segments`, `chunk_frames` and `context_frames` are both networks' where they are given here.
+    """
+
+    kind: Literal["viso_hq"] = "viso_hq"
+    first: VisoSettings = VisoSettings()
+    second: VisoSettings = VisoSettings(channels=(24, 48, 96), hidden=512, recurrent=192)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_both(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        shared = {name: values.pop(name) for name in _OF_BOTH if name in values}
+        if shared:
+            for part in ("first", "second"):
+                given = values.get(part, cls.model_fields[part].default)
+                given = given.model_dump() if isinstance(given, VisoSettings) else given
+                values[part] = {**given, **shared} if isinstance(given, dict) else given
+        return values
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for name in _OF_BOTH:
+            if getattr(self.first, name) != getattr(self.second, name):
+                raise ValueError(f"{name} must be the same in first and second")
+        return self
+
+    @property
+    def n_bins(self) -> int:
+        """Bins the network sees, from the lowest."""
+        return self.first.n_bins
+
+    @property
+    def chunk_frames(self) -> int:
+        """Frames of a chunk."""
+        return self.first.chunk_frames
+
+    @property
+    def context_frames(self) -> int:
+        """Frames at either side that are seen, not masked."""
+        return self.first.context_frames
