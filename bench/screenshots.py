@@ -54,7 +54,7 @@ def studio(data: Path) -> Iterator[str]:
 
 def visit(browser: Browser, url: str, song: Path, *, is_phone: bool) -> Page:
     """Return a page on which the song is separated and half of it has been played."""
-    size = {"width": 360, "height": 800} if is_phone else {"width": 1280, "height": 1090}
+    size = {"width": 360, "height": 800} if is_phone else {"width": 1280, "height": 1076}
     page = browser.new_context(
         viewport=size,
         device_scale_factor=2 if is_phone else 1.25,
