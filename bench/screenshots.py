@@ -21,12 +21,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 MOST_BYTES = 150_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SLOW_MS = 120_000
+DRAWN = """async () => {
+  const { studio } = await import("/static/main.js");
+  return studio.panel.player.lanes.all.every((lane) => lane.peaks);
+}"""
 
 
 @contextmanager
@@ -50,10 +54,10 @@ def studio(data: Path) -> Iterator[str]:
 
 def visit(browser: Browser, url: str, song: Path, *, is_phone: bool) -> Page:
     """Return a page on which the song is separated and half of it has been played."""
-    size = {"width": 360, "height": 800} if is_phone else {"width": 1280, "height": 970}
+    size = {"width": 360, "height": 800} if is_phone else {"width": 1280, "height": 1076}
     page = browser.new_context(
         viewport=size,
-        device_scale_factor=2 if is_phone else 1.5,
+        device_scale_factor=2 if is_phone else 1.25,
         is_mobile=is_phone,
         has_touch=is_phone,
         color_scheme="dark" if is_phone else "light",
@@ -66,17 +70,23 @@ def visit(browser: Browser, url: str, song: Path, *, is_phone: bool) -> Page:
     page.set_input_files("#files", song)
     page.get_by_role("button", name="Separate", exact=True).click()
     page.wait_for_selector(".player")
+    page.wait_for_timeout(500)
+    while not page.evaluate(DRAWN):
+        page.wait_for_timeout(100)
     if not is_phone:
-        page.wait_for_function("document.querySelectorAll('.lane.drawing').length === 0")
+        expect(page.locator(".lane.drawing")).to_have_count(0, timeout=SLOW_MS)
     return page
 
 
-def shoot(page: Page, path: Path) -> None:
+def shoot(page: Page, path: Path, *, scale: float) -> None:
     """Write what is seen, as WebP."""
     page.wait_for_timeout(500)
     session = page.context.new_cdp_session(page)
+    size = page.viewport_size
+    assert size is not None
+    clip = {"x": 0, "y": page.evaluate("scrollY"), **size, "scale": scale}
     for quality in (90, 80, 70, 60, 50):
-        options = {"format": "webp", "quality": quality}
+        options = {"format": "webp", "quality": quality, "clip": clip}
         told = session.send("Page.captureScreenshot", options)
         picture = base64.b64decode(told["data"])
         if len(picture) <= MOST_BYTES:
@@ -98,14 +108,15 @@ def make(browser: Browser, url: str, song: Path, folder: Path) -> None:
     page.wait_for_timeout(1200)
     page.evaluate("document.activeElement.blur()")
     page.mouse.move(5, 5)
-    shoot(page, folder / "studio.webp")
+    shoot(page, folder / "studio.webp", scale=1.25)
     page.context.close()
     page = visit(browser, url, song, is_phone=True)
     page.get_by_label("Place in the song").fill("7.4")
     page.evaluate(
         "scrollTo(0, document.querySelector('#panel').getBoundingClientRect().top + scrollY - 12)"
     )
-    shoot(page, folder / "studio-phone.webp")
+    shoot(page, folder / "studio-phone.webp", scale=2)
+    page.context.close()
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def test_a_loop_is_dragged_over_a_waveform(player: Page) -> None:
 
 
 def test_the_tab_key_comes_by_everything_and_is_seen(player: Page) -> None:
-    player.locator("body").evaluate("(body) => body.focus()")
+    player.locator("#theme").focus()
     seen = []
     for _ in range(60):
         press(player, "Tab")

@@ -114,11 +114,11 @@ def test_a_separation_can_be_cancelled_and_begun_again(page: Page, tmp_path: Pat
     page.get_by_role("button", name="Separate", exact=True).click()
     bar = page.get_by_role("progressbar", name="Separation")
     expect(bar).to_be_visible()
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
     expect(page.get_by_text("This separation was cancelled.")).to_be_visible()
     page.get_by_role("button", name="Try again").click()
     expect(bar).to_be_visible()
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
 
 
 def test_what_is_no_audio_is_told_as_the_server_says_it(page: Page, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_server_that_is_gone_is_told_and_found_again(page: Page, tmp_path: Pat
     expect(banner).to_be_visible()
     page.unroute("**/api/**")
     expect(banner).to_be_hidden(timeout=60_000)
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
 
 
 @pytest.mark.parametrize(

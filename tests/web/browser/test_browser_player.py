@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import Page
-from visiting import RATE_HZ, job_id, lag_ms, rendered, state, until
+from visiting import RATE_HZ, job_id, lag_ms, rendered, separate, song_file, state, until
 
 PLAY = "await player.begin(0);"
 LSB = 1 / 32768
@@ -161,3 +162,22 @@ def test_at_the_end_it_stops_and_begins_anew(player: Page) -> None:
     state(player, "panel.seek(5.7)")
     until(player, "!panel.isPlaying")
     assert state(player, "panel.now") == 0
+
+
+def test_of_a_long_song_only_what_is_played_is_fetched_and_kept(page: Page, tmp_path: Path) -> None:
+    ranges = []
+    page.on("request", lambda request: ranges.append(request.headers.get("range")))
+    separate(page, song_file(tmp_path / "long.wav", duration_s=300, rate_hz=8_000))
+    state(page, "panel.seek(200)")
+    page.keyboard.press(" ")
+    until(page, "panel.isPlaying && !panel.player.isWaiting")
+    n_bytes = 0
+    for start, stop in (text.removeprefix("bytes=").split("-") for text in filter(None, ranges)):
+        n_bytes += int(stop) + 1 - int(start)
+    assert 0 < n_bytes < 0.1 * 3 * 300 * 8_000 * 4
+    assert state(page, "panel.player.context.sampleRate") == 8_000
+    state(page, "(panel.player.pieces.most = 6)")
+    for place_s in range(0, 300, 20):
+        state(page, f"panel.player.begin({place_s * 8_000})")
+    assert state(page, "panel.player.pieces.loaded.size") <= 6
+    assert state(page, "Math.abs(panel.now - 280) < 15")

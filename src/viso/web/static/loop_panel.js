@@ -29,8 +29,9 @@ export class LoopPanel extends EventTarget {
     const here = (text, onclick) => el("button", { type: "button", class: "small", click: onclick }, text);
     this.element = el("section", { "aria-label": "Loop" }, el("h3", {}, "Loop"),
       el("div", { class: "row" }, this.button, this.fields[0], el("span", {}, "to"), this.fields[1], this.whole),
-      el("div", { class: "row" }, here("From here", () => this.startHere()), here("To here", () => this.endHere())),
-      this.wrong, el("p", { class: "soft" }, "Or drag over a waveform."));
+      el("div", { class: "row" }, here("From here", () => this.startHere()), here("To here", () => this.endHere()),
+        el("span", { class: "soft" }, "or drag over a waveform")),
+      this.wrong);
     this.show();
   }
 

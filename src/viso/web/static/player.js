@@ -148,7 +148,7 @@ export class Player extends EventTarget {
     while (this.next.at < horizon) {
       const { at, frame } = this.next;
       if (frame >= this.nFrames) {
-        if (this.now >= at) this.finish();
+        if (this.now >= at) this.stopAt(0);
         return;
       }
       const index = this.pieces.indexOf(frame);
@@ -243,10 +243,6 @@ export class Player extends EventTarget {
     this.isWaiting = false;
     this.rest = frame;
     this.changed();
-  }
-
-  finish() {
-    this.stopAt(0);
   }
 
   seek(frame) {

@@ -9,7 +9,7 @@ export class PresetsPanel {
     this.buttons = PRESETS.map((preset) => el("button", {
       type: "button", class: "small", "aria-pressed": "false", click: () => onchoose(preset),
     }, preset.name));
-    this.element = el("section", { "aria-label": "Balance" }, el("h3", {}, "Balance"),
+    this.element = el("section", { class: "wide", "aria-label": "Balance" }, el("h3", {}, "Balance"),
       el("div", { class: "row" }, this.buttons));
   }
 
