@@ -33,7 +33,7 @@ from viso.listening import (
     read_results,
     stimulus_path,
 )
-from viso.listening.definition import ANCHORS
+from viso.listening.definition import ANCHORS, Kind
 from viso.listening.export import PAGE_FILES
 
 SYSTEMS = {"alpha": 20.0, "beta": 6.0}
@@ -139,6 +139,67 @@ def test_webmushra_configuration(built: tuple[Path, ListeningTest], tmp_path: Pa
             assert audio.shape == reference.shape and own_hz == rate_hz
         flac = read(stimulus_path(source, Path(page["reference"]).stem))[0]
         assert np.array_equal(reference, flac)
+
+
+# The keys of its documentation for experimenters; ``questionnaire`` from its own example
+# configuration with a questionnaire. True are those that every page of a kind needs.
+WEBMUSHRA = {
+    "configuration": {
+        "testname": True, "testId": True, "bufferSize": True, "stopOnErrors": True,
+        "showButtonPreviousPage": True, "remoteService": True, "pages": True,
+    },
+    "generic": {"type": True, "id": True, "name": True, "content": True},
+    "mushra": {
+        "type": True, "id": True, "name": True, "content": True, "showWaveform": True,
+        "enableLooping": True, "strict": False, "reference": True, "createAnchor35": True,
+        "createAnchor70": True, "randomize": False, "showConditionNames": False, "stimuli": True,
+    },
+    "paired_comparison": {
+        "type": True, "id": True, "name": True, "unforced": False, "content": True,
+        "showWaveform": True, "enableLooping": True, "reference": True, "stimuli": True,
+    },
+    "finish": {
+        "type": True, "name": True, "content": True, "showResults": True, "writeResults": True,
+        "questionnaire": False,
+    },
+}  # fmt: skip
+
+
+def assert_documented(kind: str, found: dict[str, Any]) -> None:
+    keys = WEBMUSHRA[kind]
+    assert set(found) <= set(keys), kind
+    assert {key for key, is_needed in keys.items() if is_needed} <= set(found), kind
+
+
+def flat(pages: list[Any]) -> list[Any]:
+    return [one for page in pages for one in (flat(page) if isinstance(page, list) else [page])]
+
+
+@pytest.mark.parametrize("kind", ["mushra", "abx"])
+def test_webmushra_knows_every_key(tmp_path: Path, kind: Kind) -> None:
+    songs = [make_song(tmp_path, "song 0", SYSTEMS)]
+    settings = BuildSettings(kind=kind, duration_s=1.2, asks_device=True, asks_age=True)
+    build_test(songs, tmp_path / "test", settings=settings)
+    path = export_webmushra(tmp_path / "test", tmp_path / "wm")
+    configuration = yaml.safe_load(path.read_text())
+    assert_documented("configuration", configuration)
+    assert configuration["bufferSize"] in (256, 512, 1024, 2048, 4096, 8192, 16384)
+    *pages, last = flat(configuration["pages"])
+    assert last["type"] == "finish"
+    assert configuration["pages"][-2][0] == "random"  # only as an array's first element
+    pages = [page for page in pages if page != "random"]
+    assert len({page["id"] for page in pages}) == len(pages)
+    for page in [*pages, last]:
+        assert_documented(page["type"], page)
+        for key, value in page.items():
+            is_switch = key.startswith(("show", "create", "enable", "write", "random", "strict"))
+            assert isinstance(value, bool) == is_switch, key
+        sounds = [*page.get("stimuli", {}).values(), *filter(None, [page.get("reference")])]
+        for sound in sounds:
+            assert sound.startswith("configs/") and (tmp_path / "wm" / sound).is_file()
+            assert sound.endswith(".wav")
+    for question in last["questionnaire"]:
+        assert set(question) == {"type", "label", "name"} and question["type"] == "text"
 
 
 def test_webmushra_results_come_back(built: tuple[Path, ListeningTest], tmp_path: Path) -> None:

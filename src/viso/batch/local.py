@@ -6,18 +6,14 @@ lost. Here such a death is an event of the one song, and the next song gets a ne
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 
 from viso import errors
+from viso.batch.child import Child
 from viso.batch.engine import Died, Event, Order, Step
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Ready, Unable, serve
@@ -26,7 +22,6 @@ from viso.separator.uninterrupted import uninterrupted
 
 __all__ = ["LocalEngine", "n_cores", "usual_jobs"]
 
-_PATIENCE_S = 15.0  # for a process to take notice and clear up
 _WORKER_BYTES = 500e6  # that a process takes with a large model
 _STILLBORN = 4  # processes in a row that end before their model is loaded
 _SILENT_S = 600.0  # without a sign of life: a step takes seconds, with the largest models minutes
@@ -49,41 +44,14 @@ def usual_jobs() -> int:
     return max(1, min(n_cores(), int(memory / 2 / _WORKER_BYTES)))
 
 
-class _Worker:
+class _Worker(Child):
     """A process and the order it works on."""
 
     def __init__(self, config: SeparationConfig, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
+        super().__init__(serve, (config, threads), name="viso-worker")
         self.order: Order | None = None
         self.is_ready = False
         self.silent_s = 0.0
-        self.process: SpawnProcess = context.Process(
-            target=serve, args=(theirs, config, threads), name="viso-worker", daemon=True
-        )
-        with _deaf_children():
-            self.process.start()
-        # Else its end would not be noticed.
-        theirs.close()
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid or 0
-
-    def end(self) -> str:
-        """Wait for the process, by force if need be; return how it ended."""
-        self.connection.close()
-        for hurry in (self.process.terminate, self.process.kill, lambda: None):
-            self.process.join(_PATIENCE_S)
-            if self.process.exitcode is not None:
-                break
-            hurry()
-        code = self.process.exitcode
-        if code is None or code >= 0:
-            return f"exit code {code}"
-        with suppress(ValueError):
-            return signal.Signals(-code).name
-        return f"signal {-code}"
 
 
 class LocalEngine:
@@ -212,18 +180,3 @@ class LocalEngine:
 def _tell_to_stop(connection: Connection) -> None:
     with suppress(OSError):
         connection.send(None)
-
-
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Have processes that are started in the block not hear a Ctrl-C before they can mind it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # It would be started in the block, and lift the block.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

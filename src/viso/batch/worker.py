@@ -23,7 +23,7 @@ from viso.batch.staging import Staged, staged
 from viso.errors import AudioError, VisoError
 from viso.separator import Separator
 
-__all__ = ["Ready", "Unable", "separate_order", "serve"]
+__all__ = ["Ready", "Unable", "mind_signals", "separate_order", "serve"]
 
 _STEP_S = 0.25  # between two signs of progress
 _PART = 1 << 20  # bytes that are hashed at a time
@@ -60,7 +60,7 @@ def serve(connection: Connection, config: SeparationConfig, threads: int) -> Non
     threads : int
         CPU threads of each network; 0 takes all cores.
     """
-    _mind_signals()
+    mind_signals()
     try:
         try:
             separator = config.separator(threads=threads)
@@ -78,7 +78,7 @@ def serve(connection: Connection, config: SeparationConfig, threads: int) -> Non
         return
 
 
-def _mind_signals() -> None:
+def mind_signals() -> None:
     """Leave Ctrl-C and a closed terminal to the coordinating process, which then says stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)

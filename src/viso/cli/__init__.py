@@ -30,11 +30,21 @@ from viso.cli import (  # noqa: E402
     listening,
     models,
     separating,
+    serving,
     spectrogram,
     training,
 )
 
-for _module in (separating, models, evaluating, spectrogram, data, training, listening):
+for _module in (
+    separating,
+    models,
+    evaluating,
+    spectrogram,
+    data,
+    training,
+    listening,
+    serving,
+):
     _module.register(app)
 
 

@@ -120,6 +120,53 @@ def export(
 
 
 @listen.command()
+def serve(
+    test: Annotated[
+        Path, typer.Argument(metavar="TEST", help="Folder that viso listen build made.")
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 is every one of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8010,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="SQLite file of the answers; TEST/results.sqlite if not said."),
+    ] = None,
+    token: Annotated[
+        str, typer.Option(help="Opens the page with progress and results; drawn if not said.")
+    ] = "",
+    address: Annotated[
+        str, typer.Option(help="Where listeners reach it, as https://listen.example.org/test/.")
+    ] = "",
+    links: Annotated[
+        int, typer.Option(min=0, max=1000, help="Personal links to print at the start.")
+    ] = 0,
+    invited: Annotated[
+        bool, typer.Option("--invited", help="Only personal links that you hand out can begin.")
+    ] = False,
+    listeners: Annotated[int, typer.Option(min=1, help="How many may begin.")] = 1000,
+    closes: Annotated[
+        str, typer.Option(help="Nobody begins after it: 2026-12-24, or with a time, T18:00.")
+    ] = "",
+) -> None:
+    """Run a test for many listeners, each with a link of their own; needs the extra [web]."""
+    from viso.cli.listening_serving import serve_test
+
+    serve_test(
+        test,
+        data,
+        host=host,
+        port=port,
+        token=token,
+        address=address,
+        n_links=links,
+        is_open=not invited,
+        most=listeners,
+        closes=closes,
+    )
+
+
+@listen.command()
 def analyse(
     test: Annotated[
         Path, typer.Argument(metavar="TEST", help="Folder that viso listen build made.")
@@ -127,7 +174,9 @@ def analyse(
     results: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RESULTS...", help="What listeners saved (.jsonl), folders, webMUSHRA's CSV."
+            metavar="RESULTS...",
+            help="What listeners saved (.jsonl), what serve stored (.sqlite), folders of these, "
+            "webMUSHRA's CSV.",
         ),
     ],
     output: Annotated[
@@ -136,12 +185,17 @@ def analyse(
     mid_anchor: Annotated[
         bool, typer.Option("--mid-anchor", help="Screen by the 7 kHz anchor, too.")
     ] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Those who have not finished, too (.sqlite).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
 ) -> None:
     """Screen listeners; means, paired tests, correlation with SDR, report."""
     from viso.cli.listening_work import analyse_results
 
-    analyse_results(test, results, output, mid_anchor=mid_anchor, as_json=as_json)
+    analyse_results(
+        test, results, output, mid_anchor=mid_anchor, unfinished=unfinished, as_json=as_json
+    )
 
 
 def _text(path: Path | None) -> str:

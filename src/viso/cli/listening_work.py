@@ -105,11 +105,23 @@ def export_to(
 
 
 def analyse_results(
-    folder: Path, results: Sequence[Path], output: Path | None, *, mid_anchor: bool, as_json: bool
+    folder: Path,
+    results: Sequence[Path],
+    output: Path | None,
+    *,
+    mid_anchor: bool,
+    unfinished: bool,
+    as_json: bool,
 ) -> None:
     """Analyse, tell and write."""
     test = load_test(folder)
-    found: Results = read_results(results, test)
+    found: Results = read_results(results, test, with_unfinished=unfinished)
+    if found.n_unfinished:
+        # Not among the figures, which a program may read.
+        typer.echo(
+            f"left out: {found.n_unfinished} who have not finished; --unfinished takes them, too",
+            err=True,
+        )
     analysis = analyse(test, found, mid_anchor=mid_anchor)
     if output is not None:
         write_report(output, analysis, pictures=_pictures(analysis))

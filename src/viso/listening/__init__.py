@@ -2,6 +2,7 @@
 
     songs and systems -> build_test -> a folder: test.toml, stimuli
     the folder -> export_page, export_webmushra -> listeners -> results (JSON lines)
+    the folder -> viso.web.listen -> listeners -> Answers (SQLite)
     results -> read_results -> analyse (screening, means, paired tests) -> write_report
 
 MUSHRA (ITU-R BS.1534-3), ABX, and plain preference.
@@ -10,6 +11,7 @@ MUSHRA (ITU-R BS.1534-3), ABX, and plain preference.
 from viso.listening.analysis import Analysis, Comparison, MeanRow, Rating, analyse
 from viso.listening.building import BuildSettings, build_test
 from viso.listening.choices import PairRow
+from viso.listening.database import Answers, Begun, Progress
 from viso.listening.definition import (
     QUESTIONS,
     ListeningTest,
@@ -20,19 +22,22 @@ from viso.listening.definition import (
     stimulus_path,
 )
 from viso.listening.excerpts import Excerpt, read_excerpts
-from viso.listening.export import as_page, export_page
+from viso.listening.export import as_page, export_page, page_path
 from viso.listening.loudness import loudness_lufs
 from viso.listening.material import Song
 from viso.listening.orders import Order, order_of
 from viso.listening.records import Choice, Listener, Ratings, as_lines
 from viso.listening.report import as_summary, write_report
-from viso.listening.results import Results, read_results
+from viso.listening.results import Results, check_record, read_results
 from viso.listening.screening import Screened, screen
+from viso.listening.storage import read_answers
 from viso.listening.webmushra import export_webmushra, read_webmushra
 
 __all__ = [
     "QUESTIONS",
     "Analysis",
+    "Answers",
+    "Begun",
     "BuildSettings",
     "Choice",
     "Comparison",
@@ -42,6 +47,7 @@ __all__ = [
     "MeanRow",
     "Order",
     "PairRow",
+    "Progress",
     "Question",
     "Rating",
     "Ratings",
@@ -55,11 +61,14 @@ __all__ = [
     "as_page",
     "as_summary",
     "build_test",
+    "check_record",
     "export_page",
     "export_webmushra",
     "load_test",
     "loudness_lufs",
     "order_of",
+    "page_path",
+    "read_answers",
     "read_excerpts",
     "read_results",
     "read_webmushra",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from viso.errors import ConfigError
 from viso.listening.definition import ListeningTest, load_test, stimulus_path
 from viso.listening.orders import order_of
 
-__all__ = ["PAGE_FILES", "as_page", "export_page", "new_folder"]
+__all__ = ["PAGE_FILES", "as_page", "export_page", "new_folder", "page_path"]
 
 _PAGE = Path(__file__).parent / "page"
 PAGE_FILES = (
@@ -29,16 +29,21 @@ PAGE_FILES = (
 )
 
 
+def page_path(name: str) -> Path:
+    """Return where one of `PAGE_FILES` lies."""
+    return _PAGE / name
+
+
 def as_page(
-    test: ListeningTest, *, n_orders: int = 96, post: str = "", embedded: bool = False
+    test: ListeningTest, *, listeners: Sequence[int], post: str = "", embedded: bool = False
 ) -> dict[str, Any]:
     """Return what the page in a browser may know: no system, no song, no anchor.
 
     Parameters
     ----------
     test : ListeningTest
-    n_orders : int
-        How many listeners' orders; more listeners share them.
+    listeners : sequence of int
+        Whose orders, counted from 0.
     post : str
         Address that takes the answers; without one the listener saves them as a file.
     embedded : bool
@@ -54,8 +59,8 @@ def as_page(
     ConfigError
         If there is no order, or the address is none.
     """
-    if n_orders < 1:
-        raise ConfigError(f"{n_orders} orders; a page needs at least 1")
+    if not listeners:
+        raise ConfigError("0 orders; a page needs at least 1")
     if post and urlsplit(post).scheme not in ("", "http", "https"):
         raise ConfigError(f"{post}: no address to send answers to; begin with https://")
     return {
@@ -78,7 +83,7 @@ def as_page(
             }
             for trial in test.trials
         ],
-        "orders": [order_of(test, listener)._asdict() for listener in range(n_orders)],
+        "orders": [order_of(test, listener)._asdict() for listener in listeners],
         "post": post,
         "embedded": embedded,
     }
@@ -97,7 +102,9 @@ def export_page(
         What `build_test` made.
     folder : Path
         Made; it appears when it is whole.
-    n_orders, post, embedded
+    n_orders : int
+        How many listeners' orders; more listeners share them.
+    post, embedded
         See `as_page`.
 
     Returns
@@ -110,10 +117,10 @@ def export_page(
         If the test is not whole, or the folder is there already or cannot be written.
     """
     test = load_test(source)
-    told = as_page(test, n_orders=n_orders, post=post, embedded=embedded)
+    told = as_page(test, listeners=range(n_orders), post=post, embedded=embedded)
     with new_folder(folder) as place:
         for name in PAGE_FILES:
-            shutil.copyfile(_PAGE / name, place / name)
+            shutil.copyfile(page_path(name), place / name)
         script = f"window.visoTest = {json.dumps(told)};\n"
         (place / "test.js").write_text(script, encoding="utf-8")
         (place / "stimuli").mkdir()

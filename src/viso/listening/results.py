@@ -11,9 +11,10 @@ from typing import Any
 from viso.errors import ConfigError, DataError
 from viso.listening.definition import ListeningTest, Trial
 from viso.listening.records import Choice, Listener, Ratings
+from viso.listening.storage import read_answers
 from viso.listening.webmushra import read_webmushra
 
-__all__ = ["Results", "read_results"]
+__all__ = ["Results", "check_record", "read_results"]
 
 _RECORDS: dict[str, type[Listener] | type[Ratings] | type[Choice]] = {
     "listener": Listener,
@@ -24,17 +25,26 @@ _RECORDS: dict[str, type[Listener] | type[Ratings] | type[Choice]] = {
 
 @dataclass(frozen=True)
 class Results:
-    """All answers to a test; training is not among them."""
+    """All answers to a test; training is not among them.
+
+    `n_unfinished` counts listeners who began on a server and were left out, as they have not
+    finished.
+    """
 
     listeners: tuple[Listener, ...]
     ratings: tuple[Ratings, ...]
     choices: tuple[Choice, ...]
+    n_unfinished: int = 0
 
 
-def read_results(paths: Sequence[Path], test: ListeningTest) -> Results:
+def read_results(
+    paths: Sequence[Path], test: ListeningTest, *, with_unfinished: bool = False
+) -> Results:
     """Read results, from files and from folders with ``*.jsonl`` in them.
 
-    A file that ends in ``.csv`` is what webMUSHRA wrote; see `viso.listening.webmushra`.
+    A file that ends in ``.csv`` is what webMUSHRA wrote; see `viso.listening.webmushra`. One that
+    ends in ``.sqlite`` is what a server stored; of it, listeners who have not finished are left
+    out unless `with_unfinished`.
 
     The same line twice counts once: a file may have been both sent and handed over.
 
@@ -45,9 +55,16 @@ def read_results(paths: Sequence[Path], test: ListeningTest) -> Results:
         contradicts another one. If there is no answer at all.
     """
     seen: dict[tuple[str, ...], tuple[str, Listener | Ratings | Choice]] = {}
+    n_unfinished = 0
     for path in _files(paths):
-        for origin, record in _records(path, test):
-            _check(record, test, origin)
+        if path.suffix.lower() == ".sqlite":
+            stored, n_begun = read_answers(path, test, with_unfinished=with_unfinished)
+            n_unfinished += 0 if with_unfinished else n_begun
+            found = [(f"{path}: listener {record.listener}", record) for record in stored]
+        else:
+            found = list(_records(path, test))
+        for origin, record in found:
+            check_record(record, test, origin)
             key = _key(record)
             earlier = seen.setdefault(key, (origin, record))
             if earlier[1] != record:
@@ -60,9 +77,15 @@ def read_results(paths: Sequence[Path], test: ListeningTest) -> Results:
         tuple(r for r in records if isinstance(r, Listener)),
         tuple(r for r in records if isinstance(r, Ratings)),
         tuple(r for r in records if isinstance(r, Choice)),
+        n_unfinished,
     )
     if not results.ratings and not results.choices:
         places = ", ".join(str(path) for path in paths)
+        if n_unfinished:
+            raise DataError(
+                f"{places}: none of {n_unfinished} listeners has finished; take what they answered "
+                "with --unfinished, or wait"
+            )
         raise DataError(f"{places}: not one answer; give files that listeners saved, *.jsonl")
     return results
 
@@ -131,8 +154,14 @@ def _key(record: Listener | Ratings | Choice) -> tuple[str, ...]:
     return (*key, record.trial) if isinstance(record, Choice) else key
 
 
-def _check(record: Listener | Ratings | Choice, test: ListeningTest, origin: str) -> None:
-    """Refuse what does not belong to the test."""
+def check_record(record: Listener | Ratings | Choice, test: ListeningTest, origin: str) -> None:
+    """Refuse what does not belong to the test.
+
+    Raises
+    ------
+    DataError
+        Naming `origin` and what is wrong.
+    """
     if record.test != test.id:
         raise DataError(f"{origin}: of test {record.test!r:.40}, but this is test {test.id}")
     if isinstance(record, Listener):

@@ -1,16 +1,14 @@
 "use strict";
 // From page to page.
 
-(() => {
-  const test = window.visoTest;
-  document.title = test.title;
-  const session = new Session(test);
+(async () => {
+  let session = null;
   let player = null;
   let page = null;
 
   async function bytesOf(id) {
-    if (!test.embedded) {
-      const response = await fetch(`stimuli/${id}.flac`);
+    if (!session.test.embedded) {
+      const response = await fetch(`stimuli/${id}.flac`, { headers: session.headers });
       if (!response.ok) throw new Error(`stimuli/${id}.flac: ${response.status}`);
       return response.arrayBuffer();
     }
@@ -25,20 +23,15 @@
     return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
   }
 
-  function again() {
-    session.startAnew();
-    go();
-  }
-
   async function go() {
     page = null;
     if (player) player.pause();
     if (session.isNew) {
-      welcome(test, (about) => { session.begin(about); go(); });
+      welcome(session, go);
       return;
     }
     if (session.isDone) {
-      ending(session, again);
+      session.end(go);
       return;
     }
     player ??= new Player();
@@ -51,13 +44,14 @@
       failed(error, go);
       return;
     }
-    page = new (test.kind === "mushra" ? MushraPage : PairPage)(session, player, go);
+    page = new (session.test.kind === "mushra" ? MushraPage : PairPage)(session, player, go);
     show(page.element);
   }
 
   document.addEventListener("keydown", (event) => {
     if (!page || !page.transport.keys.checked || event.ctrlKey || event.metaKey || event.altKey) return;
     const { target } = event;
+    if (target.closest("footer")) return;
     if (event.key === " ") {
       if (target.closest("button, input[type=checkbox], input[type=radio]")) return;
       page.transport.toggle();
@@ -72,5 +66,9 @@
     requestAnimationFrame(frame);
   }
   requestAnimationFrame(frame);
+  // A page on a server brings its own way to find out who listens.
+  session = await (window.visoOpen ? window.visoOpen() : new LocalSession(window.visoTest));
+  if (!session) return;
+  document.title = session.test.title;
   go();
 })();

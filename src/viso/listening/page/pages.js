@@ -5,14 +5,15 @@ const FIVE = ["bad", "poor", "fair", "good", "excellent"];
 const AGES = ["under 18", "18 to 24", "25 to 34", "35 to 44", "45 to 54", "55 to 64", "65 or older"];
 const letter = (index) => String.fromCharCode(65 + index);
 
-function welcome(test, begin) {
+function welcome(session, next) {
+  const { test } = session;
   const agrees = el("input", { type: "checkbox", id: "agrees" });
   const device = el("input", { type: "text", maxlength: 200, autocomplete: "off" });
   const age = el("select", {}, el("option", { value: "" }, "I do not say"),
     ...AGES.map((range) => el("option", { value: range }, range)));
   const warning = el("p", { class: "warn", role: "alert" });
   const form = el("form", {
-    submit: (event) => {
+    submit: async (event) => {
       event.preventDefault();
       if (test.consent && !agrees.checked) {
         warning.textContent = "The test begins when you agree.";
@@ -22,7 +23,13 @@ function welcome(test, begin) {
       const about = {};
       if (test.asks_device && device.value.trim()) about.device = device.value.trim();
       if (test.asks_age && age.value) about.age = age.value;
-      begin(about);
+      try {
+        await session.begin(about);
+      } catch (error) {
+        warning.textContent = error.message;
+        return;
+      }
+      next();
     },
   },
   test.asks_device ? el("p", {}, el("label", {}, "What do you listen with? (optional)", device)) : null,
@@ -32,10 +39,7 @@ function welcome(test, begin) {
   warning,
   el("button", { class: "main", type: "submit" }, "Begin"));
   show(el("h1", {}, test.title), ...paragraphs(test.instructions),
-    el("p", { class: "soft" }, "Your answers stay in this browser until ",
-      test.post ? "the end, when they are sent." : "you save them as a file at the end.",
-      " You may close the page and go on later."),
-    form);
+    el("p", { class: "soft" }, session.promise), form);
 }
 
 function loading(text) {
@@ -57,6 +61,20 @@ function heading(session) {
 const TRAINING = "Get to know the sounds and the controls. Set a comfortable volume now and leave it "
   + "there. Nothing that you answer on this page is kept.";
 
+// Keep an answer and go on; if it cannot be kept, say so and stay.
+async function keep(session, values, { next, warning, done }) {
+  next.disabled = true;
+  warning.textContent = "";
+  try {
+    await session.answer(values);
+  } catch (error) {
+    warning.textContent = `Your answer could not be stored (${error.message}). Try again.`;
+    next.disabled = false;
+    return;
+  }
+  done();
+}
+
 function soundButton(transport, id, name, spoken) {
   return el("button", {
     type: "button", "aria-pressed": "false", "aria-label": spoken,
@@ -76,7 +94,9 @@ class MushraPage {
     this.transport.extra.append(this.reference);
     this.rows = stimuli.map((id, index) => this.row(id, letter(index)));
     this.hint = el("p", { class: "soft", role: "status" });
-    this.next = el("button", { class: "main", type: "button", click: () => this.finish(done) }, "Next");
+    this.done = done;
+    this.warning = el("p", { class: "warn", role: "alert" });
+    this.next = el("button", { class: "main", type: "button", click: () => this.finish() }, "Next");
     const names = question.name === "overall" ? FIVE : [question.low, question.high];
     this.element = el("div", {}, progress(session), heading(session),
       trial.training ? el("p", {}, TRAINING) : null,
@@ -85,7 +105,7 @@ class MushraPage {
       el("div", { class: "scale", "aria-hidden": "true" },
         el("div", { class: names.length === 5 ? "five" : "" }, ...names.map((name) => el("span", {}, name)))),
       el("ol", { class: "stimuli" }, ...this.rows.map((row) => row.element)),
-      this.hint, this.next,
+      this.hint, this.warning, this.next,
       el("p", { class: "soft" }, el("kbd", {}, "Space"), " plays and stops, ", el("kbd", {}, "0"),
         " is the reference, ", el("kbd", {}, "A"), " to ", el("kbd", {}, letter(stimuli.length - 1)),
         " are the sounds, the arrow keys move the slider."));
@@ -144,11 +164,10 @@ class MushraPage {
     return true;
   }
 
-  finish(done) {
+  finish() {
     const ratings = Object.fromEntries(this.rows.map((row) => [row.id, this.values[row.id]]));
     const seconds = Math.round((performance.now() - this.began) / 100) / 10;
-    this.session.answer({ record: "ratings", question: this.session.page.question.name, ratings, seconds });
-    done();
+    keep(this.session, { record: "ratings", question: this.session.page.question.name, ratings, seconds }, this);
   }
 }
 
@@ -176,6 +195,7 @@ class PairPage {
     this.inputs = answers.map(([value]) => el("input", {
       type: "radio", name: "answer", value, checked: value === chosen, change: () => this.choose(value),
     }));
+    this.warning = el("p", { class: "warn", role: "alert" });
     this.next = el("button", { class: "main", type: "button", disabled: !chosen && !trial.training,
       click: () => this.finish() }, "Next");
     this.element = el("div", {}, progress(session), heading(session),
@@ -183,7 +203,7 @@ class PairPage {
       this.transport.element,
       el("fieldset", {}, el("legend", {}, isAbx ? "Which one is X?" : "Which one do you prefer?"),
         ...answers.map(([, text], i) => el("label", { class: "choice" }, this.inputs[i], text))),
-      this.next,
+      this.warning, this.next,
       el("p", { class: "soft" }, el("kbd", {}, "Space"), " plays and stops, ",
         ...this.places.flatMap(([name]) => [el("kbd", {}, name), " "]), "let you hear a sound."));
     this.sounds = [...new Set(this.places.map(([, id]) => id))];
@@ -221,8 +241,7 @@ class PairPage {
     if (this.session.test.kind === "abx") values.x = this.places[2][1];
     values.choice = answer ? answer.value : "none";
     values.seconds = Math.round((performance.now() - this.began) / 100) / 10;
-    this.session.answer(values);
-    this.done();
+    keep(this.session, values, this);
   }
 }
 

@@ -28,7 +28,7 @@ function clock(seconds) {
 // Replace what is shown; the focus goes to its heading, so that it is read out.
 function show(...children) {
   const main = document.getElementById("main");
-  main.replaceChildren(...children);
+  main.replaceChildren(...children.filter((child) => child !== null));
   const heading = main.querySelector("h1");
   if (heading) {
     heading.tabIndex = -1;

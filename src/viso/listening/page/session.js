@@ -1,32 +1,12 @@
 "use strict";
-// What a listener has answered: kept in this browser until it is sent or saved.
+// What a listener hears in which order, and has answered.
 
 class Session {
-  constructor(test) {
+  constructor(test, key, state) {
     this.test = test;
-    this.key = `viso-listen:${test.id}`;
-    this.state = this.stored() || this.fresh();
+    this.key = key;
+    this.state = state;
     this.pages = this.plan();
-  }
-
-  stored() {
-    try {
-      const state = JSON.parse(localStorage.getItem(this.key));
-      return state && state.version === 1 && this.test.orders[state.order] ? state : null;
-    } catch {
-      return null;
-    }
-  }
-
-  fresh() {
-    const asked = Number(new URLSearchParams(location.search).get("listener"));
-    const n = this.test.orders.length;
-    const random = crypto.getRandomValues(new Uint32Array(3));
-    const order = Number.isInteger(asked) && asked >= 1 && asked <= n ? asked - 1 : random[0] % n;
-    const listener = [random[1], random[2]].map((x) => x.toString(16).padStart(8, "0")).join("");
-    return {
-      version: 1, listener, order, page: -1, about: {}, records: [], draft: null,
-    };
   }
 
   // Every page in this listener's order: a trial, for each question.
@@ -44,20 +24,12 @@ class Session {
   get page() { return this.pages[this.state.page]; }
   get isNew() { return this.state.page < 0; }
   get isDone() { return this.state.page >= this.pages.length; }
+  get headers() { return {}; }
 
   save() {
     try {
       localStorage.setItem(this.key, JSON.stringify(this.state));
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  begin(about) {
-    this.state.about = about;
-    this.state.page = 0;
-    this.save();
+    } catch { /* a browser that keeps nothing: the test works as long as the page is open */ }
   }
 
   get draft() {
@@ -69,8 +41,47 @@ class Session {
     this.state.draft = { page: this.state.page, values };
     this.save();
   }
+}
 
-  answer(values) {
+// Kept in this browser until it is sent or saved.
+class LocalSession extends Session {
+  constructor(test) {
+    const key = `viso-listen:${test.id}`;
+    super(test, key, LocalSession.stored(test, key) || LocalSession.fresh(test));
+  }
+
+  static stored(test, key) {
+    try {
+      const state = JSON.parse(localStorage.getItem(key));
+      return state && state.version === 1 && test.orders[state.order] ? state : null;
+    } catch {
+      return null;
+    }
+  }
+
+  static fresh(test) {
+    const asked = Number(new URLSearchParams(location.search).get("listener"));
+    const n = test.orders.length;
+    const random = crypto.getRandomValues(new Uint32Array(3));
+    const order = Number.isInteger(asked) && asked >= 1 && asked <= n ? asked - 1 : random[0] % n;
+    const listener = [random[1], random[2]].map((x) => x.toString(16).padStart(8, "0")).join("");
+    return {
+      version: 1, listener, order, page: -1, about: {}, records: [], draft: null,
+    };
+  }
+
+  get promise() {
+    const until = this.test.post ? "the end, when they are sent." : "you save them as a file at the end.";
+    return `Your answers stay in this browser until ${until} You may close the page and go on later.`;
+  }
+
+  async begin(about) {
+    this.state.about = about;
+    this.state.page = 0;
+    this.save();
+  }
+
+  async answer(values) {
     const page = this.page;
     if (!page.trial.training) {
       this.state.records.push({ ...this.head(values.record), trial: page.trial.name, ...values });
@@ -100,9 +111,12 @@ class Session {
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
   }
 
-  startAnew() {
-    try { localStorage.removeItem(this.key); } catch { /* nothing was kept */ }
-    this.state = this.fresh();
-    this.pages = this.plan();
+  end(again) {
+    ending(this, () => {
+      try { localStorage.removeItem(this.key); } catch { /* nothing was kept */ }
+      this.state = LocalSession.fresh(this.test);
+      this.pages = this.plan();
+      again();
+    });
   }
 }

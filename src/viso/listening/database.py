@@ -1,0 +1,244 @@
+"""Answers of many listeners in one SQLite file: on the disk as soon as they are given.
+
+A listener is a number and a drawn name, found by the hash of the key in a personal link; names,
+addresses and the keys themselves are not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from viso.errors import ConfigError, DataError
+from viso.listening.definition import ListeningTest
+from viso.listening.records import Choice, Ratings
+from viso.listening.storage import Record, check, connect, make, prepare, records_of
+
+__all__ = ["Answers", "Begun", "Page", "Progress", "Stored"]
+
+Page = tuple[str, str]
+"""A trial and a question; the question is empty where a test has none."""
+Stored = Literal["stored", "known", "another", "nobody"]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How far a listener is; `order` is ``None`` before the test has begun."""
+
+    name: str
+    order: int | None
+    answered: frozenset[Page]
+    is_finished: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A listener as the test's maker sees it; times are UTC, to the minute, or empty."""
+
+    name: str
+    began_at: str
+    finished_at: str
+    n_answered: int
+
+
+class Answers:
+    """The answers to one test. Every method is one transaction, and any thread may call it.
+
+    Parameters
+    ----------
+    path : Path
+        Made if it is missing, readable by its owner alone.
+    test : ListeningTest
+
+    Raises
+    ------
+    DataError
+        If the file holds something else, or the answers to another test.
+    ConfigError
+        If it cannot be made.
+    """
+
+    def __init__(self, path: Path, test: ListeningTest) -> None:
+        self._test = test
+        self._n_pages = len(test.trials) * max(1, len(test.questions))
+        self._lock = threading.Lock()
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+        self._connection = connect(path)
+        try:
+            prepare(self._connection)
+            with self._transaction() as sql:
+                if sql.execute("PRAGMA application_id").fetchone()[0] == 0:
+                    make(sql, path, test)
+            check(self._connection, path, test)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise DataError(f"{path}: {error}; name another file for the answers") from error
+        except DataError:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; what was answered is in it already."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+
+    def invite(self, count: int) -> list[str]:
+        """Return keys of links for so many new listeners; nobody can look them up later."""
+        keys = [secrets.token_urlsafe(16) for _ in range(count)]
+        with self._transaction() as sql:
+            for key in keys:
+                _add(sql, key)
+        return keys
+
+    def begin(self, key: str, *, is_open: bool, most: int, about: dict[str, str]) -> bool | None:
+        """Let a listener begin, with the smallest order that is free; again, it changes nothing.
+
+        Parameters
+        ----------
+        key : str
+            Of the listener's link.
+        is_open : bool
+            Whether a key that nobody was given may begin, too.
+        most : int
+            How many listeners may begin.
+        about : dict of str to str
+            ``device`` and ``age``, if the test asks for them.
+
+        Returns
+        -------
+        bool or None
+            ``False`` if there is no room, ``None`` if the key is not known.
+        """
+        with self._transaction() as sql:
+            row = _row(sql, key)
+            if row is not None and row["place"] is not None:
+                return True
+            if row is None and not is_open:
+                return None
+            taken = {place for (place,) in sql.execute(
+                "SELECT place FROM listeners WHERE place IS NOT NULL")}  # fmt: skip
+            if len(taken) >= most:
+                return False
+            if row is None:
+                _add(sql, key)
+            place = next(number for number in range(len(taken) + 1) if number not in taken)
+            sql.execute(
+                "UPDATE listeners SET place = ?, about = ?, consent = ?, began_at = ?"
+                " WHERE key_hash = ?",
+                (place, json.dumps(about), self._test.consent, _now(), _hash(key)),
+            )
+        return True
+
+    def find(self, key: str) -> Begun | None:
+        """Return how far the listener with that key is, ``None`` if there is none."""
+        with self._transaction() as sql:
+            row = _row(sql, key)
+            if row is None:
+                return None
+            pages = sql.execute(
+                "SELECT trial, question FROM answers WHERE listener = ?", (row["number"],)
+            )
+            answered = frozenset((trial, question) for trial, question in pages)
+        return Begun(row["name"], row["place"], answered, row["finished_at"] is not None)
+
+    def answer(self, key: str, page: Page, record: Ratings | Choice | None) -> Stored:
+        """Keep what a listener answered on a page, where nothing was before.
+
+        Parameters
+        ----------
+        key : str
+            Of a listener who has begun.
+        page : Page
+        record : Ratings or Choice or None
+            ``None`` for training, of which nothing but its end is kept.
+
+        Returns
+        -------
+        {"stored", "known", "another", "nobody"}
+            ``known`` if the very same answer is there already, ``another`` if another one is; it
+            stays. ``nobody`` if there is no such listener.
+        """
+        text = None if record is None else record.model_dump_json(exclude_none=True)
+        with self._transaction() as sql:
+            row = _row(sql, key)
+            if row is None or row["place"] is None:
+                return "nobody"
+            number = row["number"]
+            found = sql.execute(
+                "SELECT record FROM answers WHERE (listener, trial, question) = (?, ?, ?)",
+                (number, *page),
+            ).fetchone()
+            if found is not None:
+                return "known" if found[0] == text else "another"
+            sql.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (number, *page, text))
+            sql.execute(
+                "UPDATE listeners SET finished_at = ? WHERE number = ? AND"
+                " (SELECT count(*) FROM answers WHERE listener = number) = ?",
+                (_now(), number, self._n_pages),
+            )
+        return "stored"
+
+    def forget(self, key: str) -> bool:
+        """Delete all that is kept of a listener, the link too; ``False`` if there was nothing."""
+        with self._transaction() as sql:
+            found = sql.execute("DELETE FROM listeners WHERE key_hash = ?", (_hash(key),))
+            return found.rowcount > 0
+
+    def progress(self) -> tuple[list[Progress], int]:
+        """Return all who have begun, and how many links wait for somebody who begins."""
+        with self._transaction() as sql:
+            rows = sql.execute(
+                "SELECT name, began_at, coalesce(finished_at, ''),"
+                " (SELECT count(*) FROM answers WHERE listener = number)"
+                " FROM listeners WHERE place IS NOT NULL ORDER BY began_at, number"
+            ).fetchall()
+            waiting = sql.execute("SELECT count(*) FROM listeners WHERE place IS NULL").fetchone()
+        return [Progress(*row) for row in rows], waiting[0]
+
+    def records(self, *, with_unfinished: bool) -> list[Record]:
+        """Return who listened and what they answered, for `as_lines`."""
+        with self._transaction() as sql:
+            return records_of(sql, self._test, with_unfinished=with_unfinished)
+
+
+def _add(sql: sqlite3.Connection, key: str) -> None:
+    sql.execute(
+        "INSERT INTO listeners (key_hash, name) VALUES (?, ?)", (_hash(key), secrets.token_hex(8))
+    )
+
+
+def _row(sql: sqlite3.Connection, key: str) -> sqlite3.Row | None:
+    found = sql.execute("SELECT * FROM listeners WHERE key_hash = ?", (_hash(key),)).fetchone()
+    return found if isinstance(found, sqlite3.Row) else None
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="minutes")

@@ -1,0 +1,11 @@
+"""A listening test on a server: many listeners, each with a link of their own.
+
+    the test's folder, viso.listening.Answers -> create_listening_app -> serve
+
+Needs the extra ``[web]``.
+"""
+
+from viso.web.listen.app import Entrance, create_listening_app
+from viso.web.listen.serving import bind, serve
+
+__all__ = ["Entrance", "bind", "create_listening_app", "serve"]

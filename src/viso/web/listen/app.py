@@ -1,0 +1,291 @@
+"""The routes of a listening test on a server: pages, stimuli, answers, and what its maker sees."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+
+from viso.errors import ConfigError, DataError
+from viso.listening import (
+    Answers,
+    Begun,
+    Choice,
+    Ratings,
+    as_lines,
+    as_page,
+    check_record,
+    load_test,
+    order_of,
+    page_path,
+    stimulus_path,
+)
+from viso.web.listen.bodies import AnswerBody, BeginBody, Key, LinksBody, ListenerKey
+from viso.web.listen.guard import Guard
+
+__all__ = ["Entrance", "create_listening_app"]
+
+_PAGE = Path(__file__).parent / "page"
+_SHARED = ("listen.css", "player.js", "session.js", "parts.js", "pages.js", "listen.js")
+_OWN = ("served.css", "ask.js", "served.js", "maker.js")
+_MOST_WAITING = 10_000
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".html": "text/html"}
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Who may begin a test.
+
+    `is_open` lets everybody begin who knows the address; otherwise only those whom the maker
+    gave a link. `most` listeners may begin, and none from `closes_at` on; who has begun may
+    finish.
+    """
+
+    is_open: bool = True
+    most: int = 1000
+    closes_at: datetime | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the time is over."""
+        return self.closes_at is not None and datetime.now(UTC) >= self.closes_at
+
+
+def create_listening_app(
+    folder: Path,
+    answers: Answers,
+    *,
+    maker_key: str,
+    entrance: Entrance | None = None,
+    names: tuple[str, ...] = (),
+) -> FastAPI:
+    """Make the server's application.
+
+    Parameters
+    ----------
+    folder : Path
+        What `viso.listening.build_test` made.
+    answers : Answers
+    maker_key : str
+        Opens what the maker sees; at least 16 letters, figures, ``-`` and ``_``.
+    entrance : Entrance, optional
+    names : tuple of str
+        Of the host, beside its addresses and ``localhost``.
+
+    Returns
+    -------
+    FastAPI
+
+    Raises
+    ------
+    ConfigError
+        If the test is not whole, or the key is too short.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", maker_key):
+        raise ConfigError(
+            "the maker's token: 16 to 128 letters, figures, - and _; leave it out to have one drawn"
+        )
+    app = FastAPI(title="viso listen", docs_url=None, redoc_url=None, openapi_url=None)
+    _Service(folder, answers, maker_key, entrance or Entrance()).add_to(app)
+    app.add_exception_handler(sqlite3.Error, _not_now)
+    app.add_middleware(Guard, names=names)
+    return app
+
+
+async def _not_now(_: Request, error: Exception) -> JSONResponse:
+    # A full disk, say: the page keeps the answer, and asks again.
+    return JSONResponse({"detail": f"the server cannot store it now: {error}"}, 503)
+
+
+class _Service:
+    def __init__(self, folder: Path, answers: Answers, maker_key: str, entrance: Entrance) -> None:
+        self._folder = folder
+        self._test = load_test(folder)
+        self._answers = answers
+        self._maker_key = maker_key
+        self._entrance = entrance
+        self._trials = {trial.name: trial for trial in self._test.trials}
+        self._questions = [question.name for question in self._test.questions] or [""]
+
+    def add_to(self, app: FastAPI) -> None:
+        files = {f"/{name}": page_path(name) for name in _SHARED}
+        files |= {f"/{name}": _PAGE / name for name in _OWN}
+        files |= {"/": _PAGE / "index.html", "/maker": _PAGE / "maker.html"}
+        for route, path in files.items():
+            app.add_api_route(route, _sender(path), methods=["GET"])
+        app.add_api_route("/api/test", self.welcome, methods=["GET"])
+        app.add_api_route("/api/session", self.session, methods=["GET"])
+        app.add_api_route("/api/session", self.begin, methods=["POST"])
+        app.add_api_route("/api/session", self.forget, methods=["DELETE"], status_code=204)
+        app.add_api_route("/api/answers", self.answer, methods=["POST"])
+        app.add_api_route("/stimuli/{name}.flac", self.stimulus, methods=["GET"])
+        app.add_api_route("/api/maker", self.progress, methods=["GET"])
+        app.add_api_route("/api/maker/links", self.links, methods=["POST"])
+        app.add_api_route("/api/maker/results", self.results, methods=["GET"])
+
+    def welcome(self) -> dict[str, Any]:
+        """Tell what is read before the test, to anybody if the entrance is open."""
+        if not self._entrance.is_open:
+            return {"id": self._test.id, "title": self._test.title, "is_open": False}
+        return self._told()
+
+    def _told(self) -> dict[str, Any]:
+        told = as_page(self._test, listeners=[0])
+        for hidden in ("trials", "orders", "questions"):
+            del told[hidden]
+        return {
+            **told,
+            "is_open": self._entrance.is_open,
+            "is_closed": self._entrance.is_closed,
+        }
+
+    def session(self, key: ListenerKey) -> dict[str, Any]:
+        """Tell a listener the test in the listener's own order, and what is answered."""
+        found = self._answers.find(key)
+        if found is None:
+            raise HTTPException(404, "this link is not known here, or its answers were deleted")
+        if found.order is None:
+            return {"test": self._told(), "has_begun": False}
+        return {
+            "test": {
+                **as_page(self._test, listeners=[found.order]),
+                "is_open": self._entrance.is_open,
+            },
+            "has_begun": True,
+            "name": found.name,
+            "answered": sorted(found.answered),
+            "is_finished": found.is_finished,
+        }
+
+    def begin(self, key: ListenerKey, body: BeginBody) -> dict[str, Any]:
+        """Begin the test; who has begun goes on."""
+        if self._test.consent and not body.agrees:
+            raise HTTPException(422, "the test begins when you agree")
+        known = self._answers.find(key)
+        if self._entrance.is_closed and (known is None or known.order is None):
+            raise HTTPException(403, "this test is closed")
+        about = body.model_dump(include=self._asked(), exclude_none=True)
+        has_begun = self._answers.begin(
+            key, is_open=self._entrance.is_open, most=self._entrance.most, about=about
+        )
+        if has_begun is None:
+            raise HTTPException(404, "this link is not known here; ask for another one")
+        if not has_begun:
+            raise HTTPException(403, "this test has all the listeners it needs")
+        return self.session(key)
+
+    def _asked(self) -> set[str]:
+        asked = {"device": self._test.asks_device, "age": self._test.asks_age}
+        return {name for name, is_asked in asked.items() if is_asked}
+
+    def answer(self, key: ListenerKey, body: AnswerBody) -> dict[str, Any]:
+        """Keep an answer; tell all that are there, since another device may have gone on."""
+        found = self._begun(key)
+        page = body.trial, body.question
+        if body.trial not in self._trials or body.question not in self._questions:
+            raise HTTPException(422, f"no page {'/'.join(page)!r:.40} in this test")
+        try:
+            record = self._record(found, body)
+        except (ConfigError, DataError) as error:
+            raise HTTPException(422, str(error)) from error
+        stored = self._answers.answer(key, page, record)
+        if stored == "nobody":
+            raise HTTPException(404, "the answers behind this link were deleted")
+        return {"stored": stored, "answered": sorted(self._begun(key).answered)}
+
+    def _begun(self, key: str) -> Begun:
+        found = self._answers.find(key)
+        if found is None or found.order is None:
+            raise HTTPException(404, "this link is not known here, or the test has not begun")
+        return found
+
+    def _record(self, listener: Begun, body: AnswerBody) -> Ratings | Choice | None:
+        """Return a record that fits the test and the listener's order."""
+        trial = self._trials[body.trial]
+        if trial.training:
+            return None
+        head = {"test": self._test.id, "listener": listener.name, "seconds": body.seconds}
+        if self._test.kind == "mushra":
+            names = {"trial", "question", "ratings"}
+            ratings = Ratings.from_mapping(head | body.model_dump(include=names), origin="answer")
+            check_record(ratings, self._test, "answer")
+            return ratings
+        names = {"trial", "a", "b", "x", "choice"}
+        choice = Choice.from_mapping(head | body.model_dump(include=names), origin="answer")
+        check_record(choice, self._test, "answer")
+        order = order_of(self._test, listener.order or 0)
+        index = self._test.trials.index(trial)
+        sides = tuple(trial.stimuli[place].id for place in order.stimuli[index])
+        hidden = sides[order.hidden[index]] if order.hidden else None
+        if (choice.a, choice.b, choice.x) != (*sides, hidden):
+            raise DataError(f"answer: trial {trial.name} was heard in another order")
+        return choice
+
+    def forget(self, key: ListenerKey) -> None:
+        """Delete all of a listener; again, it changes nothing."""
+        self._answers.forget(key)
+
+    def stimulus(self, name: str, key: ListenerKey) -> FileResponse:
+        """Give a sound, to those who listen."""
+        self._begun(key)
+        if name not in self._test.stimulus_ids:
+            raise HTTPException(404, "no such sound")
+        return FileResponse(
+            stimulus_path(self._folder, name),
+            media_type="audio/flac",
+            headers={"cache-control": "private, max-age=86400, immutable"},
+        )
+
+    def _check_maker(self, key: str) -> None:
+        if not secrets.compare_digest(key, self._maker_key):
+            raise HTTPException(403, "this is not the maker's token; it was printed at the start")
+
+    def progress(self, key: Key) -> dict[str, Any]:
+        """Tell the maker who has begun and finished."""
+        self._check_maker(key)
+        listeners, n_waiting = self._answers.progress()
+        closes_at = self._entrance.closes_at
+        return {
+            "title": self._test.title,
+            "id": self._test.id,
+            "is_open": self._entrance.is_open,
+            "is_closed": self._entrance.is_closed,
+            "closes_at": closes_at and closes_at.isoformat(timespec="minutes"),
+            "most": self._entrance.most,
+            "n_pages": len(self._trials) * len(self._questions),
+            "n_waiting": n_waiting,
+            "listeners": [vars(listener) for listener in listeners],
+        }
+
+    def links(self, key: Key, body: LinksBody) -> dict[str, list[str]]:
+        """Make keys of personal links; they are told once, and never again."""
+        self._check_maker(key)
+        if self._answers.progress()[1] + body.count > _MOST_WAITING:
+            raise HTTPException(409, f"more than {_MOST_WAITING} links that nobody has used")
+        return {"keys": self._answers.invite(body.count)}
+
+    def results(self, key: Key, unfinished: Annotated[bool, Query()] = False) -> PlainTextResponse:
+        """Give the answers as ``viso listen analyse`` reads them."""
+        self._check_maker(key)
+        lines = as_lines(self._answers.records(with_unfinished=unfinished))
+        return PlainTextResponse(
+            lines,
+            media_type="application/x-ndjson",
+            headers={"content-disposition": f'attachment; filename="{self._test.id}.jsonl"'},
+        )
+
+
+def _sender(path: Path) -> Any:
+    def send() -> FileResponse:
+        return FileResponse(
+            path, media_type=_TYPES[path.suffix], headers={"cache-control": "no-cache"}
+        )
+
+    return send

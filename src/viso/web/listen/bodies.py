@@ -1,0 +1,58 @@
+"""What a listener's page and the maker's page may send: keys and bodies."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from fastapi import Depends, Header, HTTPException
+from pydantic import Field
+
+from viso.config import Settings
+
+__all__ = ["AnswerBody", "BeginBody", "Key", "LinksBody", "ListenerKey"]
+
+
+class BeginBody(Settings):
+    """What a listener says before the test; device and age only if they are asked for."""
+
+    agrees: bool = False
+    device: str | None = Field(None, max_length=200)
+    age: str | None = Field(None, max_length=40)
+
+
+class AnswerBody(Settings):
+    """What a listener answers on a page; which parts there must be, the test says."""
+
+    trial: str = Field(max_length=40)
+    question: str = Field("", max_length=40)
+    ratings: dict[str, float] | None = Field(None, max_length=24)
+    a: str | None = Field(None, max_length=40)
+    b: str | None = Field(None, max_length=40)
+    x: str | None = Field(None, max_length=40)
+    choice: Literal["a", "b", "none"] | None = None
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class LinksBody(Settings):
+    """How many links the maker wants."""
+
+    count: int = Field(ge=1, le=1000)
+
+
+def _key(authorization: Annotated[str, Header()] = "") -> str:
+    found = re.fullmatch(r"Bearer ([A-Za-z0-9_-]{16,128})", authorization)
+    if found is None:
+        raise HTTPException(401, "a key is missing; open your personal link")
+    return found[1]
+
+
+def _listener_key(authorization: Annotated[str, Header()] = "") -> str:
+    key = _key(authorization)
+    if len(key) < 22:  # 128 bits
+        raise HTTPException(401, "too short for a key; open your personal link")
+    return key
+
+
+Key = Annotated[str, Depends(_key)]
+ListenerKey = Annotated[str, Depends(_listener_key)]
