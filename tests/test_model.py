@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -300,3 +303,12 @@ def test_what_a_network_sees_and_what_its_mask_does(
     expected = np.einsum("ij,jbt->ibt", turn, full * rotated[:, :, 4:-4]) * gain
     np.testing.assert_allclose(estimate, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(chunk, before)
+
+
+def test_a_model_is_nobodys_business(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry begins with a file among the temporary ones."""
+    code = "from viso.model import load; load('viso')"
+    # No more than this: it is silent by itself where a CI is named.
+    environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert not list(tmp_path.iterdir())

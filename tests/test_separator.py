@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,24 @@ def test_one_gain_for_both_where_a_stem_would_clip(
         assert max(np.abs(vocals).max(), np.abs(instrumental).max()) > 0.9999
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"song.wav", *(f"{stem}.wav" for stem in wanted)}
+
+
+def test_writing_again_gives_signs_of_life(tmp_path: Path) -> None:
+    mixture = song(2, 10 * 65_536, level=0.9)
+    write(tmp_path / "song.wav", mixture, rate_hz=44_100)
+    steps = list(Separator(Share(3.0)).to_files(tmp_path / "song.wav", both(tmp_path)))
+    assert steps[-1].report.gain_db < 0
+    assert sum(step.done_s == steps[-1].done_s for step in steps) >= 10
+
+
+def test_a_song_that_is_touched_while_it_is_read(separator: Separator, tmp_path: Path) -> None:
+    write(tmp_path / "song.wav", song(2, 50_000), rate_hz=44_100)
+    steps = separator.to_files(tmp_path / "song.wav", both(tmp_path))
+    next(steps)
+    os.utime(tmp_path / "song.wav", ns=(1, 1))
+    with pytest.raises(AudioError, match=r"song\.wav: changed while it was read"):
+        list(steps)
+    assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
 
 
 def test_float_files_are_never_scaled(tmp_path: Path) -> None:

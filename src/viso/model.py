@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -133,10 +134,18 @@ def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 
 
 
 @cache
+def _runtime() -> Any:
+    """Load ONNX Runtime, silent: from 1.29 on it tells its makers of every model it loads."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
+@cache
 def _limit_memory() -> None:
     """Give ONNX Runtime an allocator with a limit, once a process, for sessions that ask for it."""
-    import onnxruntime as ort
-
+    ort = _runtime()
     where = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
     )
@@ -144,8 +153,7 @@ def _limit_memory() -> None:
 
 
 def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
-    import onnxruntime as ort
-
+    ort = _runtime()
     available = ort.get_available_providers()
     wanted = ["CPUExecutionProvider"]
     if device == "cuda" and "CUDAExecutionProvider" not in available:

@@ -162,6 +162,49 @@ def test_a_killed_worker_costs_nothing(archive: Archive) -> None:
     assert [result.is_done for result in results] == [True] * 3, results
 
 
+def test_a_worker_that_hangs_fails_its_song_only(archive: Archive) -> None:
+    long_songs(archive, 3)
+    engine = LocalEngine(archive.config, n_jobs=2, threads=1, patience_s=15)
+    stopped = 0
+    results = {}
+    for progress in batch.run(archive.plan(jobs=2), engine=engine):
+        if progress.result:
+            results[progress.result.song.name] = progress.result
+        if not stopped and (unfinished := hidden(archive)):
+            stopped = int(unfinished[0].name.split("-")[1])
+            os.kill(stopped, signal.SIGSTOP)
+    (hung,) = (result for result in results.values() if not result.is_done)
+    assert len(results) == 3
+    assert hung.song.name in hung.reason
+    assert "no sign of life for 15 s" in hung.reason
+    assert not hidden(archive)
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped, 0)
+    assert viso(archive, "--jobs", 1).returncode == 0
+    assert archive.is_whole(hung.song, hung.song.stem)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("faults", ["kill -9 of", "while it is read", "output folder"])
+def test_no_fault_loses_a_song(faults: str) -> None:
+    """A short bench/reliability.py: all stems are bit for bit those of a batch without faults."""
+    bench = Path(__file__).parents[2] / "bench/reliability.py"
+    words = ["--kills", "2", "--times", "1", "--songs", "4", "--seed", "1", "--only", faults]
+    command = [sys.executable, str(bench), *words]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=800)
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [
+        line.split("|") for line in result.stdout.splitlines() if faults in line and "|" in line
+    ]
+    assert rows
+    for row in rows:
+        n_runs, lost, half_made = map(int, row[2:5])
+        assert n_runs > 0
+        assert lost == half_made == 0
+
+
 def test_a_full_disk(archive: Archive) -> None:
     """A file system of its own, of 1 MB; only who may mount one can try."""
     archive.add("a.flac")

@@ -21,20 +21,28 @@ _TOLD = ("rate_hz", "n_channels", "n_tracks", "n_samples", "duration_s", "subtyp
 
 
 def main() -> None:
-    """Serve one file, then end."""
+    """Serve one file after the other, until nobody asks."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # decoders that print must not print into the samples
-    asked = json.loads(sys.stdin.buffer.readline())
-    path = asked["path"]
+    asked = _next()
     _limit(asked["memory_bytes"])
-    try:
-        _serve(path, asked["track"], out)
-    except AudioError as error:
-        _tell(out, {"error": str(error)})
-    except MemoryError:
-        megabytes = asked["memory_bytes"] >> 20
-        why = f"takes more than {megabytes} MB of memory; convert it to WAV with another program"
-        _tell(out, {"error": f"{path}: {why}"})
+    while asked:
+        path = asked["path"]
+        try:
+            asked = _serve(path, asked["track"], out)
+            continue
+        except AudioError as error:
+            _tell(out, {"error": str(error)})
+        except MemoryError:
+            much = f"more than {asked['memory_bytes'] >> 20} MB of memory"
+            _tell(out, {"error": f"{path}: takes {much}; convert it to WAV with another program"})
+        asked = _next()
+
+
+def _next() -> dict[str, Any]:
+    """Return what is asked for; nothing if nobody asks any more."""
+    line = sys.stdin.buffer.readline()
+    return dict(json.loads(line)) if line else {}
 
 
 def _limit(memory_bytes: int) -> None:
@@ -58,19 +66,21 @@ def _data_bytes() -> int:
     return 0
 
 
-def _serve(path: str, track: int, out: BinaryIO) -> None:
+def _serve(path: str, track: int, out: BinaryIO) -> dict[str, Any]:
+    """Open a file and send the samples that are wanted of it; return what is asked next."""
     with open_audio(path, track=track) as song:
         _tell(out, {"error": None, **{name: getattr(song, name) for name in _TOLD}})
-        line = sys.stdin.buffer.readline()
-        if not line:  # nobody wants the samples
-            return
+        wanted = _next()
+        if not wanted or "path" in wanted:  # nobody wants the samples
+            return wanted
         try:
-            for block in song.blocks(**json.loads(line)):
+            for block in song.blocks(**wanted):
                 out.write(struct.pack("<I", block.shape[1]))
                 out.write(np.ascontiguousarray(block).data)
         finally:
             out.write(bytes(4))
     _tell(out, {"error": None})
+    return _next()
 
 
 def _tell(out: BinaryIO, message: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ transaction, and a claim whose batch has died is free for the next.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from typing import Literal
 
 from viso.batch.database import readable, storable, transaction
 from viso.batch.naming import name_key
-from viso.batch.owners import Owner, is_alive
+from viso.batch.owners import Owner, is_alive, runs
 from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
 
@@ -58,8 +59,6 @@ class Claims:
     owner : Owner
     facts : str
         See `SeparationConfig.facts`.
-    since_s : float
-        When the plan was made (Unix time): what others ended later is not done again.
     """
 
     def __init__(
@@ -69,16 +68,22 @@ class Claims:
         *,
         owner: Owner,
         facts: str,
-        since_s: float,
     ) -> None:
         self._database, self._folder, self._owner = database, folder, owner
-        self._settings, self._since_s = key_of(facts), since_s
+        self._settings = key_of(facts)
         with transaction(database):
             database.execute(
                 "INSERT OR IGNORE INTO settings VALUES (?, ?)", (self._settings, facts)
             )
 
-    def claim(self, song: str, files: Mapping[str, Path], *, overwrite: bool) -> Claim | Standing:
+    def claim(
+        self,
+        song: str,
+        files: Mapping[str, Path],
+        *,
+        overwrite: bool,
+        ended_s: float | None = None,
+    ) -> Claim | Standing:
         """Make a song ours, and its files the song's.
 
         Parameters
@@ -89,9 +94,13 @@ class Claims:
             Wanted paths below the output folder, by stem.
         overwrite : bool
             Take over files that no batch made, or that were changed since.
+        ended_s : float, optional
+            When it was last done or failed, as far as the plan knew. It is compared, not put in
+            an order: clocks jump, and those of other machines differ.
         """
         with transaction(self._database):
-            standing = self._of_song(song) or self._of_files(song, files, overwrite=overwrite)
+            standing = self._of_song(song, ended_s)
+            standing = standing or self._of_files(song, files, overwrite=overwrite)
             if standing is not None:
                 return standing
             self._database.execute(
@@ -111,7 +120,7 @@ class Claims:
             )
         return Claim(entry, dict(files))
 
-    def _of_song(self, song: str) -> Standing | None:
+    def _of_song(self, song: str, known_s: float | None) -> Standing | None:
         """Look what others do, or have done, with the song."""
         row = self._database.execute(
             "SELECT id, state, owner, ended_s, kind, reason FROM entries"
@@ -125,7 +134,7 @@ class Claims:
             if is_alive(self._database, other):
                 return Standing("busy")
             self._remove_leftovers(entry, other)
-        if state in ("done", "failed") and (ended_s or 0.0) >= self._since_s:
+        if state in ("done", "failed") and ended_s != known_s:
             return Standing(state, kind or "", readable(reason or ""))
         return None
 
@@ -171,8 +180,10 @@ class Claims:
             return
         files = self._database.execute("SELECT path FROM files WHERE entry = ?", (entry,))
         paths = [self._folder / readable(path) for (path,) in files]
-        for pid in row[1].split():
-            remove_hidden(paths, int(pid))
+        for pid in map(int, row[1].split()):
+            # A batch may be silent and alive: after a jump of the clock, or in a debugger.
+            if os.name == "nt" or not runs(pid):
+                remove_hidden(paths, pid)
 
     def finish(
         self,

@@ -119,8 +119,10 @@ def connected(folder: Path, *, is_new: bool) -> Iterator[sqlite3.Connection]:
         why = f"cannot be made ({error.strerror})"
         raise DataError(f"{folder}: {why}; choose another output folder") from error
     with _told(path):
+        # Else an empty manifest would appear where the folder was removed and made again.
+        address = f"{path.absolute().as_uri()}?mode={'rwc' if is_new else 'rw'}"
         database = sqlite3.connect(
-            path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            address, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
         )
         try:
             database.execute("PRAGMA foreign_keys = ON")

@@ -61,11 +61,15 @@ class Failed:
 
 @dataclass(frozen=True)
 class Died:
-    """What worked on a song is no more; it may be tried again. `how` says how it ended."""
+    """What worked on a song is no more.
+
+    `how` says how it ended; the song may be tried again, unless there is a `reason` why not.
+    """
 
     number: int
     how: str
     pid: int | None = None
+    reason: str = ""
 
 
 Event = Step | Done | Failed | Died

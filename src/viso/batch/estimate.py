@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from viso.audio import open_audio
+from viso.audio import Facts, look_isolated
 from viso.batch.settings import SeparationConfig
+from viso.errors import AudioError
 from viso.separator.results import region_s
 
 __all__ = ["Lengths", "look_at"]
@@ -54,6 +56,8 @@ class Lengths:
 def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Lengths:
     """Open some of the songs, all if there are few.
 
+    They are opened in another process: a file that crashes its decoder ends no batch.
+
     Parameters
     ----------
     songs : sequence of (Path, int)
@@ -61,14 +65,15 @@ def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Leng
     config : SeparationConfig
     """
     until = time.monotonic() + _LONGEST_LOOK_S
-    order = random.Random(0).sample(range(len(songs)), min(len(songs), _SAMPLE))  # noqa: S311
+    sample = random.Random(0).sample(songs, min(len(songs), _SAMPLE))  # noqa: S311
     looks = {}
-    for index in order:
-        if time.monotonic() > until:
-            break
-        path, n_bytes = songs[index]
-        if (look := _look(path, n_bytes, config)) is not None:
-            looks[path] = look
+    opened = look_isolated([path for path, _ in sample], patience_s=_LONGEST_LOOK_S)
+    with closing(opened):  # type: ignore[type-var]
+        for (path, n_bytes), facts in zip(sample, opened, strict=True):
+            if (look := _look(path, n_bytes, facts, config)) is not None:
+                looks[path] = look
+            if time.monotonic() > until:
+                break
     rates = {}
     for suffix in ("", *{look.suffix for look in looks.values()}):
         some = [look for look in looks.values() if suffix in ("", look.suffix)]
@@ -80,15 +85,15 @@ def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Leng
     return Lengths(exact, rates, stems / total_s if total_s else 0.0)
 
 
-def _look(path: Path, n_bytes: int, config: SeparationConfig) -> _Look | None:
-    try:
-        with open_audio(path) as audio:
-            duration_s = region_s(audio.duration_s, config.start_s, config.duration_s)
-            if duration_s is None:
-                return None
-            return _Look(path.suffix.lower(), n_bytes, duration_s, audio.rate_hz, audio.n_channels)
-    except Exception:  # a plan does not end on a file that the batch itself will pass over
+def _look(
+    path: Path, n_bytes: int, facts: Facts | AudioError, config: SeparationConfig
+) -> _Look | None:
+    if isinstance(facts, AudioError):  # the batch itself will say so
         return None
+    duration_s = region_s(facts.duration_s, config.start_s, config.duration_s)
+    if duration_s is None:
+        return None
+    return _Look(path.suffix.lower(), n_bytes, duration_s, facts.rate_hz, facts.n_channels)
 
 
 def _stem_bytes_per_s(look: _Look, config: SeparationConfig) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
 from viso import errors
@@ -23,6 +24,7 @@ __all__ = ["LocalEngine", "n_cores", "usual_jobs"]
 
 _WORKER_BYTES = 500e6  # that a process takes with a large model
 _STILLBORN = 4  # processes in a row that end before their model is loaded
+_SILENT_S = 600.0  # without a sign of life: a step takes seconds, with the largest models minutes
 
 
 def n_cores() -> int:
@@ -49,6 +51,7 @@ class _Worker(Child):
         super().__init__(serve, (config, threads), name="viso-worker")
         self.order: Order | None = None
         self.is_ready = False
+        self.silent_s = 0.0
 
 
 class LocalEngine:
@@ -61,6 +64,9 @@ class LocalEngine:
         Processes side by side.
     threads : int
         CPU threads of each network; 0 takes all cores.
+    patience_s : float
+        Seconds without a sign of life from a process that separates, until it is ended and its
+        song has failed. Those in which this process itself stood still do not count.
 
     Raises
     ------
@@ -68,10 +74,18 @@ class LocalEngine:
         If there is no job.
     """
 
-    def __init__(self, config: SeparationConfig, *, n_jobs: int, threads: int) -> None:
+    def __init__(
+        self,
+        config: SeparationConfig,
+        *,
+        n_jobs: int,
+        threads: int,
+        patience_s: float = _SILENT_S,
+    ) -> None:
         if n_jobs < 1 or threads < 0:
             raise ConfigError(f"{n_jobs} jobs of {threads} threads: need 1 or more, 0 or more")
         self._config, self._threads = config, threads
+        self._patience_s = patience_s
         self.n_jobs = n_jobs
         self._workers: list[_Worker] = []
         self._n_stillborn = 0
@@ -91,7 +105,7 @@ class LocalEngine:
             with uninterrupted():
                 worker = _Worker(self._config, self._threads)
                 self._workers.append(worker)
-        worker.order = order
+        worker.order, worker.silent_s = order, 0.0
         # If it has died, its connection tells when events are asked for.
         with suppress(OSError):
             worker.connection.send(order)
@@ -101,11 +115,28 @@ class LocalEngine:
         if not self._workers:
             time.sleep(timeout_s)
             return []
+        began = time.monotonic()
         ready = wait([worker.connection for worker in self._workers], timeout_s)
+        waited_s = min(time.monotonic() - began, timeout_s)  # more if we were stopped
         found: list[Event] = []
-        for worker in [worker for worker in self._workers if worker.connection in ready]:
-            found.extend(self._heard(worker))
+        for worker in list(self._workers):
+            if worker.connection in ready:
+                worker.silent_s = 0.0
+                found.extend(self._heard(worker))
+            elif worker.is_ready and worker.order is not None:
+                worker.silent_s += waited_s
+                if worker.silent_s > self._patience_s:
+                    found.extend(self._given_up(worker, worker.order))
         return found
+
+    def _given_up(self, worker: _Worker, order: Order) -> list[Event]:
+        """End a process that hangs: in a decoder, or on a drive that does not answer."""
+        worker.process.kill()
+        reason = (
+            f"{order.song}: its process gave no sign of life for {self._patience_s:g} s and was "
+            "ended; if its drive answers the file is damaged: convert it to WAV"
+        )
+        return [replace(event, reason=reason) for event in self._buried(worker)]
 
     def _heard(self, worker: _Worker) -> list[Event]:
         found: list[Event] = []
@@ -124,7 +155,7 @@ class LocalEngine:
             found.extend(self._buried(worker))
         return found
 
-    def _buried(self, worker: _Worker) -> list[Event]:
+    def _buried(self, worker: _Worker) -> list[Died]:
         self._workers.remove(worker)
         how = worker.end()
         if not worker.is_ready:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from viso.batch.manifest import Entry, Renewed
@@ -82,7 +82,7 @@ class Look:
         self._away.pop((song.path.name, stamp.n_bytes))
         self.renewed.append(Renewed(entry.song, song.key, stamp))
         self.new_paths[entry.song] = song.key
-        return Entry(song.key, "done", stamp, entry.sha256, None, entry.files, entry.sizes)
+        return replace(entry, song=song.key, stamp=stamp)
 
     def _is_done(self, song: Song, entry: Entry) -> bool:
         if entry.state != "done" or entry.stamp is None or not self._has_files(entry):

@@ -25,7 +25,8 @@ class Entry:
     """What the manifest has noted of a song with its settings.
 
     `files` are the paths of its stems below the output folder, `sizes` their bytes if they were
-    made whole; `sha256` and `stamp` are the song's when it was done.
+    made whole; `sha256` and `stamp` are the song's when it was done, `ended_s` the Unix time at
+    which it was last done or failed.
     """
 
     song: str
@@ -35,6 +36,7 @@ class Entry:
     duration_s: float | None
     files: dict[str, Path] = field(default_factory=dict)
     sizes: dict[str, int | None] = field(default_factory=dict)
+    ended_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,18 @@ class Manifest:
         ):
             files.setdefault(entry, []).append((rest[0], rest[1], rest[2]))
         rows = self._database.execute(
-            "SELECT id, song, state, n_bytes, mtime_ns, sha256, duration_s"
+            "SELECT id, song, state, n_bytes, mtime_ns, sha256, duration_s, ended_s"
             " FROM entries WHERE settings = ?",
             (settings,),
         )
         found = {}
-        for number, song, state, n_bytes, mtime_ns, sha256, duration_s in rows:
+        for number, song, state, n_bytes, mtime_ns, sha256, duration_s, ended_s in rows:
             stamp = None if n_bytes is None else Stamp(n_bytes, mtime_ns)
             own = files.get(number, [])
             paths = {stem: Path(readable(path)) for stem, path, _ in own}
             sizes = {stem: size for stem, _, size in own}
             key = readable(song)
-            found[key] = Entry(key, state, stamp, sha256, duration_s, paths, sizes)
+            found[key] = Entry(key, state, stamp, sha256, duration_s, paths, sizes, ended_s)
         return found
 
     def files(self) -> list[tuple[str, Path]]:

@@ -15,7 +15,7 @@ from typing import Self
 from viso.batch.database import connected
 from viso.errors import VisoError
 
-__all__ = ["STALE_S", "Owner", "is_alive", "this_host"]
+__all__ = ["STALE_S", "Owner", "is_alive", "runs", "this_host"]
 
 STALE_S = 120.0
 """A batch that has given no sign of life for so many seconds is over; so is its claim."""
@@ -89,10 +89,11 @@ def is_alive(database: sqlite3.Connection, owner: str | None) -> bool:
     host, pid, beat_s = found
     if time.time() - beat_s > STALE_S:
         return False
-    return host != this_host() or _runs(pid)
+    return host != this_host() or runs(pid)
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Tell whether there is such a process on this machine; of Windows it is not known: True."""
     if os.name == "nt":  # os.kill would end it; wait for its signs of life to fail
         return True
     try:
@@ -101,4 +102,7 @@ def _runs(pid: int) -> bool:
         return False
     except OSError:
         return True
+    # One that was killed is there until its parent has noticed: in containers that may take long.
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     return True

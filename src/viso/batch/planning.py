@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -27,13 +26,15 @@ class Task:
 
     `files` are its stems below the output folder, `spare` others that no song but this can have,
     should another batch be faster to take the first. `expected_s` is the song's length in
-    seconds, as far as it is known.
+    seconds, as far as it is known. `ended_s` is when the manifest says that it was last done or
+    failed: if that is another time when it is claimed, another batch has ended it since.
     """
 
     song: Song
     files: dict[str, Path]
     spare: dict[str, Path]
     expected_s: float
+    ended_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,6 @@ class Plan:
         Songs at a time, and threads of each network.
     speed : float or None
         Times real time that `n_jobs` reached here before with these settings, together.
-    made_s : float
-        Unix time.
     renewed : tuple of Renewed
         Songs whose time or path is new but not their content.
     """
@@ -91,7 +90,6 @@ class Plan:
     n_jobs: int
     threads: int
     speed: float | None
-    made_s: float
     renewed: tuple[Renewed, ...] = field(repr=False, default=())
 
     @property
@@ -138,7 +136,6 @@ def plan(
     >>> work = plan(["archive"], "stems", recursive=True)             # doctest: +SKIP
     >>> print(len(work.tasks), work.audio_s / 3600)                   # doctest: +SKIP
     """
-    made_s = time.time()
     config, out = config or SeparationConfig(), Path(out)
     n_jobs = usual_jobs() if jobs is None else jobs
     threads = max(1, n_cores() // max(1, n_jobs)) if threads is None else threads
@@ -168,7 +165,10 @@ def plan(
             out=out,
             config=config,
             facts=facts,
-            tasks=tuple(Task(*task, s) for task, s in zip(tasks, seconds, strict=True)),
+            tasks=tuple(
+                Task(*task, s, _ended_s(task[0], known))
+                for task, s in zip(tasks, seconds, strict=True)
+            ),
             finished=tuple(looked.finished),
             unreadable=found.unreadable,
             n_again=found.n_again,
@@ -181,7 +181,6 @@ def plan(
             n_jobs=n_jobs,
             threads=threads,
             speed=None if manifest is None else manifest.speed(facts, n_jobs=n_jobs),
-            made_s=made_s,
             renewed=tuple(looked.renewed),
         )
 
@@ -201,6 +200,11 @@ def _named(
         f"{song.path}: template {config.template!r} leaves it no name of its own; "
         "use {name} as it is"
     )
+
+
+def _ended_s(song: Song, known: Mapping[str, Entry]) -> float | None:
+    entry = known.get(song.key)
+    return None if entry is None else entry.ended_s
 
 
 def _n_bytes(song: Song) -> int:

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from viso.batch.claims import Claim, Claims, Standing, remove_hidden
-from viso.batch.database import DiskFullError, connected
+from viso.batch.database import FILE, DiskFullError, connected
 from viso.batch.engine import Died, Done, Engine, Event, Failed, Order, Step
 from viso.batch.local import LocalEngine
 from viso.batch.manifest import Manifest
@@ -63,14 +64,15 @@ def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) ->
         owner = stack.enter_context(Owner(plan.out))
         database = stack.enter_context(connected(plan.out, is_new=True))
         Manifest(database).renew(plan.renewed, plan.facts)
-        claims = Claims(database, plan.out, owner=owner, facts=plan.facts, since_s=plan.made_s)
+        claims = Claims(database, plan.out, owner=owner, facts=plan.facts)
         stack.callback(_release, claims)
         if engine is None:
             engine = LocalEngine(
                 plan.config, n_jobs=min(plan.n_jobs, max(1, len(plan.tasks))), threads=plan.threads
             )
-        stack.callback(engine.stop)
         batch = _Batch(plan, claims, engine, overwrite=overwrite)
+        stack.callback(batch.leave_no_strangers)
+        stack.callback(engine.stop)
         for folder in plan.unreadable:
             yield batch.ended(Result(folder.path, kind="DataError", reason=folder.reason))
         yield from batch.steps()
@@ -164,10 +166,14 @@ class _Batch:
                 yield self._not_begun(task, claim)
 
     def _claimed(self, task: Task) -> Claim | Standing:
-        key = task.song.key
-        claim = self._claims.claim(key, task.files, overwrite=self._overwrite)
+        def claimed(files: dict[str, Path]) -> Claim | Standing:
+            return self._claims.claim(
+                task.song.key, files, overwrite=self._overwrite, ended_s=task.ended_s
+            )
+
+        claim = claimed(task.files)
         if isinstance(claim, Standing) and claim.why == "taken":
-            claim = self._claims.claim(key, task.spare, overwrite=self._overwrite)
+            claim = claimed(task.spare)
         return claim
 
     def _start(self, task: Task, claim: Claim) -> None:
@@ -209,22 +215,36 @@ class _Batch:
             if event.pid is not None:
                 files = running.claim.files.values()
                 remove_hidden([self._plan.out / path for path in files], event.pid)
-            if running.tries < _TRIES:
+            if running.tries < _TRIES and not event.reason:
                 running.tries, running.done_s = running.tries + 1, 0.0
                 self._submit(running.order)
                 return None
-            event = Failed(event.number, "AudioError", self._why_it_died(running, event))
-        del self._running[event.number]
-        self._left_s -= running.task.expected_s
+            reason = event.reason or self._why_it_died(running, event)
+            event = Failed(event.number, "AudioError", reason)
         try:
-            return (
+            result = (
                 self._done(running, event)
                 if isinstance(event, Done)
                 else self._failed(running, event)
             )
         except DiskFullError as error:
-            self._full = self._to_go_on(error)
-            return None
+            self._full, result = self._to_go_on(error), None
+        del self._running[event.number]
+        self._left_s -= running.task.expected_s
+        return result
+
+    def leave_no_strangers(self) -> None:
+        """Remove stems that nobody can note, because the output folder was removed meanwhile.
+
+        A worker may have made it anew. Without a manifest the next batch would take them for
+        files of somebody else, and refuse to replace them.
+        """
+        if (self._plan.out / FILE).exists():
+            return
+        for running in self._running.values():
+            for path in running.claim.files.values():
+                with suppress(OSError):
+                    (self._plan.out / path).unlink()
 
     def _why_it_died(self, running: _Running, event: Died) -> str:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import time
@@ -14,13 +15,14 @@ from pathlib import Path
 
 from viso.batch.engine import Done, Failed, Order, Step
 from viso.batch.settings import SeparationConfig
-from viso.batch.songs import Stamp, sha256_of
+from viso.batch.songs import Stamp
 from viso.errors import AudioError, VisoError
 from viso.separator import Separator
 
 __all__ = ["Ready", "Unable", "mind_signals", "separate_order", "serve"]
 
 _STEP_S = 0.25  # between two signs of progress
+_PART = 1 << 20  # bytes that are hashed at a time
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -93,7 +95,7 @@ def separate_order(
     began = time.monotonic()
     try:
         before = _stamp(order.song)
-        sha256 = _sha256(order.song)
+        sha256 = yield from _hashed(order)
         steps = separator.to_files(
             order.song,
             order.targets,
@@ -130,11 +132,20 @@ def _stamp(path: Path) -> Stamp:
         raise AudioError(f"{path}: cannot be read ({error.strerror}); check the name") from error
 
 
-def _sha256(path: Path) -> str:
+def _hashed(order: Order) -> Generator[Step, None, str]:
+    """Hash a song, with signs of life: it may be large, and its drive slow."""
+    told_s = time.monotonic()
+    content = hashlib.sha256()
     try:
-        return sha256_of(path)
+        with order.song.open("rb") as file:
+            while part := file.read(_PART):
+                content.update(part)
+                if (now := time.monotonic()) - told_s >= _STEP_S:
+                    told_s = now
+                    yield Step(order.number, 0.0)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+        raise AudioError(f"{order.song}: cannot be read ({error.strerror})") from error
+    return content.hexdigest()
 
 
 def _keep(paths: Iterable[Path]) -> None:

@@ -33,6 +33,7 @@ from viso.separator.filtering import WINDOW_S, wiener_filter
 from viso.separator.lockstep import Lockstep
 from viso.separator.results import STEMS, Progress, Report, Stems, region_s
 from viso.separator.stream import check_rate, checked_array
+from viso.separator.unchanged import Unchanged
 from viso.separator.uninterrupted import uninterrupted
 from viso.separator.voices import voice_of
 from viso.weights import DEFAULT
@@ -137,12 +138,7 @@ class Separator:
             yield vocals, instrumental
 
     def _parts(
-        self,
-        blocks: Iterable[Floats],
-        *,
-        rate_hz: int,
-        n_channels: int,
-        reads_ahead: bool = False,
+        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int, reads_ahead: bool = False
     ) -> Generator[tuple[Floats, Floats, Floats]]:
         """Yield the mixture and its two stems."""
         check_rate(rate_hz)
@@ -233,10 +229,11 @@ class Separator:
         Raises
         ------
         AudioError
-            If the song cannot be read or a stem cannot be written.
+            If the song cannot be read, is another one at the end, or a stem cannot be written.
         """
         path = Path(song)
         with self._open(path) as audio, ExitStack() as stack:
+            source = Unchanged(path)
             check_rate(audio.rate_hz)
             check_targets(path, targets, beside=confidence, overwrite=overwrite)
             total_s = region_s(audio.duration_s, start_s, duration_s)
@@ -265,10 +262,12 @@ class Separator:
                     n_samples += vocals.shape[1]
                     yield Progress(n_samples / audio.rate_hz, total_s)
             again = audio.blocks(start_s=start_s, duration_s=duration_s)
-            files.finish(again, source=path, tags=self._tags())
+            for _ in files.finish(again, source=path, tags=self._tags()):
+                yield Progress(n_samples / audio.rate_hz, total_s)
             seconds = meter.finish(start_s=start_s)
             if confidence is not None:
                 files.add_text(confidence, as_csv(seconds))
+            source.check()
             files.commit()
             report = Report(
                 song=path,

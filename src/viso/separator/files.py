@@ -27,7 +27,6 @@ from viso.separator.uninterrupted import uninterrupted
 __all__ = ["STEMS", "StemFiles", "check_targets"]
 
 Floats = npt.NDArray[np.float32]
-
 STEMS = ("vocals", "instrumental")
 
 _PORTION = 16_384  # samples worked on at a time: so many stay in the cache
@@ -168,8 +167,8 @@ class StemFiles:
 
     def finish(
         self, mixture: Iterable[Floats], *, source: Path | None, tags: Mapping[str, str]
-    ) -> None:
-        """Complete the files under their hidden names, with tags.
+    ) -> Iterator[None]:
+        """Complete the files under their hidden names, with tags; yield as a sign of life.
 
         Parameters
         ----------
@@ -188,6 +187,7 @@ class StemFiles:
             for block, vocals in self._again(mixture):
                 louder = [stem.astype(np.float64) * self.gain for stem in (block, vocals)]
                 self._encode(*self._split(*louder))
+                yield
         if self.gain != 1.0:
             tags = {**tags, "viso_gain_db": f"{20 * np.log10(self.gain):.3f}"}
         for name, writer in self._writers.items():
@@ -195,6 +195,7 @@ class StemFiles:
                 writer.finish()
             kept = writer.temporary_path
             copy_tags(source or kept, kept, extra={**tags, "viso_stem": name})
+            yield
 
     def add_text(self, path: Path, text: str) -> None:
         """Have a small file appear together with the stems.

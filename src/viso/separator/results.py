@@ -64,7 +64,7 @@ class Stems:
         mixture = self.vocals + self.instrumental
         with files:
             files.write(mixture, self.vocals)
-            files.finish([mixture], source=None, tags=self.tags)
+            list(files.finish([mixture], source=None, tags=self.tags))
             files.commit()
         return float(20 * np.log10(files.gain))
 
