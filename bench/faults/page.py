@@ -40,7 +40,7 @@ def circumstances() -> dict[str, Any]:
     return {
         "machine": with_name[0] if with_name else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().split("-")[0]}",
         "python": platform.python_version(),
         "viso": __version__,
         "date": datetime.date.today().isoformat(),

@@ -5,7 +5,7 @@ The tree::
     VisoError
     ├── AudioError    a file or an array that is not usable audio, or cannot be written
     ├── ModelError    a model file, its card, or the device it should run on
-    ├── DataError     a corpus or a folder of songs
+    ├── DataError     a corpus, a folder of songs, or a store that they lie in
     └── ConfigError   a recipe, a card or an option with an impossible value
 
 Every message names the file, the value and the way out, on one line.
@@ -29,7 +29,7 @@ class ModelError(VisoError):
 
 
 class DataError(VisoError):
-    """A corpus or a folder of songs that cannot be used."""
+    """A corpus, a folder of songs or a store that cannot be used."""
 
 
 class ConfigError(VisoError):

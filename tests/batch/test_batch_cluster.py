@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +98,70 @@ def test_a_node_dies_and_every_song_comes_out_once(
     assert stems(archive.out) == stems(here)
     again = archive.plan()
     assert (len(again.tasks), len(again.finished)) == (0, 8)
+
+
+def test_from_a_store_into_a_store(archive: Archive, nodes: Any, s3: Any, tmp_path: Path) -> None:
+    songs(archive, 4, seconds=5)
+    for path in archive.folder.glob("*.flac"):
+        s3.upload_file(str(path), "music", f"archive/in ä/{path.name}")
+    nodes.add_core()
+    nodes.wait_for_nodes()
+    how = {"config": archive.config, "recursive": True, "manifest": tmp_path / "manifest"}
+    with Cluster(nodes.address) as cluster:
+        plan = batch.plan(["s3://music/archive"], "s3://music/stems", jobs=1, threads=1, **how)
+        steps = batch.run(plan, engine=cluster.engine(plan))
+        results = [step.result for step in steps if step.result]
+    assert [result.reason for result in results] == [""] * 4
+    local = batch.plan([archive.folder], archive.out, config=archive.config, jobs=1, threads=1)
+    list(batch.run(local))
+    there = {
+        one["Key"].removeprefix("stems/in ä/"): s3.get_object(Bucket="music", Key=one["Key"])
+        for one in s3.list_objects_v2(Bucket="music", Prefix="stems/in")["Contents"]
+    }
+    assert {name: found["Body"].read() for name, found in there.items()} == stems(archive.out)
+    again = batch.plan(["s3://music/archive"], "s3://music/stems", **how)
+    assert (len(again.tasks), len(again.finished)) == (0, 4)
+
+
+def test_a_cluster_that_is_stopped_leaves_nothing(archive: Archive, nodes: Any) -> None:
+    songs(archive, 3, seconds=30)
+    nodes.add_core()
+    nodes.wait_for_nodes()
+    settings = ["--model", archive.model, "--format", "flac", "--bit-depth", "16", "--jobs", "1"]
+    words = ["separate", archive.folder, "-o", archive.out, *settings]
+    words += ["--engine", "ray", "--address", nodes.address]
+    # A process of its own, as Ray may end the one that loses its cluster.
+    typed = [sys.executable, "-c", "from viso.cli import main; main()", *map(str, words)]
+    running = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while running.poll() is None and not list(archive.out.rglob(".viso-*")):
+            time.sleep(0.1)
+        nodes.shutdown()
+        said = running.communicate(timeout=200)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode in (1, 130), said
+    assert "Traceback" not in said[1]
+    assert not list(archive.out.rglob(".viso-*"))
+    assert len(archive.plan().tasks) >= 2
+
+
+def test_a_node_that_dies_at_the_end_leaves_nothing(archive: Archive, nodes: Any) -> None:
+    songs(archive, 3, seconds=30)
+    there = nodes.add_core()
+    nodes.wait_for_nodes()
+    with Cluster(nodes.address) as cluster:
+        plan = archive.plan(jobs=1, threads=1)
+        steps = batch.run(plan, engine=cluster.engine(plan))
+        for _ in steps:
+            if list(archive.out.rglob(".viso-*")):
+                break
+        # The worker is gone before it can clear up.
+        nodes.remove_node(there, allow_graceful=False)
+        steps.close()  # type: ignore[attr-defined]
+    assert not list(archive.out.rglob(".viso-*"))
+    assert len(archive.plan().tasks) >= 2
 
 
 def test_a_batch_that_is_closed_leaves_nothing(archive: Archive, nodes: Any) -> None:

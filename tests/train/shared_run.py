@@ -1,6 +1,7 @@
-"""Run by test_together.py: a run of two processes, each of which writes down what it did.
+"""Run by test_together.py and test_machines.py: two processes, each writes down what it did.
 
     python shared_run.py RECIPE.toml FOLDER STEP
+    torchrun --nnodes 2 ... shared_run.py RECIPE.toml FOLDER STEP
 
 It breaks off with an error after the row of that step.
 """
@@ -29,7 +30,8 @@ def _digest(*tensors: Tensor) -> str:
 
 def _main() -> None:
     recipe, folder, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+    devices = 1 if "TORCHELASTIC_RUN_ID" in os.environ else 2
     draw, drawn = Batches.draw, {}
 
     def noted(self: Batches, step: int) -> Batch:
@@ -42,7 +44,7 @@ def _main() -> None:
             raise RuntimeError("broken off")
 
     Batches.draw = noted  # type: ignore[method-assign]
-    trainer = Trainer(Recipe.from_toml(recipe), folder, device="cpu", devices=2)
+    trainer = Trainer(Recipe.from_toml(recipe), folder, device="cpu", devices=devices)
     trainer.run(on_progress=look)
     weights = _digest(*trainer._learner.network.parameters())
     facts = {"drawn": drawn, "weights": weights}

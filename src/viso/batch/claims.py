@@ -7,10 +7,12 @@ transaction, and a claim whose batch has died is free for the next.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,13 @@ from viso.batch.naming import name_key
 from viso.batch.owners import Owner, is_alive, runs
 from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
+from viso.errors import VisoError
+from viso.places import Address, Place
+from viso.storage import listing, remove
 
 __all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
+
+_QUESTIONS = 32  # asked of a store at a time
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Claims:
     ----------
     database : sqlite3.Connection
         See `database.connected`.
-    folder : Path
+    folder : Path or Address
         The output folder.
     owner : Owner
     facts : str
@@ -64,7 +71,7 @@ class Claims:
     def __init__(
         self,
         database: sqlite3.Connection,
-        folder: Path,
+        folder: Place,
         *,
         owner: Owner,
         facts: str,
@@ -98,9 +105,11 @@ class Claims:
             When it was last done or failed, as far as the plan knew. It is compared, not put in
             an order: clocks jump, and those of other machines differ.
         """
+        # Before nobody else may write: a store takes its time to answer.
+        there = {} if overwrite else self._there(files.values())
         with transaction(self._database):
             standing = self._of_song(song, ended_s)
-            standing = standing or self._of_files(song, files, overwrite=overwrite)
+            standing = standing or self._of_files(song, files, there)
             if standing is not None:
                 return standing
             self._database.execute(
@@ -139,9 +148,9 @@ class Claims:
         return None
 
     def _of_files(
-        self, song: str, files: Mapping[str, Path], *, overwrite: bool
+        self, song: str, files: Mapping[str, Path], there: Mapping[Path, int]
     ) -> Standing | None:
-        """Look whether the files may be written."""
+        """Look whether the files may be written; `there` are the sizes of those to be kept."""
         for path in files.values():
             row = self._database.execute(
                 "SELECT song, state, owner, files.n_bytes FROM files"
@@ -155,8 +164,7 @@ class Claims:
                 is_others = state == "claimed" and owner != self._owner.name
                 if is_others and is_alive(self._database, owner):
                     return Standing("busy")
-            size = _size(self._folder / path)
-            if size is None or overwrite:
+            if (size := there.get(path)) is None:
                 continue
             # What is as large as noted, or smaller and so cut short, is what a batch made.
             if row is None or (row[3] is not None and size > row[3]):
@@ -194,33 +202,48 @@ class Claims:
         duration_s: float,
         took_s: float,
         n_jobs: int,
+        sizes: Mapping[str, int],
     ) -> bool:
         """Note that a song is done, with the sizes of its files; False if the claim was lost.
+
+        Parameters
+        ----------
+        sizes : mapping of str to int
+            Of objects in a store, as who sent them has seen them there; files are looked at.
 
         Raises
         ------
         OSError
             If a file is not there.
         """
-        sizes = [
-            ((self._folder / path).stat().st_size, _key(path), claim.entry)
-            for path in claim.files.values()
+        found = [
+            (self._size_now(claim.files[stem], sizes.get(stem)), _key(path), claim.entry)
+            for stem, path in claim.files.items()
         ]
         with transaction(self._database):
             n_changed = self._database.execute(
-                "UPDATE entries SET state = 'done', n_bytes = ?, mtime_ns = ?, sha256 = ?,"
-                " duration_s = ?, took_s = ?, host = ?, n_jobs = ?, ended_s = ?"
+                "UPDATE entries SET state = 'done', n_bytes = ?, mtime_ns = ?, version = ?,"
+                " sha256 = ?, duration_s = ?, took_s = ?, host = ?, n_jobs = ?, ended_s = ?"
                 " WHERE id = ? AND owner = ? AND state = 'claimed'",
                 (
-                    *(stamp.n_bytes, stamp.mtime_ns, sha256, duration_s, took_s),
+                    *(stamp.n_bytes, stamp.mtime_ns, stamp.version, sha256, duration_s, took_s),
                     *(self._owner.host, n_jobs, time.time(), claim.entry, self._owner.name),
                 ),
             ).rowcount
             if n_changed:
                 self._database.executemany(
-                    "UPDATE files SET n_bytes = ? WHERE key = ? AND entry = ?", sizes
+                    "UPDATE files SET n_bytes = ? WHERE key = ? AND entry = ?", found
                 )
         return bool(n_changed)
+
+    def _size_now(self, path: Path, told: int | None) -> int:
+        if told is not None and isinstance(self._folder, Address):
+            return told
+        size = _size(self._folder / path)
+        if size is None:
+            why = "No such file or directory"
+            raise FileNotFoundError(errno.ENOENT, why, str(self._folder / path))
+        return size
 
     def fail(self, claim: Claim, *, kind: str, reason: str) -> None:
         """Note why a song failed; files that it did not get are free for others."""
@@ -231,7 +254,7 @@ class Claims:
                 (kind, storable(reason), time.time(), claim.entry, self._owner.name),
             ).rowcount
             if n_changed:
-                self._free(claim.entry)
+                self._free([claim.entry])
 
     def release(self) -> None:
         """Give back whatever is still claimed."""
@@ -241,18 +264,38 @@ class Claims:
             ).fetchall()
             for (entry,) in claimed:
                 self._database.execute("UPDATE entries SET state = 'open' WHERE id = ?", (entry,))
-                self._free(entry)
+            self._free([entry for (entry,) in claimed])
 
-    def _free(self, entry: int) -> None:
-        rows = self._database.execute("SELECT key, path FROM files WHERE entry = ?", (entry,))
-        gone = [key for key, path in rows if _size(self._folder / readable(path)) is None]
-        self._database.executemany("DELETE FROM files WHERE key = ?", [(key,) for key in gone])
+    def _free(self, entries: Iterable[int]) -> None:
+        query = "SELECT key, path FROM files WHERE entry = ?"
+        rows = [row for entry in entries for row in self._database.execute(query, (entry,))]
+        paths = {key: Path(readable(path)) for key, path in rows}
+        there = self._there(paths.values())
+        gone = [(key,) for key, path in paths.items() if path not in there]
+        self._database.executemany("DELETE FROM files WHERE key = ?", gone)
+
+    def _there(self, paths: Iterable[Path]) -> dict[Path, int]:
+        """Return the sizes of those files that are there."""
+        paths = list(paths)
+        places = [self._folder / path for path in paths]
+        if isinstance(self._folder, Address) and places:
+            # The time is spent on waiting.
+            with ThreadPoolExecutor(min(len(places), _QUESTIONS)) as pool:
+                sizes = list(pool.map(_size, places))
+        else:
+            sizes = [_size(place) for place in places]
+        return {p: size for p, size in zip(paths, sizes, strict=True) if size is not None}
 
 
-def remove_hidden(paths: Iterable[Path], pid: int) -> None:
+def remove_hidden(paths: Iterable[Place], pid: int) -> None:
     """Remove what a process that is no more has left unfinished beside these files."""
     for folder in {path.parent for path in paths}:
-        with suppress(OSError):
+        with suppress(OSError, VisoError):
+            if isinstance(folder, Address):
+                for name, _ in listing(folder, recursive=False):
+                    if name.startswith(f".viso-{pid}-"):
+                        remove(folder / name)
+                continue
             for path in folder.glob(f".viso-{pid}-*"):
                 path.unlink(missing_ok=True)
 
@@ -261,8 +304,8 @@ def _key(path: Path) -> str | bytes:
     return storable(name_key(path))
 
 
-def _size(path: Path) -> int | None:
+def _size(place: Place) -> int | None:
     try:
-        return path.stat().st_size
+        return Stamp.of(place).n_bytes
     except OSError:
         return None

@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from viso.batch.planning import Plan
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable
 from viso.errors import ConfigError, ModelError
+from viso.places import absolute
 
 __all__ = ["Cluster", "RayEngine"]
 
@@ -162,6 +164,16 @@ class RayEngine:
 
     def events(self, *, timeout_s: float) -> list[Event]:
         """See `Engine.events`."""
+        try:
+            return self._news(timeout_s)
+        except self._ray.exceptions.RayError as error:
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(
+                f"the cluster does not answer any more ({told:.200}); begin it again, and the same "
+                "command goes on where it stopped"
+            ) from error
+
+    def _news(self, timeout_s: float) -> list[Event]:
         self._tend()
         streams = {one.stream: one for one in self._workers if one.stream is not None}
         if not streams:
@@ -202,7 +214,7 @@ class RayEngine:
             max_task_retries=0,
             max_concurrency=3,  # stop is heard beside a song, and beside one that is just ending
         )(ClusterWorker)
-        actor = kind.remote(plan.config, plan.threads, plan.out.absolute())
+        actor = kind.remote(plan.config, plan.threads, absolute(plan.out))
         return _Remote(actor, actor.load.remote())
 
     def _hand_out(self) -> None:
@@ -213,9 +225,9 @@ class RayEngine:
             self._waiting.remove(order)
             worker.order = order
             # Another node has another working folder.
-            table = None if order.table is None else order.table.absolute()
-            targets = {stem: path.absolute() for stem, path in order.targets.items()}
-            there = replace(order, song=order.song.absolute(), targets=targets, table=table)
+            table = None if order.table is None else absolute(order.table)
+            targets = {stem: absolute(place) for stem, place in order.targets.items()}
+            there = replace(order, song=absolute(order.song), targets=targets, table=table)
             method = worker.actor.separate.options(num_returns="streaming")
             worker.stream = method.remote(there)
 
@@ -258,10 +270,10 @@ class RayEngine:
                 f"node {said.host}: {self._plan.config.model} is another model there; put the same "
                 "file on all nodes"
             )
-        if not said.sees_manifest:
+        if not said.sees_output:
             raise ConfigError(
-                f"node {said.host}: does not see {self._plan.out.absolute()}; songs and output "
-                "folder must lie on a file system that all nodes have under the same path"
+                f"node {said.host}: does not see {absolute(self._plan.out)}; songs and output "
+                "must lie in a store, or on a file system that all nodes have under the same path"
             )
         worker.hello, worker.stream = said, None
         self._n_stillborn = 0
@@ -289,11 +301,16 @@ class RayEngine:
         """See `Engine.stop`."""
         self._waiting.clear()
         busy = [worker for worker in self._workers if worker.order]
-        if told := [worker.actor.stop.remote() for worker in busy]:
-            self._ray.wait(told, num_returns=len(told), timeout=_PATIENCE_S)
-        while self._workers:
-            self._ray.kill(self._workers.pop().actor)
-        # Those that were ended before they could, as when the whole cluster is stopped.
-        for worker in busy:
-            if worker.hello and worker.order:
-                remove_hidden(worker.order.targets.values(), worker.hello.pid)
+        try:
+            # A cluster that is gone answers with errors of any kind.
+            with suppress(Exception):
+                if told := [worker.actor.stop.remote() for worker in busy]:
+                    self._ray.wait(told, num_returns=len(told), timeout=_PATIENCE_S)
+            while self._workers:
+                with suppress(Exception):
+                    self._ray.kill(self._workers.pop().actor)
+        finally:
+            # Those that were ended before they could, as when the whole cluster is stopped.
+            for worker in busy:
+                if worker.hello and worker.order:
+                    remove_hidden(worker.order.targets.values(), worker.hello.pid)

@@ -11,16 +11,18 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from viso._version import __version__
 from viso.batch.database import FILE
 from viso.batch.engine import Done, Failed, Order, Step
+from viso.batch.keeping import MARK
 from viso.batch.owners import this_host
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable, separate_order
 from viso.errors import VisoError
+from viso.places import Address, Place
 from viso.separator import Separator
+from viso.storage import is_there
 
 __all__ = ["ClusterWorker", "Hello"]
 
@@ -37,7 +39,7 @@ class Hello:
     host: str
     version: str
     facts: str
-    sees_manifest: bool
+    sees_output: bool
 
 
 class ClusterWorker:
@@ -48,11 +50,11 @@ class ClusterWorker:
     config : SeparationConfig
     threads : int
         CPU threads of each network; 0 takes all cores.
-    out : Path
+    out : Path or Address
         The output folder, absolute.
     """
 
-    def __init__(self, config: SeparationConfig, threads: int, out: Path) -> None:
+    def __init__(self, config: SeparationConfig, threads: int, out: Place) -> None:
         self._config, self._threads, self._out = config, threads, out
         self._separator: Separator | None = None
         self._is_over = threading.Event()
@@ -67,13 +69,17 @@ class ClusterWorker:
         except VisoError as error:
             return Unable(type(error).__name__, str(error))
         self._separator = loaded
+        try:
+            sees = is_there(self._out / (MARK if isinstance(self._out, Address) else FILE))
+        except VisoError as error:
+            return Unable(type(error).__name__, f"node {this_host().split()[0]}: {error}")
         return Hello(
             os.getpid(),
             ray.get_runtime_context().get_node_id(),
             this_host().split()[0],
             __version__,
             self._config.facts(model=loaded.made_of, sha256=loaded.sha256, wiener=loaded.wiener),
-            (self._out / FILE).exists(),
+            sees,
         )
 
     def separate(self, order: Order) -> Generator[Step | Done | Failed]:

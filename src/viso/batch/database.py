@@ -19,7 +19,7 @@ __all__ = ["FILE", "DiskFullError", "connected", "readable", "storable", "transa
 FILE = "viso-batch.sqlite"
 """The manifest's name in the output folder."""
 
-_VERSION = 1
+_VERSION = 2
 _WAIT_S = 60.0
 
 _TABLES = (
@@ -30,6 +30,7 @@ _TABLES = (
         state TEXT NOT NULL CHECK (state IN ('claimed', 'open', 'failed', 'done')),
         n_bytes INTEGER,               -- of the song, when it was done
         mtime_ns INTEGER,
+        version TEXT NOT NULL DEFAULT '',  -- of an object in a store, its ETag
         sha256 TEXT,
         duration_s REAL,
         took_s REAL,
@@ -56,7 +57,12 @@ _TABLES = (
         pid INTEGER NOT NULL,
         workers TEXT NOT NULL DEFAULT '',
         beat_s REAL NOT NULL)""",
+    """CREATE TABLE outputs (            -- one at most, in a store; one on a disk is not noted
+        name TEXT PRIMARY KEY,         -- of this manifest
+        address TEXT NOT NULL)""",
 )
+# What the tables of the first version lack.
+_SINCE_1 = ("ALTER TABLE entries ADD COLUMN version TEXT NOT NULL DEFAULT ''", _TABLES[-1])
 
 
 class DiskFullError(DataError):
@@ -136,12 +142,12 @@ def _make_tables(database: sqlite3.Connection, path: Path) -> None:
     def version() -> int:
         return int(database.execute("PRAGMA user_version").fetchone()[0])
 
-    if version() == 0:
+    if version() < _VERSION:
         with transaction(database):
-            if version() == 0:  # none was faster
-                for table in _TABLES:
-                    database.execute(table)
-                database.execute(f"PRAGMA user_version = {_VERSION}")
+            # Another may have been faster.
+            for statement in {0: _TABLES, 1: _SINCE_1}.get(version(), ()):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {max(version(), _VERSION)}")
     if version() != _VERSION:
         raise DataError(f"{path}: was made by another version of viso; update viso")
 

@@ -6,12 +6,12 @@ they ended. It needs the output folder under the path that the orders have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from viso.batch.songs import Stamp
+from viso.places import Place
 from viso.separator import Report
 
 __all__ = ["Died", "Done", "Engine", "Event", "Failed", "Order", "Step"]
@@ -22,9 +22,9 @@ class Order:
     """A song to separate into files, which may be replaced; `table` is for the confidence."""
 
     number: int
-    song: Path
-    targets: dict[str, Path]
-    table: Path | None = None
+    song: Place
+    targets: dict[str, Place]
+    table: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Done:
-    """A song is separated and its files are safe on the disk.
+    """A song is separated and its files are safe on the disk, or in their store.
 
-    `stamp` and `sha256` are those of the song that was read.
+    `stamp` and `sha256` are those of the song that was read. `sizes` are the bytes of each file,
+    the table's as "confidence"; empty if nobody has looked yet.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Done:
     stamp: Stamp
     sha256: str
     took_s: float
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from viso.audio import Facts, look_isolated
 from viso.batch.settings import SeparationConfig
-from viso.errors import AudioError
+from viso.batch.staging import brought
+from viso.errors import AudioError, VisoError
+from viso.places import Place
 from viso.separator.results import region_s
 
 __all__ = ["Lengths", "look_at"]
 
 _SAMPLE = 200  # songs that are opened for a plan
 _LONGEST_LOOK_S = 10.0
+_BROUGHT = 5  # of these so many at most are brought here from a store
 
 _BYTES = {"16": 2, "24": 3, "float": 4}
 _FLAC = 0.6  # of the size of PCM, about
@@ -43,35 +46,37 @@ class Lengths:
     becomes on the disk.
     """
 
-    exact: dict[Path, float]
+    exact: dict[Place, float]
     s_per_byte: dict[str, float]
     stem_bytes_per_s: float
 
-    def seconds(self, path: Path, n_bytes: int) -> float:
+    def seconds(self, path: Place, n_bytes: int) -> float:
         """Return how long a song is, or is likely to be."""
         rate = self.s_per_byte.get(path.suffix.lower(), self.s_per_byte.get("", 0.0))
         return self.exact.get(path, rate * n_bytes)
 
 
-def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Lengths:
+def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Lengths:
     """Open some of the songs, all if there are few.
 
     They are opened in another process: a file that crashes its decoder ends no batch.
 
     Parameters
     ----------
-    songs : sequence of (Path, int)
+    songs : sequence of (Path or Address, int)
         With their sizes in bytes.
     config : SeparationConfig
     """
     until = time.monotonic() + _LONGEST_LOOK_S
     sample = random.Random(0).sample(songs, min(len(songs), _SAMPLE))  # noqa: S311
-    looks = {}
-    opened = look_isolated([path for path, _ in sample], patience_s=_LONGEST_LOOK_S)
-    with closing(opened):  # type: ignore[type-var]
-        for (path, n_bytes), facts in zip(sample, opened, strict=True):
-            if (look := _look(path, n_bytes, facts, config)) is not None:
-                looks[path] = look
+    looks: dict[Place, _Look] = {}
+    with ExitStack() as stack:
+        here = _brought(sample, stack, until)
+        opened = look_isolated(list(here.values()), patience_s=_LONGEST_LOOK_S)
+        stack.callback(opened.close)  # type: ignore[attr-defined]
+        for (place, n_bytes), facts in zip(here, opened, strict=True):
+            if (look := _look(place, n_bytes, facts, config)) is not None:
+                looks[place] = look
             if time.monotonic() > until:
                 break
     rates = {}
@@ -85,8 +90,25 @@ def look_at(songs: Sequence[tuple[Path, int]], config: SeparationConfig) -> Leng
     return Lengths(exact, rates, stems / total_s if total_s else 0.0)
 
 
+def _brought(
+    sample: Sequence[tuple[Place, int]], stack: ExitStack, until: float
+) -> dict[tuple[Place, int], Path]:
+    """Return the files of songs, by song and size; of those in stores, of a few."""
+    here: dict[tuple[Place, int], Path] = {}
+    n_brought = 0
+    for song in sample:
+        place = song[0]
+        if isinstance(place, Path):
+            here[song] = place
+        elif n_brought < _BROUGHT and time.monotonic() < until:
+            n_brought += 1
+            with suppress(VisoError):  # the batch itself will say so
+                here[song] = stack.enter_context(brought(place))[0]
+    return here
+
+
 def _look(
-    path: Path, n_bytes: int, facts: Facts | AudioError, config: SeparationConfig
+    path: Place, n_bytes: int, facts: Facts | AudioError, config: SeparationConfig
 ) -> _Look | None:
     if isinstance(facts, AudioError):  # the batch itself will say so
         return None

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from viso import storage
 from viso.batch.manifest import Entry, Renewed
 from viso.batch.naming import name_key
 from viso.batch.settings import SeparationConfig
-from viso.batch.songs import Found, Song, Stamp, sha256_of
+from viso.batch.songs import Found, Song, Stamp, real_path, sha256_of
+from viso.places import Address, Place
 
 __all__ = ["Finished", "Look", "outputs_of"]
 
@@ -19,7 +21,7 @@ __all__ = ["Finished", "Look", "outputs_of"]
 class Finished:
     """A song that is done already, with its stems below the output folder."""
 
-    song: Path
+    song: Place
     files: dict[str, Path]
 
 
@@ -40,9 +42,9 @@ class Look:
     """
 
     def __init__(
-        self, out: Path, config: SeparationConfig, known: Mapping[str, Entry], found: Found
+        self, out: Place, config: SeparationConfig, known: Mapping[str, Entry], found: Found
     ) -> None:
-        self._out = out
+        self._size = _sizes(out, wanted=bool(known))
         self._stems = {*config.stems, *(["confidence"] if config.confidence else [])}
         self.open: list[Song] = []
         self.finished: list[Finished] = []
@@ -68,7 +70,8 @@ class Look:
 
     def _moved(self, song: Song) -> Entry | None:
         """Return the entry of a song that lay elsewhere: on a drive that has another name now."""
-        if not self._away:
+        # To hash an object is to bring it here.
+        if not self._away or isinstance(song.path, Address):
             return None
         try:
             stamp = Stamp.of(song.path)
@@ -88,10 +91,14 @@ class Look:
         if entry.state != "done" or entry.stamp is None or not self._has_files(entry):
             return False
         try:
-            stamp = Stamp.of(song.path)
-            if stamp == entry.stamp:
+            stamp = song.stamp()
+            if stamp == entry.stamp and stamp.tells:
                 return True
-            if stamp.n_bytes != entry.stamp.n_bytes or sha256_of(song.path) != entry.sha256:
+            # Marks of two kinds cannot be compared, but two of one kind tell.
+            is_other = stamp.version and entry.stamp.version
+            if is_other or stamp.n_bytes != entry.stamp.n_bytes:
+                return False
+            if sha256_of(song.path) != entry.sha256:
                 return False
         except OSError:
             return False
@@ -100,18 +107,31 @@ class Look:
 
     def _has_files(self, entry: Entry) -> bool:
         """Tell whether all files are there and none is cut short; tags may have been added."""
+        return set(entry.files) == self._stems and all(
+            (size := entry.sizes[stem]) is not None and self._size(path) >= size
+            for stem, path in entry.files.items()
+        )
+
+
+def _sizes(out: Place, *, wanted: bool) -> Callable[[Path], int]:
+    """Return what tells the size of a file below the output folder, -1 if there is none."""
+    if isinstance(out, Address):
+        # One listing instead of a question for each.
+        there = storage.listing(out, recursive=True) if wanted else ()
+        sizes = {name: facts.n_bytes or 0 for name, facts in there}
+        return lambda path: sizes.get(path.as_posix(), -1)
+
+    def size(path: Path) -> int:
         try:
-            return set(entry.files) == self._stems and all(
-                (size := entry.sizes[stem]) is not None
-                and os.stat(self._out / path).st_size >= size  # noqa: PTH116
-                for stem, path in entry.files.items()
-            )
+            return os.stat(out / path).st_size  # noqa: PTH116
         except OSError:
-            return False
+            return -1
+
+    return size
 
 
-def outputs_of(out: Path, owned: list[tuple[str, Path]]) -> Callable[[str], bool]:
+def outputs_of(out: Place, owned: list[tuple[str, Path]]) -> Callable[[str], bool]:
     """Return what tells of a real path whether it is a stem of an earlier batch."""
-    root = os.path.join(os.path.realpath(out), "")  # noqa: PTH118
+    root = os.path.join(real_path(out), "")  # noqa: PTH118
     keys = {name_key(path) for _, path in owned}
     return lambda real: real.startswith(root) and name_key(real[len(root) :]) in keys

@@ -81,13 +81,13 @@ class Manifest:
         ):
             files.setdefault(entry, []).append((rest[0], rest[1], rest[2]))
         rows = self._database.execute(
-            "SELECT id, song, state, n_bytes, mtime_ns, sha256, duration_s, ended_s"
+            "SELECT id, song, state, n_bytes, mtime_ns, version, sha256, duration_s, ended_s"
             " FROM entries WHERE settings = ?",
             (settings,),
         )
         found = {}
-        for number, song, state, n_bytes, mtime_ns, sha256, duration_s, ended_s in rows:
-            stamp = None if n_bytes is None else Stamp(n_bytes, mtime_ns)
+        for number, song, state, n_bytes, mtime_ns, version, sha256, duration_s, ended_s in rows:
+            stamp = None if n_bytes is None else Stamp(n_bytes, mtime_ns, version)
             own = files.get(number, [])
             paths = {stem: Path(readable(path)) for stem, path, _ in own}
             sizes = {stem: size for stem, _, size in own}
@@ -127,10 +127,13 @@ class Manifest:
         key = key_of(facts)
         with transaction(self._database):
             self._database.executemany(
-                "UPDATE OR IGNORE entries SET song = ?, n_bytes = ?, mtime_ns = ?"
+                "UPDATE OR IGNORE entries SET song = ?, n_bytes = ?, mtime_ns = ?, version = ?"
                 " WHERE song = ? AND settings = ? AND state = 'done'",
                 [
-                    (storable(s.song), s.stamp.n_bytes, s.stamp.mtime_ns, storable(s.before), key)
+                    (
+                        *(storable(s.song), s.stamp.n_bytes, s.stamp.mtime_ns, s.stamp.version),
+                        *(storable(s.before), key),
+                    )
                     for s in songs
                 ],
             )

@@ -20,7 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 
 from viso.batch.settings import SeparationConfig
-from viso.batch.songs import Song
+from viso.batch.songs import Song, real_path
+from viso.places import Place
 
 __all__ = ["Names", "name_key", "possible_files", "unique_files"]
 
@@ -72,16 +73,16 @@ class Names:
 
     Parameters
     ----------
-    out : Path
+    out : Path or Address
         The output folder.
     songs : iterable of Song
         Songs that lie in it are no place for stems.
     """
 
-    def __init__(self, out: Path, songs: Iterable[Song] = ()) -> None:
+    def __init__(self, out: Place, songs: Iterable[Song] = ()) -> None:
         self._files: dict[str, str] = {}
         self._folders: set[str] = set()
-        root = os.path.join(os.path.realpath(out), "")  # noqa: PTH118
+        root = os.path.join(real_path(out), "")  # noqa: PTH118
         for song in songs:
             if song.key.startswith(root):
                 self._files[name_key(song.key[len(root) :])] = ""

@@ -37,7 +37,7 @@ class Owner:
     Parameters
     ----------
     folder : Path
-        The output folder.
+        That of the manifest.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -14,8 +14,9 @@ from viso.batch.looking import Finished, Look, outputs_of
 from viso.batch.manifest import Entry, Renewed, manifest_if_there
 from viso.batch.naming import Names, possible_files, unique_files
 from viso.batch.settings import SeparationConfig
-from viso.batch.songs import Song, Stamp, Unreadable, find_songs
+from viso.batch.songs import Song, Unreadable, find_songs
 from viso.errors import ConfigError
+from viso.places import Address, Place, place_of
 
 __all__ = ["Plan", "Task", "plan"]
 
@@ -43,7 +44,9 @@ class Plan:
 
     Attributes
     ----------
-    out : Path
+    out : Path or Address
+    manifest : Path
+        The folder of the manifest: `out`, unless that is an address.
     config : SeparationConfig
     facts : str
         See `SeparationConfig.facts`.
@@ -64,8 +67,8 @@ class Plan:
     is_exact : bool
     stem_bytes : float
         About what the stems of `tasks` will take on the disk.
-    free_bytes : int
-        What is free on the disk of `out`.
+    free_bytes : int or None
+        What is free on the disk of `out`; of a store nobody knows.
     n_jobs, threads : int
         Songs at a time, and threads of each network.
     speed : float or None
@@ -74,7 +77,8 @@ class Plan:
         Songs whose time or path is new but not their content.
     """
 
-    out: Path
+    out: Place
+    manifest: Path
     config: SeparationConfig
     facts: str
     tasks: tuple[Task, ...]
@@ -86,7 +90,7 @@ class Plan:
     audio_s: float
     is_exact: bool
     stem_bytes: float
-    free_bytes: int
+    free_bytes: int | None
     n_jobs: int
     threads: int
     speed: float | None
@@ -99,9 +103,10 @@ class Plan:
 
 
 def plan(
-    inputs: Iterable[str | PathLike[str]],
-    out: str | PathLike[str] = "separated",
+    inputs: Iterable[str | PathLike[str] | Address],
+    out: str | PathLike[str] | Address = "separated",
     *,
+    manifest: str | PathLike[str] | None = None,
     config: SeparationConfig | None = None,
     recursive: bool = False,
     jobs: int | None = None,
@@ -112,9 +117,12 @@ def plan(
     Parameters
     ----------
     inputs : iterable of paths
-        Songs, and folders of songs.
+        Songs, and folders of songs; also addresses such as ``s3://bucket/archive``.
     out : path
-        The output folder. What its manifest says is done is not done again.
+        The output folder, or the address of one. What its manifest says is done is not done again.
+    manifest : path, optional
+        Folder of the manifest of an address, on a file system with locks; needed there, and of no
+        use otherwise.
     config : SeparationConfig, optional
     recursive : bool
         Also look into folders of folders.
@@ -129,25 +137,26 @@ def plan(
         If the model cannot be loaded, a number is impossible, or two files of one song would
         have the same name.
     DataError
-        If the manifest cannot be read.
+        If the manifest cannot be read, or a store cannot be looked into.
 
     Examples
     --------
     >>> work = plan(["archive"], "stems", recursive=True)             # doctest: +SKIP
     >>> print(len(work.tasks), work.audio_s / 3600)                   # doctest: +SKIP
     """
-    config, out = config or SeparationConfig(), Path(out)
+    config, out = config or SeparationConfig(), place_of(out)
+    home = _home(out, manifest)
     n_jobs = usual_jobs() if jobs is None else jobs
     threads = max(1, n_cores() // max(1, n_jobs)) if threads is None else threads
     if n_jobs < 1 or threads < 0:
         raise ConfigError(f"{jobs} jobs of {threads} threads: need 1 or more, and 0 or more")
     separator = config.separator(threads=1)
     facts = config.facts(model=separator.made_of, sha256=separator.sha256, wiener=separator.wiener)
-    with manifest_if_there(out) as manifest:
-        known = {} if manifest is None else manifest.entries(facts)
-        owned = [] if manifest is None else manifest.files()
+    with manifest_if_there(home) as noted:
+        known = {} if noted is None else noted.entries(facts)
+        owned = [] if noted is None else noted.files()
         found = find_songs(
-            map(Path, inputs), recursive=recursive, out=out, is_output=outputs_of(out, owned)
+            map(place_of, inputs), recursive=recursive, out=out, is_output=outputs_of(out, owned)
         )
         looked = Look(out, config, known, found)
         names = Names(out, found.songs)
@@ -159,10 +168,11 @@ def plan(
         sized = [(song.path, _n_bytes(song)) for song in looked.open]
         lengths = look_at(sized, config)
         seconds = [lengths.seconds(*both) for both in sized]
-        measured = None if manifest is None else manifest.bytes_per_s(facts)
+        measured = None if noted is None else noted.bytes_per_s(facts)
         per_s = measured or lengths.stem_bytes_per_s
         return Plan(
             out=out,
+            manifest=home,
             config=config,
             facts=facts,
             tasks=tuple(
@@ -180,9 +190,20 @@ def plan(
             free_bytes=_free_bytes(out),
             n_jobs=n_jobs,
             threads=threads,
-            speed=None if manifest is None else manifest.speed(facts, n_jobs=n_jobs),
+            speed=None if noted is None else noted.speed(facts, n_jobs=n_jobs),
             renewed=tuple(looked.renewed),
         )
+
+
+def _home(out: Place, manifest: str | PathLike[str] | None) -> Path:
+    """Return the folder of the manifest."""
+    if isinstance(out, Path):
+        if manifest is not None:
+            raise ConfigError(f"manifest {str(manifest)!r}: that of {out} lies in it; leave it out")
+        return out
+    if manifest is None or not isinstance(home := place_of(manifest), Path):
+        raise ConfigError(f"{out}: has no locks; name a folder on a disk for its manifest")
+    return home
 
 
 def _named(
@@ -209,11 +230,13 @@ def _ended_s(song: Song, known: Mapping[str, Entry]) -> float | None:
 
 def _n_bytes(song: Song) -> int:
     try:
-        return Stamp.of(song.path).n_bytes
+        return song.stamp().n_bytes
     except OSError:
         return 0
 
 
-def _free_bytes(out: Path) -> int:
+def _free_bytes(out: Place) -> int | None:
+    if isinstance(out, Address):
+        return None
     folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     return shutil.disk_usage(folder).free

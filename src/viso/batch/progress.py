@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from viso.places import Place
 from viso.separator import Report
 
 __all__ = ["Progress", "Result"]
@@ -16,10 +16,10 @@ class Result:
 
     Attributes
     ----------
-    song : Path
+    song : Path or Address
     report : Report or None
         What became of it; None if it failed, or another batch did it.
-    table : Path or None
+    table : Path, Address or None
         The confidence, if it was wanted.
     kind, reason : str
         Of a failure: the error's name, and one line that names the file and the way out.
@@ -28,9 +28,9 @@ class Result:
         Another batch on the same output folder ended it.
     """
 
-    song: Path
+    song: Place
     report: Report | None = None
-    table: Path | None = None
+    table: Place | None = None
     kind: str = ""
     reason: str = ""
     took_s: float = 0.0
@@ -58,7 +58,7 @@ class Progress:
         Seconds of song that are left, as far as lengths are known.
     elapsed_s : float
         Since the batch began.
-    running : tuple of Path
+    running : tuple of Path or Address
         The songs it is at.
     result : Result or None
         The song that has just ended; each is told once.
@@ -70,7 +70,7 @@ class Progress:
     done_s: float
     left_audio_s: float
     elapsed_s: float
-    running: tuple[Path, ...] = ()
+    running: tuple[Place, ...] = ()
     result: Result | None = None
 
     @property

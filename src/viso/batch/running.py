@@ -12,12 +12,14 @@ from pathlib import Path
 from viso.batch.claims import Claim, Claims, Standing, remove_hidden
 from viso.batch.database import FILE, DiskFullError, connected
 from viso.batch.engine import Died, Done, Engine, Event, Failed, Order, Step
+from viso.batch.keeping import Keeper
 from viso.batch.local import LocalEngine
 from viso.batch.manifest import Manifest
 from viso.batch.owners import Owner
 from viso.batch.planning import Plan, Task
 from viso.batch.progress import Progress, Result
 from viso.errors import VisoError
+from viso.places import Address, Place
 
 __all__ = ["run"]
 
@@ -50,7 +52,8 @@ def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) ->
     DiskFullError
         If the disk is full; what is done by then is kept, the same plan goes on.
     DataError
-        If the manifest cannot be written.
+        If the manifest cannot be written, or the output is in a store that does not answer or
+        that another manifest keeps.
     ModelError, ConfigError
         If no process can load the model.
 
@@ -61,8 +64,11 @@ def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) ->
     ...         print(progress.result.song, progress.result.reason or "done")
     """
     with ExitStack() as stack:
-        owner = stack.enter_context(Owner(plan.out))
-        database = stack.enter_context(connected(plan.out, is_new=True))
+        owner = stack.enter_context(Owner(plan.manifest))
+        database = stack.enter_context(connected(plan.manifest, is_new=True))
+        keeper = None
+        if isinstance(plan.out, Address):
+            keeper = Keeper(plan.out, plan.manifest, database)
         Manifest(database).renew(plan.renewed, plan.facts)
         claims = Claims(database, plan.out, owner=owner, facts=plan.facts)
         stack.callback(_release, claims)
@@ -70,7 +76,7 @@ def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) ->
             engine = LocalEngine(
                 plan.config, n_jobs=min(plan.n_jobs, max(1, len(plan.tasks))), threads=plan.threads
             )
-        batch = _Batch(plan, claims, engine, overwrite=overwrite)
+        batch = _Batch(plan, claims, engine, keeper, overwrite=overwrite)
         stack.callback(batch.leave_no_strangers)
         stack.callback(engine.stop)
         for folder in plan.unreadable:
@@ -97,8 +103,10 @@ class _Running:
 class _Batch:
     """What is waiting, running and done."""
 
-    def __init__(self, plan: Plan, claims: Claims, engine: Engine, *, overwrite: bool) -> None:
-        self._plan, self._claims, self._engine = plan, claims, engine
+    def __init__(
+        self, plan: Plan, claims: Claims, engine: Engine, keeper: Keeper | None, *, overwrite: bool
+    ) -> None:
+        self._plan, self._claims, self._engine, self._keeper = plan, claims, engine, keeper
         self._overwrite = overwrite
         self._waiting = deque(plan.tasks)
         self._busy: deque[Task] = deque()
@@ -114,6 +122,8 @@ class _Batch:
     def steps(self) -> Iterator[Progress]:
         """Work until nothing is left."""
         while True:
+            if self._keeper is not None:
+                self._keeper.check_if_time()
             yield from map(self.ended, self._begin())
             if not self._running and (self._full or not (self._waiting or self._busy)):
                 break
@@ -178,7 +188,7 @@ class _Batch:
 
     def _start(self, task: Task, claim: Claim) -> None:
         self._number += 1
-        targets = {stem: self._plan.out / path for stem, path in claim.files.items()}
+        targets: dict[str, Place] = {s: self._plan.out / path for s, path in claim.files.items()}
         table = targets.pop("confidence", None)
         order = Order(self._number, task.song.path, targets, table)
         self._running[self._number] = _Running(task, claim, order, time.monotonic())
@@ -239,12 +249,13 @@ class _Batch:
         A worker may have made it anew. Without a manifest the next batch would take them for
         files of somebody else, and refuse to replace them.
         """
-        if (self._plan.out / FILE).exists():
+        out = self._plan.out
+        if isinstance(out, Address) or (out / FILE).exists():
             return
         for running in self._running.values():
             for path in running.claim.files.values():
                 with suppress(OSError):
-                    (self._plan.out / path).unlink()
+                    (out / path).unlink()
 
     def _why_it_died(self, running: _Running, event: Died) -> str:
         return (
@@ -262,6 +273,7 @@ class _Batch:
                 duration_s=event.report.duration_s,
                 took_s=event.took_s,
                 n_jobs=self._plan.n_jobs,
+                sizes=event.sizes,
             )
         except OSError as error:
             reason = f"{error.filename or song}: is gone ({error.strerror}); run the batch again"

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
-__all__ = ["SUFFIXES", "Found", "Song", "Stamp", "Unreadable", "find_songs", "sha256_of"]
+from viso import storage
+from viso.places import Address, Place
+
+__all__ = [
+    "SUFFIXES",
+    "Found",
+    "Song",
+    "Stamp",
+    "Unreadable",
+    "find_songs",
+    "real_path",
+    "sha256_of",
+]
 
 _SUFFIXES = """
 wav wave bwf rf64 w64 aif aiff aifc au snd caf flac ogg oga opus spx mp3 mp2 m4a m4b aac wma ape wv
@@ -19,23 +32,70 @@ SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """What is cheap to compare: size in bytes, time of the last change in nanoseconds.
+
+    Of an object in a store `version` is its ETag or hash, where there is one, and the time is 0
+    then.
+    """
+
+    n_bytes: int
+    mtime_ns: int
+    version: str = ""
+
+    @classmethod
+    def of(cls, place: str | os.PathLike[str] | Address) -> Stamp:
+        """Return that of a file or an object.
+
+        Raises
+        ------
+        OSError
+            If there is none.
+        DataError
+            If the store does not answer.
+        """
+        if isinstance(place, Address):
+            facts = storage.facts_of(place)
+            if facts is None:
+                raise FileNotFoundError(errno.ENOENT, "nothing is there", str(place))
+            return cls.from_facts(facts)
+        info = os.stat(place)  # noqa: PTH116  (a hundred thousand Path objects are not free)
+        return cls(info.st_size, info.st_mtime_ns)
+
+    @classmethod
+    def from_facts(cls, facts: storage.Facts) -> Stamp:
+        """Return what a store says of an object."""
+        return cls(facts.n_bytes or 0, facts.mtime_ns, facts.version)
+
+    @property
+    def tells(self) -> bool:
+        """Whether another content has another stamp; some stores know only sizes."""
+        return bool(self.mtime_ns or self.version)
+
+
+@dataclass(frozen=True)
 class Song:
     """A file to separate.
 
     `path` is how the user would say it, `key` its real path, the same whatever links lead there,
-    `folder` where its stems belong below the output folder.
+    `folder` where its stems belong below the output folder; `listed` is what its store said of it.
     """
 
-    path: Path
+    path: Place
     key: str
     folder: PurePath = field(default_factory=PurePath)
+    listed: Stamp | None = field(default=None, compare=False)
+
+    def stamp(self) -> Stamp:
+        """Return its stamp (errors: see `Stamp.of`)."""
+        return self.listed or Stamp.of(self.path)
 
 
 @dataclass(frozen=True)
 class Unreadable:
     """A folder that could not be looked into, and why."""
 
-    path: Path
+    path: Place
     reason: str
 
 
@@ -52,43 +112,44 @@ class Found:
     n_again: int = 0
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """Size in bytes and time of the last change in nanoseconds: cheap to compare."""
-
-    n_bytes: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> Stamp:
-        """Return those of a file (OSError if there is none)."""
-        info = os.stat(path)  # noqa: PTH116  (a hundred thousand Path objects are not free)
-        return cls(info.st_size, info.st_mtime_ns)
+def real_path(place: Place) -> str:
+    """Return what is the same for all names of a file, a folder or an object."""
+    return str(place) if isinstance(place, Address) else os.path.realpath(place)
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Return the hash of a file's content, in hexadecimal (OSError if it cannot be read)."""
-    with open(path, "rb") as file:  # noqa: PTH123
+def sha256_of(place: str | os.PathLike[str] | Address) -> str:
+    """Return the hash of a content, in hexadecimal.
+
+    Raises
+    ------
+    OSError
+        If it is a file that cannot be read.
+    DataError
+        If it is an object, likewise.
+    """
+    if isinstance(place, Address):
+        return storage.sha256_of(place)
+    with open(place, "rb") as file:  # noqa: PTH123
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_songs(
-    inputs: Iterable[Path],
+    inputs: Iterable[Place],
     *,
     recursive: bool,
-    out: Path,
+    out: Place,
     is_output: Callable[[str], bool] = lambda _: False,
 ) -> Found:
-    """Look for songs in files and folders.
+    """Look for songs in files and folders, here and in stores.
 
     Parameters
     ----------
-    inputs : iterable of Path
+    inputs : iterable of Path or Address
         A file is taken as it is, there or not. Of a folder all files that `SUFFIXES` names,
         hidden ones left out; links are followed, and no folder is entered twice.
     recursive : bool
         Also in folders of folders.
-    out : Path
+    out : Path or Address
         The output folder, which is not entered from above.
     is_output : callable
         Tells of a real path whether it is a stem that an earlier batch wrote.
@@ -98,16 +159,22 @@ def find_songs(
     Found
         Of several folders each gets a folder of its name in `Song.folder`, of a single one the
         stems lie right below the output folder, in its own order of folders.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If a store cannot be looked into.
     """
-    walk = _Walk(recursive, os.path.realpath(out), is_output)
-    inputs = list(inputs)
-    n_folders = sum(path.is_dir() for path in inputs)
-    for path in inputs:
-        if path.is_dir():
-            home = PurePath(path.resolve().name if n_folders > 1 else "")
-            walk.enter(path, home)
+    walk = _Walk(recursive, real_path(out), is_output)
+    places = [(place, storage.is_folder(place)) for place in inputs]
+    n_folders = sum(is_folder for _, is_folder in places)
+    for place, is_folder in places:
+        if not is_folder:
+            walk.take(Song(place, real_path(place)))
+        elif isinstance(place, Address):
+            walk.take_listed(place, PurePath(place.name if n_folders > 1 else ""))
         else:
-            walk.take(Song(path, os.path.realpath(path)))
+            walk.enter(place, PurePath(place.resolve().name if n_folders > 1 else ""))
     return Found(tuple(walk.songs.values()), tuple(walk.unreadable), walk.n_others, walk.n_again)
 
 
@@ -120,7 +187,7 @@ class _Walk:
         self.n_others = self.n_again = 0
 
     def take(self, song: Song) -> None:
-        key = os.path.normcase(song.key)
+        key = song.key if isinstance(song.path, Address) else os.path.normcase(song.key)
         if key in self.songs:
             self.n_again += 1
         else:
@@ -142,6 +209,18 @@ class _Walk:
                 else:
                     self._look(path / entry.name, entry, where, folder)
             waiting.extend(reversed(below))
+
+    def take_listed(self, root: Address, home: PurePath) -> None:
+        """Take what lies below an address."""
+        for name, facts in storage.listing(root, recursive=self._recursive):
+            parts, key = name.split("/"), f"{root}/{name}"
+            if key.startswith(f"{self._out}/") or any(part.startswith(".") for part in parts):
+                continue
+            if PurePosixPath(parts[-1]).suffix.lower() not in SUFFIXES:
+                self.n_others += 1
+            elif not self._is_output(key):
+                folder = home.joinpath(*parts[:-1])
+                self.take(Song(Address(key), key, folder, Stamp.from_facts(facts)))
 
     def _entries(self, path: Path, real: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from viso.batch.engine import Done, Failed, Order, Step
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Stamp
+from viso.batch.staging import Staged, staged
 from viso.errors import AudioError, VisoError
 from viso.separator import Separator
 
@@ -93,36 +94,45 @@ def separate_order(
     The last event says how it ended. Whatever goes wrong with a song is an event.
     """
     began = time.monotonic()
+    here: Staged | None = None
     try:
-        before = _stamp(order.song)
-        sha256 = yield from _hashed(order)
-        steps = separator.to_files(
-            order.song,
-            order.targets,
-            bit_depth=config.bit_depth,
-            bitrate=config.bitrate,
-            start_s=config.start_s,
-            duration_s=config.duration_s,
-            confidence=order.table,
-            overwrite=True,
-        )
-        report = None
-        told_s = began
-        with closing(steps):  # type: ignore[type-var]
-            for step in steps:
-                report = step.report
-                if report is None and (now := time.monotonic()) - told_s >= _STEP_S:
-                    told_s = now
-                    yield Step(order.number, step.done_s)
-        if report is None:
-            raise AssertionError("a separation ends with a report")
-        if _stamp(order.song) != before:
-            raise AudioError(f"{order.song}: changed while it was read; run the batch again")
-        _keep([*order.targets.values(), *([] if order.table is None else [order.table])])
+        with staged(order) as here:
+            # Who wants no more of it is heard between the ways to and from a store.
+            yield Step(order.number, 0.0)
+            before = _stamp(here.song)
+            sha256 = yield from _hashed(order.number, here.song)
+            steps = separator.to_files(
+                here.song,
+                here.targets,
+                bit_depth=config.bit_depth,
+                bitrate=config.bitrate,
+                start_s=config.start_s,
+                duration_s=config.duration_s,
+                confidence=here.table,
+                overwrite=True,
+            )
+            report = None
+            told_s = began
+            with closing(steps):  # type: ignore[type-var]
+                for step in steps:
+                    report = step.report
+                    if report is None and (now := time.monotonic()) - told_s >= _STEP_S:
+                        told_s = now
+                        yield Step(order.number, step.done_s)
+            if report is None:
+                raise AssertionError("a separation ends with a report")
+            if here.is_sent:  # else the stems are in their place by now
+                yield Step(order.number, report.duration_s)
+            if _stamp(here.song) != before:
+                raise AudioError(f"{order.song}: changed while it was read; run the batch again")
+            _keep(here.files)
+            sizes = here.sizes()
+            here.deliver()
+            report, stamp = here.told(report), here.stamp or before
     except Exception as error:  # one bad file stops nothing, whatever is bad about it
-        yield _failure(order, error)
+        yield _failure(order, here, error)
         return
-    yield Done(order.number, report, before, sha256, time.monotonic() - began)
+    yield Done(order.number, report, stamp, sha256, time.monotonic() - began, sizes)
 
 
 def _stamp(path: Path) -> Stamp:
@@ -132,19 +142,19 @@ def _stamp(path: Path) -> Stamp:
         raise AudioError(f"{path}: cannot be read ({error.strerror}); check the name") from error
 
 
-def _hashed(order: Order) -> Generator[Step, None, str]:
+def _hashed(number: int, song: Path) -> Generator[Step, None, str]:
     """Hash a song, with signs of life: it may be large, and its drive slow."""
     told_s = time.monotonic()
     content = hashlib.sha256()
     try:
-        with order.song.open("rb") as file:
+        with song.open("rb") as file:
             while part := file.read(_PART):
                 content.update(part)
                 if (now := time.monotonic()) - told_s >= _STEP_S:
                     told_s = now
-                    yield Step(order.number, 0.0)
+                    yield Step(number, 0.0)
     except OSError as error:
-        raise AudioError(f"{order.song}: cannot be read ({error.strerror})") from error
+        raise AudioError(f"{song}: cannot be read ({error.strerror})") from error
     return content.hexdigest()
 
 
@@ -164,14 +174,14 @@ def _keep(paths: Iterable[Path]) -> None:
             os.close(descriptor)
 
 
-def _failure(order: Order, error: Exception) -> Failed:
+def _failure(order: Order, here: Staged | None, error: Exception) -> Failed:
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     is_full = any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes)
-    reason = str(error)
+    reason = str(error) if here is None else here.renamed(str(error))
     if not isinstance(error, VisoError):
         told = " ".join(reason.split()) or "no reason given"
         reason = f"{order.song}: cannot be separated ({type(error).__name__}: {told:.200})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -11,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from viso import batch
+from viso import batch, weights
 from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, own_stdout, shown
 from viso.cli.telling import as_json_line, batch_told, failure_line, plan_told
-from viso.errors import DataError, VisoError
+from viso.errors import ConfigError, DataError, ModelError, VisoError
+from viso.places import Place
 
 if TYPE_CHECKING:
     from viso.batch.cluster import Cluster
@@ -29,8 +32,8 @@ class Asked:
     `address` is that of a Ray cluster; without one the songs are separated here.
     """
 
-    inputs: tuple[Path, ...]
-    out: Path
+    inputs: tuple[Place, ...]
+    out: Place
     recursive: bool
     jobs: int | None
     overwrite: bool
@@ -38,6 +41,21 @@ class Asked:
     as_json: bool
     quiet: bool
     address: str | None = None
+    manifest: Path | None = None
+
+    def home(self) -> Path | None:
+        """Return the folder of the manifest of an output in a store, None of any other."""
+        if isinstance(self.out, Path):
+            return None
+        if self.manifest is not None:
+            return self.manifest
+        text = str(self.out)
+        mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        name = re.sub(r"[^a-z0-9]+", "-", text.lower())[:60].strip("-")
+        try:
+            return weights.user_folder().parent / "manifests" / f"{name}-{mark}"
+        except ModelError as error:
+            raise ConfigError(f"{text}: no home folder for its manifest; say --manifest") from error
 
 
 @dataclass
@@ -65,6 +83,7 @@ def _run_on(cluster: Cluster | None, asked: Asked, config: batch.SeparationConfi
         plan = batch.plan(
             asked.inputs,
             asked.out,
+            manifest=asked.home(),
             config=config,
             recursive=asked.recursive,
             jobs=asked.jobs or (cluster.n_slots(config) if cluster else None),
@@ -136,6 +155,7 @@ def _tell_plan(plan: batch.Plan, asked: Asked) -> None:
             {
                 "plan": {
                     "out": str(plan.out),
+                    "manifest": str(plan.manifest),
                     "songs": len(plan.tasks),
                     "done_before": len(plan.finished),
                     "again": plan.n_renewed,

@@ -18,6 +18,7 @@ from viso.cli.separating_options import (
     FORMATS,
     checked_address,
     checked_coding,
+    checked_manifest,
     checked_stems,
     checked_template,
     one_of,
@@ -25,6 +26,7 @@ from viso.cli.separating_options import (
 from viso.cli.telling import as_json_line, described
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
+from viso.places import Address, Place, place_of
 from viso.separator import STEMS, Report, Separator
 from viso.separator.filtering import LONGEST_S, SHORTEST_S, WINDOW_S
 from viso.templates import filled
@@ -39,7 +41,7 @@ __all__ = ["register"]
 class _Wish:
     """What the command line asks for, checked."""
 
-    out: Path
+    out: Place
     stems: tuple[str, ...]
     format: str
     bit_depth: str
@@ -78,6 +80,8 @@ class _Wish:
             raise typer.BadParameter(str(error)) from error
 
     def _path(self, song: Path, model: str, stem: str, suffix: str) -> Path:
+        if isinstance(self.out, Address):
+            raise AssertionError("a batch writes into stores")
         path = self.out / filled(self.template, name=song.stem, stem=stem, ext=suffix, model=model)
         if not path.resolve().is_relative_to(self.out.resolve()):
             raise ConfigError(f"template {self.template!r}: {path} lies outside {self.out}")
@@ -163,12 +167,15 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def separate(
         songs: Annotated[
-            list[Path],
-            typer.Argument(metavar="SONG...", help="Sound or video files, folders of them."),
+            list[str],
+            typer.Argument(
+                metavar="SONG...",
+                help="Sound or video files, folders of them; also addresses: s3://bucket/archive.",
+            ),
         ],
-        output: Annotated[Path, typer.Option("--out", "-o", help="Folder for the stems.")] = Path(
-            "separated"
-        ),
+        output: Annotated[
+            str, typer.Option("--out", "-o", help="Folder for the stems, or its address.")
+        ] = "separated",
         model: Annotated[
             str,
             typer.Option(
@@ -221,6 +228,10 @@ def register(app: typer.Typer) -> None:
         address: Annotated[
             str | None, typer.Option(help="The cluster: auto (the default), host:port, local.")
         ] = None,
+        manifest: Annotated[
+            Path | None,
+            typer.Option(help="Folder of the manifest of an output address, on a disk with locks."),
+        ] = None,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Say what there is to do, and do nothing.")
         ] = False,
@@ -229,14 +240,16 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Take songs apart into vocals and instrumental.
 
-        A folder, --recursive, --jobs, --dry-run or --engine ray make it a batch: songs side by
-        side, what is done is skipped, the same command goes on where it stopped.
+        A folder, an address, --recursive, --jobs, --dry-run or --engine ray make it a batch: songs
+        side by side, what is done is skipped, the same command goes on where it stopped.
         """
+        places, out_place = [place_of(song) for song in songs], place_of(output)
+        checked_manifest(manifest, out_place)
         file_format = one_of(file_format.lower().lstrip("."), FORMATS, "--format")
         bit_depth = one_of(bit_depth, ("16", "24", "float"), "--bit-depth")
         checked_coding(file_format, bit_depth, bitrate)
         wish = _Wish(
-            out=output,
+            out=out_place,
             stems=checked_stems(stems),
             format=file_format,
             bit_depth=bit_depth,
@@ -250,13 +263,15 @@ def register(app: typer.Typer) -> None:
         wanted: Device = one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
         where = checked_address(engine, address)
         is_many = recursive or dry_run or jobs is not None or where is not None
-        if is_many or any(song.is_dir() for song in songs):
+        files = [place for place in places if isinstance(place, Path) and not place.is_dir()]
+        if is_many or len(files) < len(places) or isinstance(out_place, Address):
             # Not loaded by those who separate a song.
             from viso.cli.batching import Asked, run_batch
 
             asked = Asked(
-                inputs=tuple(songs),
-                out=output,
+                inputs=tuple(places),
+                out=out_place,
+                manifest=manifest,
                 recursive=recursive,
                 jobs=jobs,
                 overwrite=overwrite,
@@ -269,7 +284,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(run_batch(asked, config))
         separator = Separator(model, wiener=wiener, wiener_window_s=wiener_window, device=wanted)
         try:
-            n_failed = _run_all(separator, songs, wish, as_json=as_json, quiet=quiet)
+            n_failed = _run_all(separator, files, wish, as_json=as_json, quiet=quiet)
         except KeyboardInterrupt as error:
             error_line("interrupted; nothing half-made is left")
             raise typer.Exit(EXIT_INTERRUPTED) from error

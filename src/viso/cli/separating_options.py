@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import typer
 
 from viso.errors import ConfigError
+from viso.places import Place
 from viso.separator import STEMS
 from viso.templates import fields_of
 
@@ -14,6 +16,7 @@ __all__ = [
     "FORMATS",
     "checked_address",
     "checked_coding",
+    "checked_manifest",
     "checked_stems",
     "checked_template",
     "one_of",
@@ -48,6 +51,13 @@ def checked_address(engine: str, address: str | None) -> str | None:
     if address is not None:
         raise typer.BadParameter(f"{address!r}: goes with --engine ray", param_hint="--address")
     return None
+
+
+def checked_manifest(manifest: Path | None, out: Place) -> None:
+    """Refuse a folder for a manifest that lies in the output folder anyway."""
+    if manifest is not None and isinstance(out, Path):
+        said = f"{str(manifest)!r}: goes with an address as --out"
+        raise typer.BadParameter(said, param_hint="--manifest")
 
 
 def checked_stems(text: str) -> tuple[str, ...]:

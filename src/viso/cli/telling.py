@@ -6,11 +6,11 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viso.confidence import Second
 from viso.errors import VisoError
+from viso.places import Place
 from viso.separator import STEMS, Report
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ __all__ = ["as_json_line", "batch_told", "described", "failure_line", "plan_told
 
 
 def as_json_line(
-    song: Path,
+    song: Place,
     report: Report | None,
-    table: Path | None,
+    table: Place | None,
     error: VisoError | None,
     took_s: float,
 ) -> str:
@@ -52,12 +52,12 @@ def as_json_line(
     )
 
 
-def failure_line(song: Path, kind: str, reason: str) -> str:
+def failure_line(song: Place, kind: str, reason: str) -> str:
     """Return the JSON object that ``--json`` prints for a song that failed."""
     return json.dumps({"song": str(song), "ok": False, "error": kind, "reason": reason})
 
 
-def described(report: Report, table: Path | None, took_s: float) -> str:
+def described(report: Report, table: Place | None, took_s: float) -> str:
     """Return the lines that a person reads when a song is done."""
     paths = ", ".join(str(path) for path in report.outputs.values())
     speed = report.duration_s / max(1e-9, took_s)
@@ -106,10 +106,10 @@ def plan_told(plan: Plan) -> str:
     ]
     told = "".join(f"\n  {number:,} {what}" for number, what in asides if number)
     lines = [f"{plan.out}: {todo}{told}"]
+    if plan.manifest != plan.out:
+        lines.append(f"  manifest in {plan.manifest}")
     if plan.tasks:
-        size, free = plan.stem_bytes, plan.free_bytes
-        room = f"{_bytes(free)} are free" + (": TOO LITTLE" if size > free else "")
-        lines.append(f"  about {_bytes(size)} of stems; {room}" if size else f"  {room}")
+        lines.append(f"  {_room(plan.stem_bytes, plan.free_bytes)}")
         how = f"  {plan.n_jobs} at a time"
         if plan.expected_s is None:
             lines.append(f"{how}; the time is not known yet, it is told as it runs")
@@ -130,6 +130,14 @@ def batch_told(plan: Plan, last: Progress | None, *, took_s: float) -> str:
         return told
     pace = f"{last.speed:.1f}x real time, {last.songs_per_hour:,.0f} songs an hour"
     return f"{told}; {_span(last.done_s)} of sound in {_span(took_s)} ({pace})"
+
+
+def _room(size: float, free: int | None) -> str:
+    """Say what the stems will take, and what there is."""
+    told = [f"about {_bytes(size)} of stems"] if size else []
+    if free is not None:
+        told.append(f"{_bytes(free)} are free" + (": TOO LITTLE" if size > free else ""))
+    return "; ".join(told) or "how large the stems will be is not known yet"
 
 
 def _songs(number: int) -> str:

@@ -106,11 +106,11 @@ def figures_of(path: Path) -> dict[str, float]:
     return {name: round(value, 2) for name, value in figures.items()}
 
 
-def _changed(recipe: Recipe, *, corpus: Path | None, time: str | None, steps: int | None) -> Recipe:
+def _changed(recipe: Recipe, *, corpus: str | None, time: str | None, steps: int | None) -> Recipe:
     """Return the recipe with what the command line says in place of what it says itself."""
     values = recipe.model_dump()
     if corpus is not None:
-        values["corpus"] = str(corpus)
+        values["corpus"] = corpus
     if time is not None:
         # The time is the schedule then, unless steps are asked for, too.
         values["schedule"] |= {"time_s": seconds_of(time), "steps": None}
@@ -188,7 +188,12 @@ def register(app: typer.Typer) -> None:
         folder: Annotated[
             Path | None, typer.Option(help="Run folder; goes on if it holds a run.")
         ] = None,
-        corpus: Annotated[Path | None, typer.Option(help="In place of the recipe's.")] = None,
+        corpus: Annotated[
+            str | None, typer.Option(help="In place of the recipe's; a folder, or an address.")
+        ] = None,
+        cache: Annotated[
+            Path | None, typer.Option(help="Where a corpus with an address is kept.")
+        ] = None,
         time: Annotated[
             str | None, typer.Option(help="Train for so long (10m, 1h30m), not the recipe's steps.")
         ] = None,
@@ -217,6 +222,7 @@ def register(app: typer.Typer) -> None:
                 song: scores[baseline_name]["vocals"]["usdr"] for song, scores in known.items()
             },
             baseline_name=baseline_name,
+            cache=cache,
         )
         references: dict[str, float] = {}
         if trainer.is_main:

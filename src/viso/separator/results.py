@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.confidence import Second
+from viso.places import Place
 from viso.separator.files import STEMS, StemFiles
 
 __all__ = ["STEMS", "Progress", "Report", "Stems", "region_s"]
@@ -79,8 +80,8 @@ class Report:
     `wiener` are the iterations of the Wiener filter, `confidence` is empty unless asked for.
     """
 
-    song: Path
-    outputs: dict[str, Path]
+    song: Place
+    outputs: dict[str, Place]
     n_samples: int
     n_channels: int
     rate_hz: int

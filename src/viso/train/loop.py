@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -18,21 +19,20 @@ from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch import Trainer as LightningTrainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities import rank_zero_only
 
-from viso.errors import ConfigError, DataError
+from viso._version import __version__
+from viso.errors import DataError
 from viso.train.batches import Batches
-from viso.train.corpus import Corpus
+from viso.train.corpus_cache import corpus_at
 from viso.train.learner import Average, Learner
 from viso.train.recipe import Recipe
 from viso.train.run_folder import Progress, RunFolder
+from viso.train.sharing import Agreement, Device, check_devices, sharing
 from viso.train.supervisor import Outlook, Supervisor
 from viso.train.validation import Judge
 from viso.train.verdict import complaint
 
 __all__ = ["Outlook", "Progress", "Trainer"]
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 class Trainer:
@@ -46,10 +46,13 @@ class Trainer:
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU where there is one.
     devices : int
-        How many of them; each is a process of its own, and they share out the batch.
+        How many of them; each is a process of its own, and they share out the batch. Leave it out
+        under torchrun, which says how many there are, on how many machines.
     baseline : mapping of str to float, optional
         Another system's vocals uSDR by validation song, in decibels, to be shown beside ours.
     baseline_name : str
+    cache : Path, optional
+        Where a corpus that lies in a store is kept (see `corpus_at`).
 
     Raises
     ------
@@ -69,18 +72,20 @@ class Trainer:
         devices: int = 1,
         baseline: Mapping[str, float] | None = None,
         baseline_name: str = "baseline",
+        cache: Path | None = None,
     ) -> None:
-        corpus = Corpus(Path(recipe.corpus))
+        self._sharing = sharing(devices)
+        corpus = corpus_at(recipe.corpus, cache=cache)
         if corpus.rate_hz % recipe.spectral.rate_hz:
             raise DataError(
                 f"{recipe.corpus}: packed at {corpus.rate_hz} Hz, of which the recipe's "
                 f"{recipe.spectral.rate_hz} is no whole part"
             )
-        _check_devices(device, devices, batch=recipe.schedule.batch)
+        check_devices(device, self._sharing, batch=recipe.schedule.batch)
         self.recipe, self.corpus = recipe, corpus
         self.folder = RunFolder(folder)
-        self.is_main = _rank() == 0
-        self._device, self._devices = device, devices
+        self.is_main = self._sharing.rank == 0
+        self._device = device
         self._judge = Judge(corpus, baseline=baseline, baseline_name=baseline_name)
         self._batches = Batches(recipe, corpus)
         # Before the folder is claimed: a recipe that cannot be run leaves none behind.
@@ -166,7 +171,7 @@ class Trainer:
             return
         begun = 0 if resume is None else resume["step"]
         with _quiet():
-            trainer = self._lightning([average, supervisor], begun)
+            trainer = self._lightning([self._agreement(begun), average, supervisor], begun)
             with _ended_together(trainer):
                 trainer.fit(
                     self._learner,
@@ -181,10 +186,11 @@ class Trainer:
         accelerator = "gpu" if self._main_device().type == "cuda" else "cpu"
         return LightningTrainer(
             accelerator=accelerator,
-            devices=self._devices,
-            strategy="ddp" if self._devices > 1 else "auto",
+            devices=self._sharing.devices,
+            num_nodes=self._sharing.machines,
+            strategy="ddp" if self._sharing.n_processes > 1 else "auto",
             precision=schedule.precision or self._usual_precision(),
-            sync_batchnorm=self._devices > 1 and accelerator == "gpu",
+            sync_batchnorm=self._sharing.n_processes > 1 and accelerator == "gpu",
             max_epochs=-1,
             max_steps=schedule.steps or -1,
             gradient_clip_val=schedule.clip,
@@ -204,10 +210,22 @@ class Trainer:
             use_distributed_sampler=False,
         )
 
+    def _agreement(self, begun: int) -> Agreement:
+        """Return what all processes of the run must have in common."""
+        # Where the corpus lies is each machine's own affair.
+        recipe = self.recipe.model_dump_json(exclude={"corpus"})
+        facts = {
+            "viso": __version__,
+            "the recipe": hashlib.sha256(recipe.encode()).hexdigest()[:16],
+            "the corpus": self.corpus.hash[:16],
+            "the last checkpoint": f"of step {begun}",
+        }
+        return Agreement(facts)
+
     def _main_device(self) -> torch.device:
         if self._device == "cpu" or not torch.cuda.is_available():
             return torch.device("cpu")
-        return torch.device("cuda", _rank())
+        return torch.device("cuda", self._sharing.local_rank)
 
     def _usual_precision(self) -> Literal["bf16-mixed", "32-true"]:
         if self._main_device().type != "cuda":
@@ -241,23 +259,6 @@ class _WholeFiles(TorchCheckpointIO):
         unfinished = f"{os.fspath(path)}.part"
         super().save_checkpoint(checkpoint, unfinished, storage_options)
         Path(unfinished).replace(path)
-
-
-def _rank() -> int:
-    """Return which of the processes that share a run this one is."""
-    return int(getattr(rank_zero_only, "rank", 0))
-
-
-def _check_devices(device: Device, devices: int, *, batch: int) -> None:
-    n_cards = 0 if device == "cpu" else torch.cuda.device_count()
-    if device == "cuda" and not n_cards:
-        raise ConfigError("device cuda asked for, but torch finds none; use cpu or auto")
-    if devices < 1:
-        raise ConfigError(f"devices {devices}: one at least has to do it")
-    if 0 < n_cards < devices:
-        raise ConfigError(f"devices {devices} asked for, but torch finds {n_cards}")
-    if batch % devices:
-        raise ConfigError(f"batch {batch} cannot be shared by {devices} devices; change one")
 
 
 @contextmanager

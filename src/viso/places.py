@@ -1,0 +1,88 @@
+"""Paths of this machine and addresses of stores, such as ``s3://bucket/song.mp3``."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+
+from viso.errors import ConfigError
+
+__all__ = ["Address", "Place", "absolute", "place_of"]
+
+
+@dataclass(frozen=True)
+class Address:
+    """An object of a store, or what has a common beginning there; made by `place_of`.
+
+    `text` is it in full, such as ``s3://bucket/archive/a song.mp3``, without a slash at its end.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __truediv__(self, below: PurePath | str) -> Address:
+        more = below.as_posix() if isinstance(below, PurePath) else below
+        return Address(f"{self.text}/{more}")
+
+    @property
+    def scheme(self) -> str:
+        """What stands before ``://``."""
+        return self.text.partition("://")[0]
+
+    @property
+    def name(self) -> str:
+        """What stands behind the last slash."""
+        return self.text.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name, with its dot."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> Address:
+        """What stands before the last slash."""
+        return Address(self.text.rpartition("/")[0])
+
+    @property
+    def root(self) -> str:
+        """The store: the scheme, with the bucket or the machine."""
+        scheme, _, rest = self.text.partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+
+
+Place = Path | Address
+
+
+def place_of(said: str | os.PathLike[str] | Address) -> Place:
+    """Return what a person's words mean.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address without a bucket or a folder.
+    """
+    if isinstance(said, Address):
+        return said
+    text = os.fspath(said)
+    # A single letter is a drive of Windows.
+    if not isinstance(said, str) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        return Path(text)
+    scheme, _, rest = text.partition("://")
+    if not rest.strip("/"):
+        raise ConfigError(f"address {text!r}: names nothing; write it like s3://bucket/folder")
+    return Address(f"{scheme.lower()}://{rest.rstrip('/')}")
+
+
+def absolute(place: Place) -> Place:
+    """Return what means the same in another working folder."""
+    return place.absolute() if isinstance(place, Path) else place

@@ -1,0 +1,123 @@
+"""How many processes share a run, on one machine or on several, and that they mean the same run."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Trainer as LightningTrainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from viso.errors import ConfigError, DataError
+
+__all__ = ["Agreement", "Device", "Sharing", "check_devices", "sharing"]
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Who shares a run.
+
+    `devices` are the processes on each of so many `machines`, `rank` is this one among all of
+    them and `local_rank` among those of its machine.
+    """
+
+    devices: int
+    machines: int
+    rank: int
+    local_rank: int
+
+    @property
+    def n_processes(self) -> int:
+        """All processes on all machines."""
+        return self.devices * self.machines
+
+
+def sharing(devices: int) -> Sharing:
+    """Return who shares a run: what torchrun says if it has begun this process.
+
+    Parameters
+    ----------
+    devices : int
+        Processes on this machine, if torchrun has not.
+
+    Raises
+    ------
+    ConfigError
+        If both say something, or the machines have different numbers of processes.
+    """
+    if not TorchElasticEnvironment.detect():
+        rank = int(getattr(rank_zero_only, "rank", 0))
+        return Sharing(devices, 1, rank, rank)
+    if devices != 1:
+        raise ConfigError(f"devices {devices}: torchrun says how many, by --nproc-per-node")
+    environment = TorchElasticEnvironment()
+    n_processes, here = environment.world_size(), int(os.environ["LOCAL_WORLD_SIZE"])
+    if n_processes % here:
+        raise ConfigError(
+            f"{n_processes} processes, {here} of them here: give torchrun the same "
+            "--nproc-per-node on all machines"
+        )
+    rank, local_rank = environment.global_rank(), environment.local_rank()
+    return Sharing(here, n_processes // here, rank, local_rank)
+
+
+def check_devices(device: Device, shared: Sharing, *, batch: int) -> None:
+    """Refuse devices that are not there, or cannot share a batch.
+
+    Raises
+    ------
+    ConfigError
+    """
+    devices, n_processes = shared.devices, shared.n_processes
+    n_cards = 0 if device == "cpu" else torch.cuda.device_count()
+    if device == "cuda" and not n_cards:
+        raise ConfigError("device cuda asked for, but torch finds none; use cpu or auto")
+    if devices < 1:
+        raise ConfigError(f"devices {devices}: one at least has to do it")
+    if 0 < n_cards < devices:
+        raise ConfigError(f"devices {devices} asked for, but torch finds {n_cards}")
+    if batch % n_processes:
+        raise ConfigError(f"batch {batch} cannot be shared by {n_processes} devices; change one")
+
+
+class Agreement(Callback):
+    """Ends a run before its first step if one of its processes means another.
+
+    Parameters
+    ----------
+    facts : mapping of str to str
+        What must be the same for all, by its name.
+    """
+
+    def __init__(self, facts: dict[str, str]) -> None:
+        self._facts = facts
+
+    def setup(self, trainer: LightningTrainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare the facts of all processes.
+
+        Raises
+        ------
+        DataError
+            In all of them, if any differs from the first.
+        """
+        if trainer.world_size == 1:
+            return
+        ours: Any = (socket.gethostname(), self._facts)
+        found: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(found, ours)
+        (first_host, first), *others = found
+        for number, (host, facts) in enumerate(others, 1):
+            for name, value in first.items():
+                if facts[name] != value:
+                    raise DataError(
+                        f"process {number} on {host}: {name} is {facts[name]}, but {value} for the "
+                        f"first on {first_host}; all need the same viso, recipe and corpus, and "
+                        "one run folder on a file system that all machines see"
+                    )
