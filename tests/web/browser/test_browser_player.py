@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import Page
-from visiting import RATE_HZ, job_id, lag_ms, rendered, separate, song_file, state, until
+from visiting import (
+    RATE_HZ,
+    Visit,
+    enter,
+    job_id,
+    lag_ms,
+    rendered,
+    separate,
+    song_file,
+    state,
+    until,
+)
 
 PLAY = "await player.begin(0);"
 LSB = 1 / 32768
@@ -47,12 +58,15 @@ def test_the_measure_of_step_sees_a_stem_that_is_late(player: Page) -> None:
     assert lag_ms(np.roll(stems, 882), original) == pytest.approx(20)
 
 
-def test_in_step_while_a_sound_card_runs(player: Page) -> None:
-    """Captured while it plays, over a seek, a loop and A/B switches."""
-    player.keyboard.press("l")  # it must not end before it is captured
-    player.keyboard.press(" ")
-    until(player, "panel.isPlaying && !panel.player.isWaiting")
-    captured = player.evaluate(
+def captured(page: Page) -> tuple[Any, Any, float]:
+    """The stems' sum and the original as a sound card gets them, over a seek, a loop and switches.
+
+    Also the rate of the sound card.
+    """
+    page.keyboard.press("l")  # it must not end before it is captured
+    page.keyboard.press(" ")
+    until(page, "panel.isPlaying && !panel.player.isWaiting")
+    told = page.evaluate(
         """async () => {
           const { studio } = await import("/static/main.js");
           const panel = studio.panel.player;
@@ -87,9 +101,33 @@ def test_in_step_while_a_sound_card_runs(player: Page) -> None:
           return { blocks, rate: context.sampleRate };
         }"""
     )
-    stems, original = np.array(captured["blocks"])
-    assert captured["rate"] == RATE_HZ
+    stems, original = np.array(told["blocks"])
     assert np.abs(original).max() > 0.05, "nothing was played"
+    return stems, original, told["rate"]
+
+
+def test_in_step_while_a_sound_card_runs(player: Page) -> None:
+    stems, original, rate_hz = captured(player)
+    assert rate_hz == RATE_HZ
+    assert abs(lag_ms(stems, original)) < 10
+    assert np.abs(stems - original).max() < 4 * LSB
+
+
+def test_in_step_where_the_songs_rate_cannot_be_had(visit: Visit, tmp_path: Path) -> None:
+    page = visit.page()
+    page.add_init_script(
+        """const Context = AudioContext;
+        globalThis.AudioContext = class extends Context {
+          constructor(options) {
+            if (options?.sampleRate) throw new DOMException("no such rate", "NotSupportedError");
+            super({ ...options, sampleRate: 48000 });
+          }
+        };"""
+    )
+    enter(page, visit.url)
+    separate(page, song_file(tmp_path / "song.wav", rate_hz=22_050))
+    stems, original, rate_hz = captured(page)
+    assert rate_hz == 48_000
     assert abs(lag_ms(stems, original)) < 10
     assert np.abs(stems - original).max() < 4 * LSB
 
