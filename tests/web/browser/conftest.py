@@ -21,7 +21,9 @@ from visiting import SLOW_MS, Visit, separate, song_file
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-@pytest.fixture(scope="session")
+# Not of the session: while Playwright is there a loop of asyncio runs, beside which tests of other
+# folders could have none of theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, without a window."""
     path = os.environ.get("VISO_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
