@@ -137,3 +137,13 @@ def test_the_example_is_what_the_last_score_made_of_the_first_song(tmp_path, pac
     assert middle.argmax() == 512 - 128
     assert middle.max() == 255
     assert middle[0] == 0
+
+
+def test_the_score_is_the_median_of_the_songs_own(tmp_path, packed):
+    pairs = {
+        f"{group}/same name": (noise(2, 9000, n), noise(2, 9000, 9)) for n, group in enumerate("ab")
+    }
+    judge = Judge(songs(packed, tmp_path, pairs))
+    scores = judge.scores(model_of(0.3))
+    assert list(scores) == list(pairs)
+    assert judge.score(model_of(0.3)) == pytest.approx(float(np.median(list(scores.values()))))

@@ -84,14 +84,23 @@ class Judge:
         ----------
         model : Model
         """
-        scores = []
-        for number, pair in enumerate(self._pairs):
+        return _median(list(self.scores(model).values()))
+
+    def scores(self, model: Model) -> dict[str, float]:
+        """Return the vocals uSDR of every song in decibels; nan where nobody sings.
+
+        Parameters
+        ----------
+        model : Model
+        """
+        scores: dict[str, float] = {}
+        for pair in self._pairs:
             song = self._read(*pair)
             estimate = self._estimate(model, song.mixture)
-            scores.append(usdr(song.vocals, estimate))
-            if number == 0:
+            if not scores:
                 self._example = song.mixture, estimate
-        return _median(scores)
+            scores[pair[0].song] = usdr(song.vocals, estimate)
+        return scores
 
     def _estimate(self, model: Model, mixture: Floats) -> Floats:
         """Return a model's vocals at the corpus's rate, whatever its own."""
