@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from candidates.designs import DESIGNS, FIRST
@@ -98,7 +99,20 @@ def designs_table(records: Sequence[Record]) -> str:
         base = _reference(record, named)
         against = compare(songs, name, base, stem=_STEM, metric=_METRIC) if base else None
         lines.append(_line(_cells(record, rows[name], against)))
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_gap(r) for r in wanted if "heard_references" in r)])
+
+
+def _gap(record: Record) -> str:
+    """Say how much better the trained network is on the songs that it learnt from."""
+    told = []
+    for kind, what in (("heard", "learnt from"), ("scores", "did not hear")):
+        values, references = list(record[kind].values()), record[f"{kind}_references"]
+        told.append(
+            f"{len(values)} songs it {what}: mean {np.mean(values):.2f}, median "
+            f"{np.median(values):.2f} (ideal binary mask {references['ideal binary mask']:.2f}, "
+            f"mixture {references['mixture']:.2f})"
+        )
+    return f"\n{DESIGNS[record['design']].label}: {'; '.join(told)}."
 
 
 def _reference(record: Record, named: dict[str, Record]) -> str | None:
@@ -135,12 +149,12 @@ def _line(cells: Sequence[str]) -> str:
 def write_csv(records: Sequence[Record], path: Path) -> None:
     """Write a row a run, the score of each song in a column of its own."""
     songs = sorted({song for record in records for song in record["scores"]})
-    facts = [key for key in records[0] if key not in ("scores", "load")]
+    facts = [key for key, value in records[0].items() if not isinstance(value, dict)]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*facts, *songs])
         for record in records:
-            values = [_rounded(record[key]) for key in facts]
+            values = [_rounded(record.get(key)) for key in facts]
             writer.writerow([*values, *(_rounded(record["scores"].get(song)) for song in songs)])
 
 

@@ -100,14 +100,16 @@ def _curve(runs: Sequence[Record], ahead: Sequence[int]) -> str:
     lines = [
         f"`{one['design']}`, {one['budget_s'] / 60:g} minutes of processor time, {source}{cut}:",
         "",
-        "| songs | seed | audio, h | loss | mean | median |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| songs | seed | audio, h | loss | mean | median | mean of songs all of these heard |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
+    heard = set.intersection(*(set(run["heard"]) for run in runs))
     for run in sorted(runs, key=lambda r: (r["songs"], r["seed"])):
         values = list(run["scores"].values())
         lines.append(
             f"| {run['songs']} | {run['seed']} | {run['hours']:.2f} | {run['loss']:.2f} | "
-            f"{np.mean(values):.2f} | {np.median(values):.2f} |"
+            f"{np.mean(values):.2f} | {np.median(values):.2f} | "
+            f"{np.mean([run['heard'][name] for name in heard]):.2f} |"
         )
     low, high = line.interval
     lines += ["", f"A doubling of the songs: {line.slope:+.2f} dB ({low:+.2f} to {high:+.2f})."]

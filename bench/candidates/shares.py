@@ -11,7 +11,7 @@ import numpy as np
 from viso.train.corpus import LEVEL_BLOCK, Corpus, Track
 from viso.train.recipe import Mixing
 
-__all__ = ["SONGS", "chosen", "shared", "songs_alone", "training_songs"]
+__all__ = ["SONGS", "as_if_unheard", "chosen", "shared", "songs_alone", "training_songs"]
 
 SONGS = "songs"
 """The group of finished songs with true stems; ``songs-drums`` and so on are their parts."""
@@ -77,6 +77,18 @@ def shared(corpus: Corpus, percent: float, *, longest_s: float | None = None) ->
             if longest_s is not None and song in voices:
                 track = _excerpt(corpus, track, voices[song], longest_s)
         result.tracks.append(track)
+    return result
+
+
+def as_if_unheard(corpus: Corpus) -> Corpus:
+    """Return the finished songs of the training split as the only ones to be judged by."""
+    result = copy.copy(corpus)
+    result.__dict__.pop("hash", None)
+    result.tracks = [
+        track.model_copy(update={"split": "valid"})
+        for track in corpus.tracks
+        if track.split == "train" and track.group == SONGS
+    ]
     return result
 
 

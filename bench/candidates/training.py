@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from candidates.designs import FIRST, build, times_real_time
-from candidates.shares import chosen, shared, songs_alone, training_songs
+from candidates.shares import as_if_unheard, shared, songs_alone, training_songs
 from viso.train.batches import seed_of
 from viso.train.corpus import Corpus
 from viso.train.decimate import Decimator
@@ -100,6 +100,8 @@ class Training:
 
     Attributes
     ----------
+    heard : Corpus
+        The plan's share.
     step : int
     spent_s, drawing_s : float
         Processor time of the steps, and what of it went into drawing batches.
@@ -123,8 +125,9 @@ class Training:
         self._objective = ResidualObjective(recipe)
         self._decimate = Decimator(corpus.rate_hz, recipe.spectral.rate_hz)
         n_samples = (plan.settings.chunk_frames - 1) * recipe.spectral.hop
+        self.heard = shared(corpus, plan.percent, longest_s=plan.longest_s)
         self._mixer = Mixer(
-            shared(corpus, plan.percent, longest_s=plan.longest_s),
+            self.heard,
             songs_alone(recipe.mixing) if plan.alone else recipe.mixing,
             n_samples=n_samples * self._decimate.factor,
             device=_CPU,
@@ -248,13 +251,12 @@ def _judged(training: Training, corpus: Corpus) -> Record:
     n_parameters = sum(weight.numel() for weight in network.parameters())
     trained = [weight for weight in training.network.parameters() if weight.requires_grad]
     model = TorchModel(network, recipe.card(parameters=n_parameters), _CPU)
-    scores = Judge(corpus).scores(model)
-    songs = training_songs(corpus)
+    judges = {"scores": Judge(corpus), "heard": Judge(as_if_unheard(training.heard))}
     last = training.losses[-max(1, int(_LAST_PART * training.step)) :]
     chunk_s = (settings.chunk_frames - 1) * recipe.spectral.hop / recipe.spectral.rate_hz
-    return {
+    record = {
         **plan.facts(corpus),
-        "songs": len(chosen(songs, plan.percent)),
+        "songs": len(training_songs(training.heard)),
         "parameters": n_parameters,
         "trained_parameters": sum(weight.numel() for weight in trained),
         "steps": training.step,
@@ -263,7 +265,13 @@ def _judged(training: Training, corpus: Corpus) -> Record:
         "drawing": training.drawing_s / training.spent_s if training.step else 0.0,
         "loss": sum(last) / len(last) if last else None,
         "times_real_time": times_real_time(network, settings, recipe.spectral),
-        "scores": {name: value for name, value in scores.items() if np.isfinite(value)},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "load": os.getloadavg()[0],
     }
+    for kind, judge in judges.items():
+        found = judge.scores(model).items()
+        record[kind] = {name: value for name, value in found if np.isfinite(value)}
+        if plan.design == FIRST:
+            # Whether the songs that it heard are easier than those it did not.
+            record[f"{kind}_references"] = judge.references(recipe.spectral)
+    return record

@@ -19,7 +19,7 @@ from candidates.around import Candidate  # noqa: E402
 from candidates.designs import DESIGNS, FIRST, build, times_real_time  # noqa: E402
 from candidates.results import designs_table, read, sweep, write_csv  # noqa: E402
 from candidates.scaling import fit, songs_table  # noqa: E402
-from candidates.shares import chosen, shared, songs_alone, training_songs  # noqa: E402
+from candidates.shares import as_if_unheard, chosen, shared, songs_alone, training_songs  # noqa: E402
 from candidates.training import Plan, Training, run  # noqa: E402
 from viso.train.corpus import LEVEL_BLOCK  # noqa: E402
 from viso.train.recipe import Mixing  # noqa: E402
@@ -159,6 +159,7 @@ def test_a_share_takes_parts_along_and_leaves_validation_and_other_groups(mixed_
     assert any(t.group == "solo" for t in half.tracks)
     assert half.hash != mixed_corpus.hash
     assert Judge(half).n_songs == 1
+    assert Judge(as_if_unheard(half)).n_songs == 4
 
 
 def test_of_a_long_song_the_loudest_voice_is_kept_in_all_its_tracks(mixed_corpus):
@@ -252,6 +253,10 @@ def test_a_sweep_goes_on_where_it_was_stopped(plan, toy_corpus, tmp_path, monkey
     assert (found["design"], found["steps"], found["loss"]) == (FIRST, 0, None)
     assert (trained["steps"], trained["songs"]) == (5, 6)
     assert set(trained["scores"]) == {"song 6", "song 7"}
+    assert set(trained["heard"]) == {f"song {n}" for n in range(6)}
+    text = designs_table(read(work))
+    assert "6 songs it learnt from: mean" in text
+    assert "2 songs it did not hear: mean" in text
     assert not list(work.glob("*.pt"))
 
 
@@ -262,7 +267,9 @@ def record(songs, scores, *, design="viso", seed=1, **facts):
         "loss": -12.0, "times_real_time": 40.0,
     }  # fmt: skip
     named = {f"judge {n}": value for n, value in enumerate(scores)}
-    return {**usual, "design": design, "seed": seed, "songs": songs, "scores": named, **facts}
+    heard = {f"song {n}": float(n) for n in range(songs)}
+    told = {"songs": songs, "scores": named, "heard": heard}
+    return {**usual, "design": design, "seed": seed, **told, **facts}
 
 
 def test_the_line_has_the_slope_that_the_scores_have():
@@ -284,6 +291,7 @@ def test_runs_of_another_budget_stand_on_another_curve():
     text = songs_table([*runs, record(32, [1.0], budget_s=240.0)], ahead=[128])
     assert text.count("A doubling of the songs: +1.00 dB") == 2
     assert text.count("The line at 128 songs: 7.00 dB") == 2
+    assert text.count("| 3.50 |") == 4, "the mean over the 8 songs that both heard"
     assert "240" not in text
 
 
