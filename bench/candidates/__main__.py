@@ -3,13 +3,14 @@
     python bench/candidates designs --corpus corpora/shared [--budget 9m] [--only NAMES]
     python bench/candidates songs --corpus corpora/shared [--budget 6m] [--shares 25,50,100]
                                   [--design viso] [--all-groups] [--longest 7]
+    python bench/candidates sizes                # parameters and speed, nothing is trained
     python bench/candidates table [--csv FILE]
 
-All take `--work` (build/candidates), where each finished run leaves a JSON file and an unfinished
-one its state: the same command goes on where it was stopped. Started several times at once, the
-processes share out the runs. The budget is processor time of the training process, drawing of
-batches included, so other work on the machine takes nothing from it; every run draws the same
-batches. It needs a checkout with its folder `recipes` and the extra `[train]`.
+All but `sizes` take `--work` (build/candidates), where each finished run leaves a JSON file and an
+unfinished one its state: the same command goes on where it was stopped. Started several times at
+once, the processes share out the runs. The budget is processor time of the training process,
+drawing of batches included, so other work on the machine takes little from it; every run draws the
+same batches. It needs a checkout with its folder `recipes` and the extra `[train]`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from candidates.designs import DESIGNS
-from candidates.results import designs_table, read, sweep, write_csv
+from candidates.results import designs_table, read, sizes_table, sweep, write_csv
 from candidates.scaling import songs_table
 from candidates.training import Plan, run
 from viso.cli.training import seconds_of
@@ -35,17 +36,29 @@ from viso.train.recipe import Recipe, VisoSettings
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is not one of `viso`.
+    """
+    recipe = Recipe.from_toml(path)
+    if not isinstance(recipe.network, VisoSettings):
+        raise ConfigError(f"{path}: [network] must be of kind viso, for its bands")
+    return recipe
+
+
 def plans(options: argparse.Namespace) -> Iterator[Plan]:
     """Yield the runs that a command asks for.
 
     Raises
     ------
     ConfigError
-        If the recipe is not one of `viso`, or the budget no duration.
+        If the recipe is none for this, or the budget no duration.
     """
-    recipe = Recipe.from_toml(options.recipe)
-    if not isinstance(recipe.network, VisoSettings):
-        raise ConfigError(f"{options.recipe}: [network] must be of kind viso, for its bands")
+    recipe = read_recipe(options.recipe)
     usual = Plan(
         design="viso",
         recipe=recipe,
@@ -86,15 +99,17 @@ def arguments() -> argparse.ArgumentParser:
     songs.add_argument(
         "--longest", type=float, default=7.0, help="seconds of each song, 0: all of it"
     )
+    sizes = commands.add_parser("sizes", help="parameters and speed of the designs")
     table = commands.add_parser("table", help="print what was found, as Markdown")
     table.add_argument("--csv", type=Path, help="write all runs there, too")
     table.add_argument("--ahead", default="240", help="songs to draw the line on to, with commas")
     for command in (designs, songs, table):
         command.add_argument("--work", type=Path, default=Path("build/candidates"))
-    for command in (designs, songs):
-        command.add_argument("--corpus", type=Path, required=True)
+    for command in (designs, songs, sizes):
         command.add_argument("--recipe", type=Path, default=_CHECKOUT / "recipes/viso.toml")
         command.add_argument("--first", type=Path, default=_CHECKOUT / "checkpoints/viso.pt")
+    for command in (designs, songs):
+        command.add_argument("--corpus", type=Path, required=True)
         command.add_argument("--budget", default="9m" if command is designs else "6m")
         command.add_argument("--seeds", type=int, default=1, help="of every run so many")
         command.add_argument("--threads", type=int, default=1)
@@ -110,7 +125,7 @@ def main(words: Sequence[str] | None = None) -> None:
         if not records:
             parser.error(f"{options.work}: no finished run there")
         ahead = [int(number) for number in options.ahead.split(",")]
-        print(designs_table(records), songs_table(records, ahead=ahead), sep="\n\n")
+        print(f"{designs_table(records)}\n\n{songs_table(records, ahead=ahead)}".rstrip())
         if options.csv:
             write_csv(records, options.csv)
         return
@@ -118,6 +133,9 @@ def main(words: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"--only: no design {', '.join(sorted(unknown))}")
     try:
+        if options.command == "sizes":
+            print(sizes_table(read_recipe(options.recipe), options.first))
+            return
         n_done = sweep(list(plans(options)), Corpus(options.corpus), options.work, run)
     except VisoError as error:
         parser.error(str(error))

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from candidates.designs import DESIGNS, FIRST
+from candidates.designs import DESIGNS, FIRST, build, times_real_time
 from candidates.training import Plan, Record
 from viso.evaluate import Comparison, Row, compare, summary
 from viso.train.corpus import Corpus
+from viso.train.recipe import Recipe, VisoSettings
 
-__all__ = ["designs_table", "read", "sweep", "write_csv"]
+__all__ = ["designs_table", "read", "sizes_table", "sweep", "write_csv"]
 
 _STEM, _METRIC = "vocals", "usdr"
 
@@ -113,6 +114,27 @@ def _gap(record: Record) -> str:
             f"mixture {references['mixture']:.2f})"
         )
     return f"\n{DESIGNS[record['design']].label}: {'; '.join(told)}."
+
+
+def sizes_table(recipe: Recipe, first: Path) -> str:
+    """Return the parameters of the designs and their speed in one thread, in Markdown.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of `viso`, for its bands and chunks.
+    first : Path
+        Weights of a trained `viso`.
+    """
+    settings = recipe.network
+    assert isinstance(settings, VisoSettings)
+    lines = [_line(["design", "parameters", "times real time"]), _line(["---", "---:", "---:"])]
+    for name, design in DESIGNS.items():
+        network = build(name, settings, recipe.spectral, seed=recipe.seed, first=first)
+        n_parameters = sum(weight.numel() for weight in network.parameters())
+        speed = times_real_time(network, settings, recipe.spectral)
+        lines.append(_line([design.label, f"{n_parameters:,}", f"{speed:.0f}"]))
+    return "\n".join(lines)
 
 
 def _reference(record: Record, named: dict[str, Record]) -> str | None:
