@@ -15,6 +15,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 sys.path.append(str(BENCH))
 
 from candidates import training as training_module  # noqa: E402
+from candidates.__main__ import main  # noqa: E402
 from candidates.around import Candidate  # noqa: E402
 from candidates.designs import DESIGNS, FIRST, build, times_real_time  # noqa: E402
 from candidates.results import designs_table, read, sweep, write_csv  # noqa: E402
@@ -316,3 +317,29 @@ def test_designs_are_compared_with_their_reference_song_by_song(tmp_path):
     rows = (tmp_path / "runs.csv").read_text().splitlines()
     assert len(rows) == 6
     assert rows[0].endswith("judge 0,judge 1,judge 2")
+
+
+def test_the_commands_train_on_shares_and_print_the_curve(
+    plan, recipe, toy_corpus, first, tmp_path, capsys
+):
+    (tmp_path / "toy.toml").write_text(plan().recipe.to_toml())
+    (tmp_path / "cnn.toml").write_text(recipe(network="viso_cnn").to_toml())
+    work = ["--work", str(tmp_path / "work")]
+    words = [*work, "--corpus", str(toy_corpus.folder), "--first", str(first), "--budget", "0.1s"]
+    shares = ["songs", *words, "--shares", "50,100", "--longest", "0", "--design", "subband-mobile"]
+    main([*shares, "--recipe", str(tmp_path / "toy.toml")])
+    assert capsys.readouterr().out.startswith("2 runs done")
+    main(["table", *work, "--csv", str(tmp_path / "runs.csv"), "--ahead", "12"])
+    told = capsys.readouterr().out
+    assert "`subband-mobile`, 0.00166667 minutes of processor time, songs alone:" in told
+    assert "The line at 12 songs: " in told
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 3
+    for wrong in (["--recipe", str(tmp_path / "cnn.toml")], ["--budget", "soon"]):
+        with pytest.raises(SystemExit):
+            main([*shares, *wrong])
+    told = capsys.readouterr().err
+    assert "must be of kind viso" in told
+    assert "'soon' is no duration" in told
+    with pytest.raises(SystemExit):
+        main(["designs", *words, "--only", "viso,transformer"])
+    assert "no design transformer" in capsys.readouterr().err
