@@ -77,7 +77,8 @@ class Plan:
             "threads": self.threads,
             "corpus": corpus.hash[:12],
         }
-        recipe = self.recipe.model_dump(mode="json", exclude={"seed", "corpus"})
+        decisive = {"spectral", "network", "mixing", "schedule"}
+        recipe = self.recipe.model_dump(mode="json", include=decisive)
         told = json.dumps(recipe, sort_keys=True).encode()
         return {**facts, "recipe": hashlib.sha256(told).hexdigest()[:12]}
 
