@@ -139,7 +139,14 @@ def test_shares_add_up_to_the_error_of_usdr_across_parts(n_channels):
         division.usdr_db, abs=0.02
     )
     assert sum(failures_of(division).values()) == pytest.approx(100)
-    assert 0 < division.total("floor") < error
+
+
+def test_no_mask_is_below_the_floor_and_the_best_one_is_on_it():
+    vocals, music = song(seed=1), song(seed=2)
+    half = divide(vocals, music, 0.5 * (vocals + music), rate_hz=RATE)
+    assert 0 < half.total("floor") < sum(half.total(kind) for kind in KINDS)
+    apart = measure(VOICE, MUSIC, VOICE)  # nothing overlaps
+    assert apart.total("floor") < 1e-4 * apart.total("vocals")
 
 
 def test_arrays_that_do_not_fit_are_refused():
