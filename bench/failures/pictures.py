@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 
 LONGEST_S = 12.0
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
-_SOUND_DB, _ERROR_DB = 80.0, 60.0  # below the mixture's loudest point
+_SOUND_DB, _ERROR_DB = 80.0, 45.0  # below the loudest point of the mixture, of the errors
 _INK = "#1b1b2f"
 
 
@@ -66,9 +66,9 @@ def draw(song: Song, path: Path, *, title: str) -> None:
         name: measure(name, audio, rate_hz=song.rate_hz)
         for name, audio in {**sounds, "leak": leak, "lost": lost}.items()
     }
-    loudest = power["mixture"].power.max() or 1.0
 
-    def brightness(name: str, range_db: float) -> npt.NDArray[np.float64]:
+    def brightness(name: str, range_db: float, below: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        loudest = max(power[each].power.max() for each in below) or 1.0
         level_db = 10 * np.log10(np.maximum(power[name].power / loudest, 1e-20))
         return np.clip(1 + level_db / range_db, 0, 1)
 
@@ -81,9 +81,11 @@ def draw(song: Song, path: Path, *, title: str) -> None:
     panels = figure.subplots(4, 1, sharex=True, sharey=True)
     where = {"origin": "lower", "aspect": "auto", "extent": (start_s, end_s, low, high)}
     for panel, name in zip(panels, sounds, strict=False):
-        panel.imshow(brightness(name, _SOUND_DB), cmap="magma", vmin=0, vmax=1, **where)
+        panel.imshow(
+            brightness(name, _SOUND_DB, ("mixture",)), cmap="magma", vmin=0, vmax=1, **where
+        )
         panel.set_title(name, loc="left", weight="bold", color=_INK)
-    red, blue = brightness("leak", _ERROR_DB), brightness("lost", _ERROR_DB)
+    red, blue = (brightness(name, _ERROR_DB, ("leak", "lost")) for name in ("leak", "lost"))
     # A little green keeps blue as bright as red to the eye.
     panels[3].imshow(np.stack([red, 0.35 * blue, blue], axis=2), **where)
     panels[3].set_title("error: leak red, lost blue", loc="left", weight="bold", color=_INK)
