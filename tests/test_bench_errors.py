@@ -67,7 +67,7 @@ def test_half_a_voice_is_lost_at_its_level_and_pitch():
 
 def test_bass_and_drums_that_leak_are_told_apart():
     bass = tone(80)
-    assert failures(VOICE, bass, VOICE + 0.3 * bass)["bass"] > 99
+    assert failures(VOICE, bass, VOICE + 0.3 * bass)["low tones"] > 99
     assert failures(VOICE, clicks(), VOICE + 0.3 * clicks())["drums"] > 80
 
 
@@ -89,6 +89,10 @@ def test_a_tail_that_is_cut_off_is_a_lost_tail():
 def test_a_lost_second_voice_at_the_sides_is_a_wide_voice():
     double = tone(700, level=0.08, side=True)
     assert failures(VOICE + double, MUSIC, VOICE)["wide voices"] > 98
+
+
+def test_a_lost_low_note_under_another_is_a_low_voice():
+    assert failures(VOICE + tone(120, level=0.08), MUSIC, VOICE)["low voices"] > 98
 
 
 def test_lost_hiss_is_a_lost_consonant():
