@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -95,9 +96,10 @@ def _kinds(systems: Mapping[str, Divisions]) -> str:
     body = []
     for axis, labels in (("region", _regions()), ("place", PLACES)):
         for index, label in enumerate(labels):
+            where = {axis: index}
             shares = [
-                _mean(d, lambda one, k=kind, a=axis, i=index: one.percent(k, **{a: i}))  # type: ignore[misc]
-                for d in systems.values()
+                _mean(divisions, partial(_share, kind=kind, **where))
+                for divisions in systems.values()
                 for kind in KINDS[:2]
             ]
             body.append([label, *(f"{share:.1f}" for share in shares)])
@@ -105,32 +107,43 @@ def _kinds(systems: Mapping[str, Divisions]) -> str:
 
 
 def _lost(systems: Mapping[str, Divisions]) -> str:
-    """How much of the vocals' own energy in a place is lost, in percent, all songs together."""
-    head = ["of the vocals in", "are, % of their energy", *(f"{name}: lost, %" for name in systems)]
+    """How much of the vocals' own energy in a place is lost, in percent; medians over songs."""
+    head = [
+        "of the vocals",
+        "are there, % (mean)",
+        *(f"{name} loses of them, % (median)" for name in systems),
+    ]
     body = []
     for axis, labels in (("event", EVENTS), ("place", PLACES), ("region", _regions())):
         for index, label in enumerate(labels):
-            there = [
-                _mean(d, lambda one, a=axis, i=index: _present(one, **{a: i}))  # type: ignore[misc]
-                for d in systems.values()
-            ]
-            missing = [_pooled(d, **{axis: index}) for d in systems.values()]
-            body.append([label, f"{there[0]:.1f}", *(f"{value:.0f}" for value in missing)])
+            where = {axis: index}
+            # The truth is the same for all systems.
+            there = _mean(next(iter(systems.values())), partial(_present, **where))
+            missing = [_missing(divisions, **where) for divisions in systems.values()]
+            body.append([label, f"{there:.1f}", *(_whole(value) for value in missing)])
     return _table(head, body)
+
+
+def _share(division: Division, *, kind: str, **where: int) -> float:
+    return division.percent(kind, **where)
 
 
 def _present(division: Division, **where: int) -> float:
     return 100 * division.total("vocals", **where) / max(1e-30, division.total("vocals"))
 
 
-def _pooled(divisions: Divisions, **where: int) -> float:
-    """Return the median over the songs that have vocals there (a ten-thousandth of theirs)."""
+def _missing(divisions: Divisions, **where: int) -> float:
+    """Return the median over the songs with vocals there: a ten-thousandth of their energy."""
     shares = [
         100 * division.total("missing", **where) / division.total("vocals", **where)
         for division in divisions.values()
         if _present(division, **where) >= 0.01
     ]
     return float(np.median(shares)) if shares else float("nan")
+
+
+def _whole(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.0f}"
 
 
 def _songs(divisions: Divisions) -> str:
