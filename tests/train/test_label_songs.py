@@ -132,3 +132,67 @@ def test_a_list_says_which_files_count(tmp_path, installed, capsys):
     with pytest.raises(SystemExit):
         label_songs.main(words)
     assert "three.wav" in capsys.readouterr().err
+
+
+def seconds(*signal_of_each):
+    """Estimates that are constant over each second, stereo."""
+    each = np.repeat(np.array(signal_of_each, np.float32), 44_100)
+    return np.stack([each, each])
+
+
+def test_stretches_in_which_two_estimates_differ_are_left_out():
+    n = int(label_songs.WINDOW_S)
+    mixture = seconds(*[1.0] * 4 * n, 0.5)  # what is too short for a window does not count
+    first = seconds(*[0.5] * n, *[0.5] * n, *[0.01] * n, *[0.5] * n, 0.5)
+    second = seconds(*[0.4] * n, *[-0.1] * n, *[-0.01] * n, *[0.5] * n, 0.5)
+    kept = label_songs.agreed(first, second, mixture, least_db=5)
+    window = n * 44_100
+    # The third window has no voice in either estimate: they agree on that.
+    assert kept == [slice(0, window), slice(2 * window, 4 * window)]
+    assert label_songs.agreed(first, second, mixture, least_db=30) == [
+        slice(2 * window, 4 * window)
+    ]
+
+
+def test_what_is_kept_is_joined_without_a_click():
+    audio = seconds(*[1.0] * 10)
+    joined = label_songs.joined(audio, [slice(0, 88_200), slice(200_000, 300_000)])
+    assert joined.shape == (2, 188_200)
+    assert np.abs(np.diff(joined)).max() < 0.01
+    assert joined[0, 44_100] == 1.0
+    assert label_songs.joined(audio, []).shape == (2, 0)
+
+
+def test_two_teachers_are_blended(tmp_path, installed, monkeypatch):
+    class Half:
+        def __init__(self, model):
+            assert model == "mine"
+
+        def separate(self, audio, *, rate_hz):
+            class Stems:
+                vocals = 0.5 * audio
+
+            return Stems
+
+    monkeypatch.setattr(label_songs, "Separator", Half)
+    song_at(tmp_path / "songs/a.wav", 2, 600_000, 500)
+    words = [str(tmp_path / "songs"), str(tmp_path / "out"), "--with", "mine"]
+    assert label_songs.main(words) == 0
+    (mixture, _), (vocals, _) = (
+        read(tmp_path / f"out/a/{name}.wav") for name in ("mixture", "vocals")
+    )
+    middle = slice(5000, -5000)
+    share = 0.6 * 0.8 + 0.4 * 0.5
+    np.testing.assert_allclose(vocals[:, middle], share * mixture[:, middle], atol=1e-3)
+    # 4.2 dB apart at 0.65 of the mixture: alike to 12.7 dB.
+    for least_db, names in (("12", ["a"]), ("14", [])):
+        where = tmp_path / f"out{least_db}"
+        arguments = [words[0], str(where), "--with", "mine", "--agree", least_db]
+        assert label_songs.main(arguments) == 0
+        assert [p.name for p in where.iterdir()] == names
+
+
+def test_agreement_needs_two(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        label_songs.main([str(tmp_path), str(tmp_path / "out"), "--agree", "5"])
+    assert "--with" in capsys.readouterr().err

@@ -24,7 +24,7 @@ __all__ = ["SongResult", "evaluate"]
 
 _PACKAGE = Path(__file__).parents[1]
 # Parts of the package on which no figure depends.
-_ASIDE = ("cli", "listening", "plots", "train")
+_ASIDE = ("batch", "cli", "listening", "plots", "train", "web")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from viso.web.leftover import let_in
 from viso.web.settings import StudioConfig
 
 __all__ = ["COOKIE", "LOGIN", "LOGOUT", "Guard", "is_token", "session_of"]
@@ -94,8 +95,10 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope)
-        if refusal is None and scope["path"] != _UPLOAD:
-            receive = _SmallBody(receive)
+        if refusal is not None:
+            await let_in(scope, receive)
+        elif scope["path"] != _UPLOAD:
+            receive = _SmallBody(scope, receive)
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
@@ -140,8 +143,9 @@ class Guard:
 class _SmallBody:
     """Receives a body that is small, within some seconds."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._n_bytes, self._is_whole = receive, 0, False
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope, self._receive = scope, receive
+        self._n_bytes, self._is_whole = 0, False
         self._deadline_s: float | None = None
 
     async def __call__(self) -> Message:
@@ -155,9 +159,11 @@ class _SmallBody:
         except TimeoutError as error:
             raise HTTPException(408, "it came too slowly") from error
         self._n_bytes += len(message.get("body", b""))
-        if self._n_bytes > _LARGEST_BODY:
-            raise HTTPException(413, "only songs may be large")
         self._is_whole = not message.get("more_body", False)
+        if self._n_bytes > _LARGEST_BODY:
+            if not self._is_whole:
+                await let_in(self._scope, self._receive)
+            raise HTTPException(413, "only songs may be large")
         return message
 
 

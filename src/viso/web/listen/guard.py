@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from viso.web.leftover import let_in
+
 __all__ = ["Guard"]
 
 Message = MutableMapping[str, Any]
@@ -60,9 +62,11 @@ class Guard:
             await send(message)
 
         status = self._refused(scope["method"], headers)
-        if status == 0 and scope["method"] not in ("GET", "HEAD"):
+        if status:
+            await let_in(scope, receive)
+        elif scope["method"] not in ("GET", "HEAD"):
             try:
-                receive, status = await asyncio.wait_for(_whole(receive), _BODY_S)
+                receive, status = await asyncio.wait_for(_whole(scope, receive), _BODY_S)
             except TimeoutError:
                 status = 408
         if status:
@@ -105,7 +109,7 @@ def _name_of(host: str) -> str:
         return ""
 
 
-async def _whole(receive: Receive) -> tuple[Receive, int]:
+async def _whole(scope: Message, receive: Receive) -> tuple[Receive, int]:
     """Return a channel that gives the whole body at once, and a status if it is too large."""
     body, size = b"", 0
     while True:
@@ -114,13 +118,13 @@ async def _whole(receive: Receive) -> tuple[Receive, int]:
             return receive, 400
         part = message.get("body", b"")
         size += len(part)
-        if size <= _LARGEST_BODY:
-            body += part
-        # A sender that is cut off in the middle cannot read why, so a little more is let in.
-        if not message.get("more_body", False) or size > 16 * _LARGEST_BODY:
+        if size > _LARGEST_BODY:
+            if message.get("more_body", False):
+                await let_in(scope, receive)
+            return receive, 413
+        body += part
+        if not message.get("more_body", False):
             break
-    if size > _LARGEST_BODY:
-        return receive, 413
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
