@@ -15,6 +15,7 @@ CPU = torch.device("cpu")
 SHARES = (
     "swap", "invert", "mono", "tilt", "shift_pitch", "harmonise", "compress", "double", "delay",
     "reverb", "cut_band", "quiet_vocals", "drive", "remix", "no_vocals", "no_music",
+    "second_voice",
 )  # fmt: skip
 
 
@@ -444,3 +445,45 @@ def test_a_group_of_parts_that_is_not_there_is_named(tmp_path, packed):
     corpus = packed(tmp_path, of_parts())
     with pytest.raises(DataError, match=r"no track in the groups songs-flute"):
         Mixer(corpus, mixing(remix=0.5, parts=("songs-flute",)), n_samples=3000, device=CPU)
+
+
+def two_singers(n_samples=20_000):
+    """Voices of different bandwidth over one backing, each a constant that tells it."""
+    tracks = [({"song": "a", "role": "instrumental"}, constant(0.3, n_samples))]
+    for name, value, hz in (("a", 0.02, 3000.0), ("b", 0.1, 1000.0)):
+        facts = {"song": name, "role": "vocals", "release_level": True, "bandwidth_hz": hz}
+        tracks.append((facts, constant(value, n_samples)))
+    return tracks
+
+
+def test_a_second_voice_is_softer_and_as_narrow_as_the_narrower(tmp_path, packed):
+    corpus = packed(tmp_path, two_singers())
+    settings = mixing(same_song=0.0, second_voice=1.0)
+    mixer = Mixer(corpus, settings, n_samples=3000, device=CPU)
+    batch = mixer.draw(64, seeded(3))
+    plain = Mixer(corpus, mixing(same_song=0.0), n_samples=3000, device=CPU).draw(64, seeded(3))
+    ratio = batch.vocals[:, :, 5] / plain.vocals[:, :, 5]
+    level_db = 20 * torch.log10((ratio - 1).mean(dim=1))
+    assert level_db.min() >= -12.6 and level_db.max() <= 2.1  # panned by 6 dB at most
+    assert level_db.std() > 1
+    assert (ratio[:, 0] - ratio[:, 1]).abs().max() > 0.1
+    # The narrower of both decides, and each kind of pair comes.
+    assert set(batch.bandwidth_hz.tolist()) == {1000.0, 3000.0}
+    assert (batch.bandwidth_hz <= plain.bandwidth_hz).all()
+    assert (batch.bandwidth_hz < plain.bandwidth_hz).any()
+
+
+def test_the_share_of_second_voices_is_kept(tmp_path, packed):
+    corpus = packed(tmp_path, two_singers())
+    settings = mixing(same_song=0.0, second_voice=0.25, vocal_level_db=(0, 0))
+    mixer = Mixer(corpus, settings, n_samples=3000, device=CPU)
+    # Both sides of a voice alone are equal; beside a second one they are not.
+    vocals = mixer.draw(64, seeded(4)).vocals[:, :, 5]
+    assert int((vocals[:, 0] != vocals[:, 1]).sum()) == 16
+
+
+def test_true_songs_have_no_second_voice(tmp_path, packed):
+    corpus = packed(tmp_path, two_singers())
+    settings = mixing(same_song=1.0, second_voice=1.0)
+    batch = Mixer(corpus, settings, n_samples=3000, device=CPU).draw(16, seeded(4))
+    assert {round(float(v), 3) for v in batch.vocals[:, 0, 5]} == {0.02}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,15 +12,16 @@ from torch import Tensor
 
 from viso.errors import DataError
 from viso.train import augment
-from viso.train.chunks import Chunks, Facts, gathered, group_weights, on_device
+from viso.train.chunks import Chunks, Facts, group_weights, on_device
 from viso.train.corpus import Corpus, Track
+from viso.train.pools import Pool, Reading
 from viso.train.recipe import Mixing
 
 __all__ = ["Batch", "Mixer"]
 
 _MUSIC_FLOOR_DB = -60.0
 _LOWEST_SHIFT = 2 ** (-3 / 12)  # of what `shift_pitch` draws, for the bandwidth
-_MARGIN = 8  # samples that an interpolator may look beyond the end
+_SECOND_DB, _SECOND_ASIDE_DB = (-12.0, 0.0), 12.0  # of a second voice, against the first
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,6 @@ class Mixer:
         self, corpus: Corpus, mixing: Mixing, *, n_samples: int, device: torch.device
     ) -> None:
         self.mixing, self.n_samples, self.rate_hz = mixing, n_samples, corpus.rate_hz
-        audio = np.asarray(corpus.audio).view(np.int16)
-        self._flat = on_device(audio, device)
         train = [t for t in corpus.tracks if t.split == "train"]
         voices = [t for t in train if t.role == "vocals"]
         # Parts of a backing are no music on their own.
@@ -92,42 +92,37 @@ class Mixer:
             "vocals": group_weights(voices, mixing.vocals),
             "instrumental": group_weights(music, mixing.instrumentals),
         }
-        # Played fastest, a chunk takes in this much of its track.
-        fastest = max(1.0, mixing.speed[1]) if mixing.speed_share else 1.0
-        self._needed = int(n_samples * fastest) + _MARGIN
+        self._reading = Reading(
+            on_device(np.asarray(corpus.audio).view(np.int16), device), mixing, n_samples=n_samples
+        )
 
-        def chunks(tracks: list[Track], weights: dict[str, float], floor_db: float) -> Chunks:
-            return Chunks(
-                corpus, tracks, weights, n_samples=self._needed, floor_db=floor_db, device=device
+        def pool(tracks: list[Track], weights: dict[str, float], floor_db: float) -> Pool:
+            dry = mixing.dry_groups
+            return Pool.of(
+                corpus, tracks, weights, self._reading, floor_db=floor_db, dry=dry, device=device
             )
-
-        def facts(tracks: list[Track]) -> Facts:
-            return Facts.of(tracks, mixing.dry_groups, device)
 
         wanted = [t for t in voices if t.group in self.shares["vocals"]]
         paired = [_common(t, partner[t.song]) for t in wanted if t.song in partner]
-        self._voices = chunks(voices, self.shares["vocals"], mixing.floor_db)
-        self._music = chunks(music, self.shares["instrumental"], _MUSIC_FLOOR_DB)
-        self._keep_to("vocals", self._voices, mixing.vocals)
-        self._keep_to("instrumental", self._music, mixing.instrumentals)
-        self._voice_facts = facts(self._voices.tracks)
-        self._music_facts = facts(self._music.tracks)
-        self._parts: list[tuple[Chunks, Facts]] = []
+        self._voices = pool(voices, self.shares["vocals"], mixing.floor_db)
+        self._music = pool(music, self.shares["instrumental"], _MUSIC_FLOOR_DB)
+        self._keep_to("vocals", self._voices.chunks, mixing.vocals)
+        self._keep_to("instrumental", self._music.chunks, mixing.instrumentals)
+        self._parts: list[Pool] = []
         for name in mixing.parts if mixing.remix else ():
             of_part = [t for t in train if t.group == name and t.role == "instrumental"]
-            drawable = chunks(of_part, group_weights(of_part, {name: 1.0}), _MUSIC_FLOOR_DB)
-            self._parts.append((drawable, facts(drawable.tracks)))
-        self._songs = None
+            self._parts.append(pool(of_part, group_weights(of_part, {name: 1.0}), _MUSIC_FLOOR_DB))
+        self._songs: Pool | None = None
         if mixing.same_song > 0 and paired:
-            self._songs = chunks(paired, self.shares["vocals"], mixing.floor_db)
-            self._song_facts = facts(self._songs.tracks)
-            self._partner_facts = facts([partner[t.song] for t in self._songs.tracks])
+            self._songs = pool(paired, self.shares["vocals"], mixing.floor_db)
+            partners = [partner[t.song] for t in self._songs.chunks.tracks]
+            self._partner_facts = Facts.of(partners, mixing.dry_groups, device)
 
     def _keep_to(self, role: str, chunks: Chunks, wanted: dict[str, float]) -> None:
         """Let the shares name only groups that have something to draw."""
         empty = sorted(set(self.shares[role]) - chunks.groups)
         if empty and wanted:
-            seconds = self._needed / self.rate_hz
+            seconds = self._reading.n_needed / self.rate_hz
             raise DataError(
                 f"mixing: no {role} of the groups {', '.join(empty)} is {seconds:.1f} s long and "
                 "loud enough; take them out of the recipe, or lower floor_db or chunk_frames"
@@ -195,31 +190,29 @@ class Mixer:
         """Both sources from the same moment of one song, at one speed."""
         if self._songs is None:
             raise AssertionError("no song has both sources")
-        owner, start = self._songs.draw(n, generator)
-        speed = self._speed(n, generator)
-        vocals, vocals_hz = self._cut(self._song_facts, owner, start, speed, generator)
-        music, music_hz = self._cut(self._partner_facts, owner, start, speed, generator)
-        foreign = ~self._song_facts.release_level[owner]
+        owner, start = self._songs.chunks.draw(n, generator)
+        speed, sound = self._reading.speeds(n, generator), self._reading.sound
+        vocals, vocals_hz = sound(self._songs.facts, owner, start, speed, generator)
+        music, music_hz = sound(self._partner_facts, owner, start, speed, generator)
+        foreign = ~self._songs.facts.release_level[owner]
         return _Drawn(vocals, music, foreign, torch.minimum(vocals_hz, music_hz))
 
     def _different_songs(self, n: int, generator: torch.Generator) -> _Drawn:
         """Sources that never met: vocals of one recording, music of another."""
-        voice, voice_start = self._voices.draw(n, generator)
-        track, track_start = self._music.draw(n, generator)
-        vocals, vocals_hz = self._cut(
-            self._voice_facts, voice, voice_start, self._speed(n, generator), generator
-        )
-        music, music_hz = self._cut(
-            self._music_facts, track, track_start, self._speed(n, generator), generator
-        )
-        at_release = self._music_facts.release_level[track]
+        vocals, vocals_hz, voice = self._voices.draw(n, generator)
+        vocals_at_release = self._voices.facts.release_level[voice]
+        if self.mixing.second_voice:
+            chosen = augment.some(n, self.mixing.second_voice, generator)
+            vocals, vocals_hz = self._sung_along(chosen, vocals, vocals_hz, generator)
+        music, music_hz, track = self._music.draw(n, generator)
+        at_release = self._music.facts.release_level[track]
         if self._parts:
             remixed = augment.some(n, self.mixing.remix, generator)
             music, music_hz, at_release = self._remixed(
                 remixed, music, music_hz, at_release, generator
             )
         shifted = augment.some(n, self.mixing.shift_pitch, generator)
-        vocals = self._produced(vocals, self._voice_facts.dry[voice], shifted, generator)
+        vocals = self._produced(vocals, self._voices.facts.dry[voice], shifted, generator)
         vocals_hz = torch.where(shifted, vocals_hz * _LOWEST_SHIFT, vocals_hz)
         coloured = augment.some(n, self.mixing.tilt, generator)
         music = augment.tilt(music, coloured, rate_hz=self.rate_hz, generator=generator)
@@ -229,7 +222,7 @@ class Mixer:
                 for source, share in ((vocals, self.mixing.drive / 2), (music, self.mixing.drive))
             )
         # Only stems of finished records meet at the levels they have.
-        foreign = ~(self._voice_facts.release_level[voice] & at_release)
+        foreign = ~(vocals_at_release & at_release)
         return _Drawn(vocals, music, foreign, torch.minimum(vocals_hz, music_hz))
 
     def _remixed(
@@ -251,9 +244,8 @@ class Mixer:
         whole = torch.zeros_like(music[rows])
         widest = torch.zeros_like(music_hz[rows])
         everywhere = torch.ones(n, dtype=torch.bool, device=rows.device)
-        for chunks, facts in self._parts:
-            owner, start = chunks.draw(n, generator)
-            part, hz = self._cut(facts, owner, start, self._speed(n, generator), generator)
+        for pool in self._parts:
+            part, hz, _ = pool.draw(n, generator)
             part = augment.swap_channels(part, augment.some(n, self.mixing.swap, generator))
             whole += augment.scale(part, everywhere, factor=self.mixing.gain, generator=generator)
             widest = torch.maximum(widest, hz)
@@ -262,6 +254,22 @@ class Mixer:
             music_hz.index_copy(0, rows, widest),
             at_release.index_fill(0, rows, True),
         )
+
+    def _sung_along(
+        self, chosen: Tensor, vocals: Tensor, vocals_hz: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Let another voice sing beside the chosen ones, as duets and choirs do: softer, aside."""
+        rows = torch.nonzero(chosen)[:, 0]
+        n = len(rows)
+        if not n:
+            return vocals, vocals_hz
+        other, hz, _ = self._voices.draw(n, generator)
+        everywhere = torch.ones(n, dtype=torch.bool, device=rows.device)
+        level_db = augment.uniform(n, *_SECOND_DB, generator)
+        other = augment.match_level(other, vocals[rows], everywhere, level_db)
+        other = augment.pan(other, everywhere, most_db=_SECOND_ASIDE_DB, generator=generator)
+        narrower = torch.minimum(vocals_hz[rows], hz)
+        return vocals.index_add(0, rows, other), vocals_hz.index_copy(0, rows, narrower)
 
     def _produced(
         self, vocals: Tensor, dry: Tensor, shifted: Tensor, generator: torch.Generator
@@ -276,7 +284,7 @@ class Mixer:
             (augment.shift_pitch, shifted),
             (augment.tilt, some(mixing.tilt)),
             (augment.compress, dry & some(mixing.compress)),
-            (augment.harmonise, some(mixing.harmonise)),
+            (partial(augment.harmonise, level_db=mixing.harmony_db), some(mixing.harmonise)),
             (augment.double, dry & some(mixing.double)),
             (augment.delay, dry & some(mixing.delay)),
             (augment.reverb, dry & some(mixing.reverb)),
@@ -284,34 +292,6 @@ class Mixer:
         for effect, chosen in chain:
             vocals = effect(vocals, chosen, rate_hz=self.rate_hz, generator=generator)
         return vocals
-
-    def _speed(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw playing speeds, 1 for the chunks that keep theirs [shape=(n,)]."""
-        drawn = augment.uniform(n, *self.mixing.speed, generator)
-        return torch.where(augment.some(n, self.mixing.speed_share, generator), drawn, 1.0)
-
-    def _cut(
-        self,
-        facts: Facts,
-        owner: Tensor,
-        start: Tensor,
-        speed: Tensor,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
-        """Gather chunks and play them at their speeds; mono is put near the centre.
-
-        Returns
-        -------
-        audio : float32 Tensor [shape=(n, 2, n_samples)]
-        bandwidth_hz : Tensor [shape=(n,)]
-        """
-        n_channels = facts.n_channels[owner]
-        first = facts.offset[owner] + start * n_channels
-        audio = gathered(self._flat, first, n_channels, self._needed)
-        audio = audio * (facts.peak[owner] / 32768)[:, None, None]
-        audio = augment.change_speed(audio, speed != 1, speed, n_samples=self.n_samples)
-        audio = augment.pan(audio, n_channels == 1, most_db=self.mixing.pan_db, generator=generator)
-        return audio, facts.bandwidth_hz[owner] * speed
 
 
 def _common(track: Track, partner: Track) -> Track:

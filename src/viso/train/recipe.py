@@ -64,6 +64,8 @@ class Mixing(Settings):
     drive: Share = Field(0.0, description="music and, half as often, vocals are overdriven")
     shift_pitch: Share = 0.05
     harmonise: Share = 0.1
+    harmony_db: tuple[float, float] = Field((-18.0, -6.0), description="copies against the voice")
+    second_voice: Share = Field(0.0, description="another recording's, softer and aside")
     compress: Share = 0.4
     double: Share = 0.1
     delay: Share = 0.15
@@ -75,7 +77,7 @@ class Mixing(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for name in ("vocal_level_db", "gain", "speed"):
+        for name in ("vocal_level_db", "gain", "speed", "harmony_db"):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} runs from {low:g} down to {high:g}; turn it round")
