@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from viso.train.losses import band_residual, binary_target, mask_cross_entropy, residual_db
+from viso.train.losses import (
+    band_residual,
+    binary_target,
+    mask_cross_entropy,
+    regional_residual_db,
+    residual_db,
+)
 
 
 def seeded_inputs(shape=(3, 2, 4, 5)):
@@ -184,3 +190,28 @@ def test_residuals_of_other_shapes_are_refused():
     residual, power, allowed = residuals(0.1)
     with pytest.raises(AssertionError, match="must be equal"):
         residual_db(residual[:1], power, allowed)
+
+
+def test_every_region_counts_alike_however_loud_it_is():
+    power = torch.tensor([1e6, 1e6, 1.0, 1e-3])[None, None, None].expand(3, 2, 5, 4).clone()
+    residual = power * torch.tensor([0.1, 0.1, 0.01, 1.0])
+    allowed = torch.ones(3, 1, 1, 4)
+    regions = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    found = regional_residual_db(residual, power, allowed, regions)
+    assert float(found) == pytest.approx((-9.96 - 19.59 + 0.004) / 3, abs=0.01)
+    # One region is the whole.
+    whole = regional_residual_db(residual, power, allowed, torch.ones(1, 4))
+    assert float(whole) == pytest.approx(float(residual_db(residual, power, allowed)), abs=1e-4)
+
+
+def test_regions_above_the_bandwidth_are_no_part_of_the_mean():
+    power = torch.ones(2, 2, 5, 4)
+    residual = power * torch.tensor([0.1, 0.1, 0.01, 1.0])
+    allowed = torch.ones(2, 1, 1, 4)
+    allowed[1, ..., 2:] = 0
+    regions = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    found = regional_residual_db(residual, power, allowed, regions)
+    expected = ((-9.96 - 19.59 + 0.004) / 3 - 9.96) / 2
+    assert float(found) == pytest.approx(expected, abs=0.01)
+    none = regional_residual_db(residual, power, torch.zeros(2, 1, 1, 4), regions)
+    assert float(none) == 0

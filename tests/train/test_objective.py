@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -64,8 +67,11 @@ def test_the_cross_entropy_is_the_one_computed_from_the_separators_own_frames(
     assert float(loss.detach()) == pytest.approx(np.mean(songs), rel=1e-4)
 
 
-def test_the_residual_is_the_one_computed_bin_by_bin(recipe, drawn_viso, spectral):
+@pytest.mark.parametrize("regional", [0.0, 0.25])
+def test_the_residual_is_the_one_computed_bin_by_bin(recipe, drawn_viso, spectral, regional):
     network, batch = drawn_viso(), batch_of(1)
+    # Voices without lows, so that no region is like another.
+    batch = replace(batch, vocals=batch.vocals - batch.vocals.roll(1, dims=2))
     n_bins = network.bands.n_bins
     songs = []
     for n in range(2):
@@ -80,8 +86,14 @@ def test_the_residual_is_the_one_computed_bin_by_bin(recipe, drawn_viso, spectra
         first_out = {4000.0: n_bins, 1400.0: 44}[float(batch.bandwidth_hz[n])]
         wrong = np.abs(mask * mixture - vocals)[:, :first_out] ** 2
         whole = np.abs(mixture)[:, :first_out] ** 2
-        songs.append(10 * np.log10(wrong.sum() / whole.sum() + 1e-3))
-    loss = ResidualObjective(recipe(network="viso"))(network, batch)
+        # 800 and 2500 Hz: in bins of 31.25 Hz, as the bands end.
+        edges = [0, *(edge for edge in (24, 78) if edge < first_out), first_out]
+        shares = [
+            wrong[:, low:high].sum() / whole[:, low:high].sum() for low, high in pairwise(edges)
+        ]
+        level = 10 * np.log10(np.array([wrong.sum() / whole.sum(), *shares]) + 1e-3)
+        songs.append((1 - regional) * level[0] + regional * level[1:].mean())
+    loss = ResidualObjective(recipe(network="viso", regional_loss=regional))(network, batch)
     assert float(loss.detach()) == pytest.approx(np.mean(songs), abs=1e-3)
 
 

@@ -7,7 +7,13 @@ from typing import assert_never
 import torch
 from torch import Tensor, nn
 
-from viso.train.losses import band_residual, binary_target, mask_cross_entropy, residual_db
+from viso.train.losses import (
+    band_residual,
+    binary_target,
+    mask_cross_entropy,
+    regional_residual_db,
+    residual_db,
+)
 from viso.train.mixer import Batch
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
@@ -79,8 +85,22 @@ class BinaryMaskObjective(nn.Module):
         )
 
 
+_REGIONS_HZ = (800.0, 2500.0, 5000.0, 10_000.0)
+
+
+def _regions(width: Tensor, hz_a_bin: float) -> Tensor:
+    """Return which bands end in which region, 1 or 0 [shape=(regions, bands)]."""
+    end_hz = torch.cumsum(width, 0) * hz_a_bin
+    edges = torch.tensor([0.0, *_REGIONS_HZ, torch.inf], device=width.device)
+    inside = (end_hz > edges[:-1, None]) & (end_hz <= edges[1:, None])
+    return inside.to(width.dtype)
+
+
 class ResidualObjective(nn.Module):
     """What the masks of `Viso` or `VisoHq` leave wrong in the spectra of mid and side, in decibels.
+
+    A part of the loss (`regional_loss` of the schedule) is the mean of that over five regions of
+    frequency, up to 0.8, 2.5, 5, 10 kHz and above.
 
     Parameters
     ----------
@@ -107,7 +127,13 @@ class ResidualObjective(nn.Module):
             allowed = (end_hz[None] <= batch.bandwidth_hz[:, None]).float()[:, None, None]
         mask = torch.sigmoid(network.logits(features).float())
         residual = band_residual(mask, powers[:, :2], vocal_power, shared)
-        return residual_db(residual, powers[:, :2], allowed)
+        loss = residual_db(residual, powers[:, :2], allowed)
+        part = self._recipe.schedule.regional_loss
+        if not part:
+            return loss
+        regions = _regions(bands.width, spectral.rate_hz / spectral.n_fft)
+        by_region = regional_residual_db(residual, powers[:, :2], allowed, regions)
+        return torch.lerp(loss, by_region, part)
 
 
 def build_objective(recipe: Recipe) -> nn.Module:

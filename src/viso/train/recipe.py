@@ -107,6 +107,7 @@ class Schedule(Settings):
     ema: float = Field(0.999, ge=0, lt=1, description="what the averaged weights keep in a step")
     clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     loss_power: float = 1.0
+    regional_loss: Share = Field(0.0, description="of the loss, by region of frequency")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = Field(
         None, description="as Lightning names it; unset: bf16-mixed on a GPU that has it"
     )
