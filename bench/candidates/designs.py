@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from candidates.band_split import BandConv, BandGru
+from candidates.harmonic import Harmonic
 from candidates.subband import SubbandMobile
 from candidates.tfc_tdf import TfcTdf
 from viso.config import SpectralConfig
@@ -47,6 +48,7 @@ def _two_pass(settings: VisoSettings, spectral: SpectralConfig) -> VisoHq:
 
 DESIGNS = {
     "viso": Design("`viso`, from scratch", Viso),
+    "harmonic": Design("`viso` with harmonics laid over each other", Harmonic),
     "tfc-tdf": Design("TFC-TDF, third version", TfcTdf, channels_last=False),
     "band-gru": Design("band-split, GRUs", BandGru),
     "band-conv": Design("band-split, convolutions and dense layers", BandConv),
