@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from viso.config import SpectralConfig
-from viso.train.networks.viso import N_FEATURES, Bands, Viso
+from viso.train.networks.bands import Bands
+from viso.train.networks.viso import N_FEATURES, Viso
 from viso.train.recipe import VisoSettings
 
 __all__ = ["Candidate"]

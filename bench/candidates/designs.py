@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from candidates.band_split import BandConv, BandGru
-from candidates.harmonic import Harmonic
 from candidates.subband import SubbandMobile
 from candidates.tfc_tdf import TfcTdf
 from viso.config import SpectralConfig
@@ -46,9 +45,13 @@ def _two_pass(settings: VisoSettings, spectral: SpectralConfig) -> VisoHq:
     return VisoHq(VisoHqSettings(first=settings, second=second), spectral)
 
 
+def _harmonic(settings: VisoSettings, spectral: SpectralConfig) -> Viso:
+    return Viso(settings.model_copy(update={"harmonics": (1 / 3, 1 / 2, 2.0, 3.0, 4.0)}), spectral)
+
+
 DESIGNS = {
     "viso": Design("`viso`, from scratch", Viso),
-    "harmonic": Design("`viso` with harmonics laid over each other", Harmonic),
+    "harmonic": Design("`viso` with harmonics laid over each other", _harmonic),
     "tfc-tdf": Design("TFC-TDF, third version", TfcTdf, channels_last=False),
     "band-gru": Design("band-split, GRUs", BandGru),
     "band-conv": Design("band-split, convolutions and dense layers", BandConv),

@@ -27,15 +27,16 @@ def kept():
     return {}
 
 
-@pytest.fixture(params=["viso_cnn", "viso"])
+@pytest.fixture(params=["viso_cnn", "viso", "harmonics"])
 def shipped(
     kept, request, tmp_path_factory, recipe, settings, viso_settings, drawn_network, drawn_viso
 ):
     """A network with wide dense layers, exported once for all tests."""
     kind = request.param
     if kind not in kept:
-        if kind == "viso":
-            wide = viso_settings.model_copy(update={"hidden": 256})
+        if kind != "viso_cnn":
+            heard = (0.5, 2.0, 3.0) if kind == "harmonics" else ()
+            wide = viso_settings.model_copy(update={"hidden": 256, "harmonics": heard})
             network = drawn_viso(wide)
         else:
             wide = settings.model_copy(update={"dense": (256, 128)})

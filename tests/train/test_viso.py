@@ -10,7 +10,8 @@ import torch
 
 from viso.config import SpectralConfig
 from viso.errors import ConfigError
-from viso.train.networks.viso import Bands, Viso
+from viso.train.networks.bands import Bands
+from viso.train.networks.viso import Viso
 from viso.train.recipe import VisoSettings
 
 

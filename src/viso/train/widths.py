@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from viso.config import Settings
 
@@ -58,6 +58,9 @@ class VisoSettings(Settings):
     segments: tuple[tuple[int, int], ...] = Field(
         ((96, 1), (64, 2), (48, 4), (24, 8), (16, 24), (8, 108)),
         description="from the lowest bin up: so many bands of so many bins each",
+    )
+    harmonics: tuple[PositiveFloat, ...] = Field(
+        (), description="multiples of its frequency whose power each band sees, too"
     )
     channels: tuple[int, int, int] = (16, 32, 64)
     bottleneck: int = Field(8, ge=1, description="dense layers over frequency narrow by this")

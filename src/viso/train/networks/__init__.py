@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 from typing import assert_never
 
 import torch
+from torch import Tensor
 
 from viso.errors import DataError
 from viso.train.networks.lin2018 import Lin2018
@@ -44,7 +45,8 @@ def build_network(recipe: Recipe) -> Network:
 def load_weights(network: Network, path: Path) -> None:
     """Give a network the weights in a run's ``best.pt``.
 
-    `VisoHq` also takes those of a `Viso`, as its first network.
+    `VisoHq` also takes those of a `Viso`, as its first network, and a `Viso` with `harmonics`
+    those of one without, which it then does not listen to at first.
 
     Raises
     ------
@@ -57,9 +59,31 @@ def load_weights(network: Network, path: Path) -> None:
         if isinstance(network, VisoHq) and "norm.weight" in weights:
             network.first.load_state_dict(weights)
         else:
+            if isinstance(network, Viso) and network.settings.harmonics:
+                weights = _with_room(weights, network.state_dict())
             network.load_state_dict(weights)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]
         raise DataError(f"{path}: does not fit the recipe's network ({reason:.120})") from error
+
+
+_FIRST = ("norm.", "down_0.0.0.")
+
+
+def _with_room(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make room for further feature maps in the layers that see them first."""
+    roomy = dict(weights)
+    for name, value in weights.items():
+        place = fresh.get(name)
+        if place is None or not name.startswith(_FIRST) or place.shape == value.shape:
+            continue
+        dim = 1 if value.ndim > 1 else 0
+        n = value.shape[dim]
+        rest = place.narrow(dim, n, place.shape[dim] - n) if place.shape[dim] > n else None
+        if rest is not None:
+            # Norms begin as they are drawn, kernels with nothing.
+            rest = torch.zeros_like(rest) if value.ndim > 1 else rest
+            roomy[name] = torch.cat([value.to(rest.dtype), rest], dim=dim)
+    return roomy

@@ -30,52 +30,14 @@ from torch import Tensor, nn
 
 from viso.config import SpectralConfig
 from viso.errors import ConfigError
+from viso.train.networks.bands import Bands
+from viso.train.networks.harmonics import Harmonics
 from viso.train.widths import VisoSettings
 
-__all__ = ["N_FEATURES", "Bands", "Viso", "jittered"]
+__all__ = ["N_FEATURES", "Viso", "jittered"]
 
 N_FEATURES = 4
 _SILENCE = 1e-5  # of the loudest frame's power
-
-
-class Bands(nn.Module):
-    """Sums bins into bands that lie side by side, and spreads masks of bands over their bins.
-
-    Parameters
-    ----------
-    segments : sequence of (int, int)
-        From the lowest bin up: so many bands of so many bins each.
-    """
-
-    def __init__(self, segments: tuple[tuple[int, int], ...]) -> None:
-        super().__init__()
-        self.segments = segments
-        widths = [width for count, width in segments for _ in range(count)]
-        self.n_bands, self.n_bins = len(widths), sum(widths)
-        self.width: Tensor
-        self.register_buffer("width", torch.tensor(widths, dtype=torch.float32), persistent=False)
-
-    def sums(self, values: Tensor) -> Tensor:
-        """Add up the bins of each band: (..., bins) to (..., bands); bins above are left out."""
-        parts, first = [], 0
-        for count, width in self.segments:
-            part = values[..., first : first + count * width]
-            first += count * width
-            if width > 1:
-                part = part.reshape(*part.shape[:-1], count, width).sum(dim=-1)
-            parts.append(part)
-        return torch.cat(parts, dim=-1)
-
-    def spread(self, mask: Tensor) -> Tensor:
-        """Give each bin its band's value: (..., bands) to (..., bins)."""
-        parts, first = [], 0
-        for count, width in self.segments:
-            part = mask[..., first : first + count]
-            first += count
-            if width > 1:
-                part = part[..., None].expand(*part.shape, width).flatten(-2)
-            parts.append(part)
-        return torch.cat(parts, dim=-1)
 
 
 def _conv(inputs: int, outputs: int, *, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -179,6 +141,9 @@ class Viso(nn.Module):
                 f"{spectral.n_bins}"
             )
         n, (c0, c1, c2) = self.bands.n_bands, settings.channels
+        ratios = settings.harmonics
+        self.harmonics = Harmonics(self.bands.width, ratios) if ratios else None
+        inputs += len(ratios)
         self.norm = nn.BatchNorm1d(inputs * n)
         self.down_0 = self._block(inputs, c0, n)
         self.halve_0 = _conv(c0, c1, size=2, stride=2)
@@ -271,6 +236,8 @@ class Viso(nn.Module):
         -------
         Tensor [shape=(batch, 2, frames, bands)]
         """
+        if self.harmonics is not None:
+            features = self.harmonics(features)
         batch, channels, frames, bands = features.shape
         x = features.permute(0, 1, 3, 2).reshape(batch, channels * bands, frames)
         x = self.norm(x).view(batch, channels, bands, frames).permute(0, 1, 3, 2)

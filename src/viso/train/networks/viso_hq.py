@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from viso.config import SpectralConfig
-from viso.train.networks.viso import N_FEATURES, Bands, Viso, jittered
+from viso.train.networks.bands import Bands
+from viso.train.networks.viso import N_FEATURES, Viso, jittered
 from viso.train.widths import VisoHqSettings
 
 __all__ = ["VisoHq"]
