@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from viso.config import SpectralConfig
+from viso.train.networks.banded import N_FEATURES
 from viso.train.networks.bands import Bands
-from viso.train.networks.viso import N_FEATURES, Viso
+from viso.train.networks.viso import Viso
 from viso.train.recipe import VisoSettings
 
 __all__ = ["Candidate"]

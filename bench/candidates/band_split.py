@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from candidates.around import Candidate
 from viso.config import SpectralConfig
-from viso.train.networks.viso import N_FEATURES
+from viso.train.networks.banded import N_FEATURES
 from viso.train.recipe import VisoSettings
 
 __all__ = ["BandConv", "BandGru"]

@@ -19,6 +19,7 @@ from viso.train.recipe import (
     NetworkSettings,
     Recipe,
     Schedule,
+    TfcTdfSettings,
     VisoCnnSettings,
     VisoHqSettings,
     VisoSettings,
@@ -120,7 +121,15 @@ VISO = VisoSettings(
     context_frames=8,
 )
 HQ = VisoHqSettings(first=VISO, second=VISO.model_copy(update={"recurrent": 8}))
-KINDS = {"viso_cnn": NETWORK, "viso": VISO, "viso_hq": HQ}
+TFC_TDF = TfcTdfSettings(
+    segments=VISO.segments,
+    harmonics=(0.5, 2.0),
+    channels=(4, 6, 8, 8),
+    bottleneck=4,
+    chunk_frames=40,
+    context_frames=8,
+)
+KINDS = {"viso_cnn": NETWORK, "viso": VISO, "viso_hq": HQ, "tfc_tdf": TFC_TDF}
 
 
 @pytest.fixture

@@ -208,7 +208,9 @@ def register(app: typer.Typer) -> None:
         """Train a model from a recipe; run it again to go on where it stopped."""
         with needs_training():
             from viso.train.loop import Trainer
+            from viso.train.memory import keep_memory
             from viso.train.recipe import Recipe
+        keep_memory()
         settings = _changed(Recipe.from_toml(recipe), corpus=corpus, time=time, steps=steps)
         from viso.evaluate import read_baseline
 

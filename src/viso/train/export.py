@@ -185,6 +185,8 @@ def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size")
+        # An instance's norm is its own in training and after; torch calls that "training".
+        warnings.filterwarnings("ignore", "ONNX export mode is set to .* 'instance_norm'")
         torch.onnx.export(
             network,
             (example,),

@@ -16,6 +16,7 @@ from viso.train.batches import seed_of
 from viso.train.mixer import Batch
 from viso.train.muon import Muon
 from viso.train.networks import Network, build_network, load_weights
+from viso.train.networks.tfc_tdf import TfcTdf
 from viso.train.objective import build_first_objective, build_objective
 from viso.train.recipe import Recipe
 
@@ -48,7 +49,10 @@ class Learner(LightningModule):
         network: Any = build_network(recipe)
         if recipe.start_from is not None:
             load_weights(network, Path(recipe.start_from))
-        self.network: Network = network.to(memory_format=torch.channels_last)
+        if not isinstance(network, TfcTdf):
+            # Instance norm would copy channels that lie last back and forth at every layer.
+            network = network.to(memory_format=torch.channels_last)
+        self.network: Network = network
         self.objective = build_objective(recipe)
         self.first_objective, self.first_part = build_first_objective(recipe)
         self.done = 0.0

@@ -15,7 +15,7 @@ from viso.train.losses import (
     residual_db,
 )
 from viso.train.mixer import Batch
-from viso.train.networks.viso import Viso
+from viso.train.networks.banded import Banded
 from viso.train.networks.viso_cnn import VisoCnn
 from viso.train.networks.viso_hq import VisoHq
 from viso.train.objective_published import (
@@ -24,7 +24,13 @@ from viso.train.objective_published import (
     WindowObjective,
 )
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.recipe import Recipe, VisoCnnSettings, VisoHqSettings, VisoSettings
+from viso.train.recipe import (
+    Recipe,
+    TfcTdfSettings,
+    VisoCnnSettings,
+    VisoHqSettings,
+    VisoSettings,
+)
 from viso.train.spectra import Spectra, rotated
 
 __all__ = [
@@ -97,7 +103,7 @@ def _regions(width: Tensor, hz_a_bin: float) -> Tensor:
 
 
 class ResidualObjective(nn.Module):
-    """What the masks of `Viso` or `VisoHq` leave wrong in the spectra of mid and side, in decibels.
+    """What the masks of mid and side leave wrong in the spectra, in decibels.
 
     A part of the loss (`regional_loss` of the schedule) is the mean of that over five regions of
     frequency, up to 0.8, 2.5, 5, 10 kHz and above.
@@ -112,7 +118,7 @@ class ResidualObjective(nn.Module):
         self._recipe = recipe
         self._spectra = Spectra(recipe.spectral)
 
-    def forward(self, network: Viso | VisoHq, batch: Batch) -> Tensor:
+    def forward(self, network: Banded | VisoHq, batch: Batch) -> Tensor:
         """Return the loss of the network on a batch, a scalar to differentiate."""
         spectral, bands = self._recipe.spectral, network.bands
         with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
@@ -141,7 +147,7 @@ def build_objective(recipe: Recipe) -> nn.Module:
     match recipe.network:
         case VisoCnnSettings():
             return BinaryMaskObjective(recipe)
-        case VisoSettings() | VisoHqSettings():
+        case VisoSettings() | VisoHqSettings() | TfcTdfSettings():
             return ResidualObjective(recipe)
         case Lin2018Settings():
             return WindowObjective(recipe)

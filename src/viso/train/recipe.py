@@ -8,13 +8,14 @@ from pydantic import Field, model_validator
 
 from viso.config import ModelCard, Settings, SpectralConfig
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.widths import VisoCnnSettings, VisoHqSettings, VisoSettings
+from viso.train.widths import TfcTdfSettings, VisoCnnSettings, VisoHqSettings, VisoSettings
 
 __all__ = [
     "Mixing",
     "NetworkSettings",
     "Recipe",
     "Schedule",
+    "TfcTdfSettings",
     "VisoCnnSettings",
     "VisoHqSettings",
     "VisoSettings",
@@ -25,6 +26,7 @@ NetworkSettings = (
     VisoCnnSettings
     | VisoSettings
     | VisoHqSettings
+    | TfcTdfSettings
     | Lin2018Settings
     | UhlichFnnSettings
     | UhlichBlstmSettings
@@ -170,7 +172,7 @@ def _layout(network: NetworkSettings) -> dict[str, Any]:
     match network:
         case VisoCnnSettings():
             return {"basis": "mid-side"}
-        case VisoSettings() | VisoHqSettings():
+        case VisoSettings() | VisoHqSettings() | TfcTdfSettings():
             facts = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
             return {**facts, "n_bins": network.n_bins}
         case Lin2018Settings():

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from viso.config import Settings
 
-__all__ = ["VisoCnnSettings", "VisoHqSettings", "VisoSettings"]
+__all__ = [
+    "BandedSettings",
+    "TfcTdfSettings",
+    "VisoCnnSettings",
+    "VisoHqSettings",
+    "VisoSettings",
+]
 
 
 class VisoCnnSettings(Settings):
@@ -51,10 +57,9 @@ class VisoCnnSettings(Settings):
         return self
 
 
-class VisoSettings(Settings):
-    """Widths of the `viso` network (see `viso.train.networks.viso`)."""
+class BandedSettings(Settings):
+    """What networks over bands have in common (see `viso.train.networks.banded`)."""
 
-    kind: Literal["viso"] = "viso"
     segments: tuple[tuple[int, int], ...] = Field(
         ((96, 1), (64, 2), (48, 4), (24, 8), (16, 24), (8, 108)),
         description="from the lowest bin up: so many bands of so many bins each",
@@ -62,24 +67,23 @@ class VisoSettings(Settings):
     harmonics: tuple[PositiveFloat, ...] = Field(
         (), description="multiples of its frequency whose power each band sees, too"
     )
-    channels: tuple[int, int, int] = (16, 32, 64)
     bottleneck: int = Field(8, ge=1, description="dense layers over frequency narrow by this")
-    projected: int = 16
-    hidden: int = 384
-    dilations: tuple[int, ...] = (1, 2, 4)
-    recurrent: int = Field(0, ge=0, description="width of a GRU that runs both ways; 0: none")
-    dropout: float = Field(0.1, ge=0, lt=1)
     level_jitter: float = Field(0.15, ge=0, description="bels, standard deviation, in training")
     chunk_frames: int = 192
     context_frames: int = 16
 
+    @property
+    def scales(self) -> int:
+        """How many there are; each but the first has half the bands and frames of the last."""
+        raise NotImplementedError
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        n_bands = sum(count for count, _ in self.segments)
-        if n_bands % 4 or self.chunk_frames % 4 or self.context_frames % 4:
+        n_bands, whole = sum(count for count, _ in self.segments), 2 ** (self.scales - 1)
+        if n_bands % whole or self.chunk_frames % whole or self.context_frames % whole:
             raise ValueError(
                 f"{n_bands} bands, chunk_frames {self.chunk_frames} and context_frames "
-                f"{self.context_frames} must be multiples of 4"
+                f"{self.context_frames} must be multiples of {whole}"
             )
         if self.chunk_frames <= 2 * self.context_frames:
             raise ValueError(f"chunk_frames {self.chunk_frames} leave nothing between the contexts")
@@ -89,6 +93,37 @@ class VisoSettings(Settings):
     def n_bins(self) -> int:
         """Bins the network sees, from the lowest."""
         return sum(count * width for count, width in self.segments)
+
+
+class VisoSettings(BandedSettings):
+    """Widths of the `viso` network (see `viso.train.networks.viso`)."""
+
+    kind: Literal["viso"] = "viso"
+    channels: tuple[int, int, int] = (16, 32, 64)
+    projected: int = 16
+    hidden: int = 384
+    dilations: tuple[int, ...] = (1, 2, 4)
+    recurrent: int = Field(0, ge=0, description="width of a GRU that runs both ways; 0: none")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @property
+    def scales(self) -> int:
+        """Three."""
+        return len(self.channels)
+
+
+class TfcTdfSettings(BandedSettings):
+    """Widths of the `tfc_tdf` network (see `viso.train.networks.tfc_tdf`)."""
+
+    kind: Literal["tfc_tdf"] = "tfc_tdf"
+    channels: tuple[PositiveInt, ...] = Field(
+        (16, 32, 64, 96, 128), min_length=2, description="of each scale, from the finest"
+    )
+
+    @property
+    def scales(self) -> int:
+        """One for each width."""
+        return len(self.channels)
 
 
 _OF_BOTH = ("segments", "chunk_frames", "context_frames")

@@ -11,16 +11,23 @@ from torch import Tensor
 
 from viso.errors import DataError
 from viso.train.networks.lin2018 import Lin2018
+from viso.train.networks.tfc_tdf import TfcTdf
 from viso.train.networks.uhlich2017 import UhlichBlstm, UhlichFnn
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
 from viso.train.networks.viso_hq import VisoHq
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.recipe import Recipe, VisoCnnSettings, VisoHqSettings, VisoSettings
+from viso.train.recipe import (
+    Recipe,
+    TfcTdfSettings,
+    VisoCnnSettings,
+    VisoHqSettings,
+    VisoSettings,
+)
 
 __all__ = ["Network", "build_network", "load_weights"]
 
-Network = Viso | VisoHq | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
+Network = Viso | VisoHq | TfcTdf | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
 
 
 def build_network(recipe: Recipe) -> Network:
@@ -32,6 +39,8 @@ def build_network(recipe: Recipe) -> Network:
             return Viso(settings, recipe.spectral)
         case VisoHqSettings() as settings:
             return VisoHq(settings, recipe.spectral)
+        case TfcTdfSettings() as settings:
+            return TfcTdf(settings, recipe.spectral)
         case Lin2018Settings() as settings:
             return Lin2018(settings, recipe.spectral)
         case UhlichFnnSettings() as settings:

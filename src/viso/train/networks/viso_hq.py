@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from viso.config import SpectralConfig
+from viso.train.networks.banded import N_FEATURES, jittered
 from viso.train.networks.bands import Bands
-from viso.train.networks.viso import N_FEATURES, Viso, jittered
+from viso.train.networks.viso import Viso
 from viso.train.widths import VisoHqSettings
 
 __all__ = ["VisoHq"]

@@ -1,0 +1,188 @@
+"""What networks over bands have in common: features before them, masks of mid and side behind.
+
+With B songs, T frames, F bins and N bands::
+
+    spectra of mid and side    (B, 4, T, F)       real and imaginary parts
+    power of mid, side, left,
+    right in bands; log        (B, 4, T, N)       a bin a band where voices live, wide above
+    the network                (B, 2, T, N)
+    sigmoid, bands to bins     (B, 2, T', F)      masks of mid and side, T' = T - 2 context
+
+Bands cost little: with the best possible factor for each band of mid and side, 256 of them
+(10.8 Hz wide at the bottom) reach within 0.1 dB of one factor a bin.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from viso.config import SpectralConfig
+from viso.errors import ConfigError
+from viso.train.networks.bands import Bands
+from viso.train.networks.harmonics import Harmonics
+from viso.train.widths import BandedSettings
+
+__all__ = ["N_FEATURES", "Banded", "jittered"]
+
+N_FEATURES = 4
+_SILENCE = 1e-5  # of the loudest frame's power
+
+
+class Banded(nn.Module):
+    """Spectra of mid and side in, their vocal masks out (see the module's drawing).
+
+    Subclasses write `raw_logits`.
+
+    Parameters
+    ----------
+    settings : BandedSettings
+    spectral : SpectralConfig
+    inputs : int
+        Feature maps: those of `features` first, others may follow.
+
+    Raises
+    ------
+    ConfigError
+        If the bands do not fit the transform.
+    """
+
+    def __init__(
+        self, settings: BandedSettings, spectral: SpectralConfig, *, inputs: int = N_FEATURES
+    ) -> None:
+        super().__init__()
+        self.settings: BandedSettings = settings
+        self.bands = Bands(settings.segments)
+        if self.bands.n_bins > spectral.n_bins:
+            raise ConfigError(
+                f"segments hold {self.bands.n_bins} bins, n_fft {spectral.n_fft} has only "
+                f"{spectral.n_bins}"
+            )
+        ratios = settings.harmonics
+        self.harmonics = Harmonics(self.bands.width, ratios) if ratios else None
+        self.n_maps = inputs + len(ratios)
+        self.norm = nn.BatchNorm1d(self.n_maps * self.bands.n_bands)
+
+    def count(self) -> int:
+        """Return the number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def powers(self, parts: Tensor) -> Tensor:
+        """Return the power of mid, side, left and right in every band.
+
+        Parameters
+        ----------
+        parts : Tensor [shape=(batch, 4, frames, bins)]
+            Real and imaginary part of mid, then of side.
+
+        Returns
+        -------
+        Tensor [shape=(batch, 4, frames, bands)]
+            Sums over the bins of a band.
+        """
+        pairs = parts.reshape(parts.shape[0], 2, 2, *parts.shape[2:])
+        power = pairs.square().sum(dim=2)
+        across = (pairs[:, 0] * pairs[:, 1]).sum(dim=1, keepdim=True)
+        mid, side, across = self.bands.sums(torch.cat([power, across], dim=1)).unbind(dim=1)
+        # |L|^2 and |R|^2 from mid and side, which spares two transforms.
+        mean = (mid + side) / 2
+        return torch.stack(
+            [mid, side, (mean + across).clamp_min(0), (mean - across).clamp_min(0)], dim=1
+        )
+
+    def features(self, powers: Tensor) -> Tensor:
+        """Return the logarithm of the mean power of a bin, against the chunk's level.
+
+        The level is the mean over the frames in which anything sounds: silence before, after or
+        within a song does not change what is seen of its sound.
+
+        Parameters
+        ----------
+        powers : Tensor [shape=(batch, 4, frames, bands)]
+
+        Returns
+        -------
+        Tensor [shape=(batch, 4, frames, bands)]
+        """
+        mean = powers / self.bands.width
+        energy = mean[:, :2].mean(dim=(1, 3))
+        sounds = (energy > _SILENCE * energy.amax(dim=1, keepdim=True)).to(energy.dtype)
+        level = (energy * sounds).sum(dim=1) / sounds.sum(dim=1).clamp_min(1)
+        return torch.log10(mean / (level[:, None, None, None] + 1e-12) + 1e-7)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the masks of mid and side before the sigmoid, for all frames.
+
+        Parameters
+        ----------
+        features : Tensor [shape=(batch, 4, frames, bands)]
+            `frames` a multiple of 4.
+
+        Returns
+        -------
+        Tensor [shape=(batch, 2, frames, bands)]
+        """
+        if self.training:
+            features = jittered(features, bels=self.settings.level_jitter)
+        return self.raw_logits(features)
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        """Return the same of features that are taken as they are.
+
+        Parameters
+        ----------
+        features : Tensor [shape=(batch, inputs, frames, bands)]
+
+        Returns
+        -------
+        Tensor [shape=(batch, 2, frames, bands)]
+        """
+        raise NotImplementedError
+
+    def normalised(self, features: Tensor) -> Tensor:
+        """Return features and their harmonics with mean 0 and variance 1 in every band.
+
+        That is over songs and time: what is usual in a band is taken away, not what is
+        special about a song.
+
+        Parameters
+        ----------
+        features : Tensor [shape=(batch, inputs, frames, bands)]
+
+        Returns
+        -------
+        Tensor [shape=(batch, inputs + harmonics, frames, bands)]
+        """
+        if self.harmonics is not None:
+            features = self.harmonics(features)
+        batch, maps, frames, bands = features.shape
+        rows = features.permute(0, 1, 3, 2).reshape(batch, maps * bands, frames)
+        normed: Tensor = self.norm(rows)
+        return normed.view(batch, maps, bands, frames).permute(0, 1, 3, 2)
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        """Return the vocal mask.
+
+        Parameters
+        ----------
+        spectra : Tensor [shape=(batch, 4, frames, bins)]
+            Real and imaginary part of mid, then of side; `Bands.n_bins` bins.
+
+        Returns
+        -------
+        Tensor [shape=(batch, 2, frames - 2 context, bins)]
+            Between 0 and 1.
+        """
+        logits = self.logits(self.features(self.powers(spectra)))
+        context = self.settings.context_frames
+        middle = logits[:, :, context : logits.shape[2] - context]
+        return self.bands.spread(torch.sigmoid(middle))
+
+
+def jittered(features: Tensor, *, bels: float) -> Tensor:
+    """Return features of chunks whose level is another one by chance.
+
+    A longer chunk has another level: what is learnt shall not hang on it.
+    """
+    shape = (features.shape[0], 1, 1, 1)
+    return features + bels * torch.randn(shape, device=features.device, dtype=features.dtype)
