@@ -16,9 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from candidates.around import Candidate
 from viso.config import SpectralConfig
-from viso.train.networks.banded import N_FEATURES
+from viso.train.networks.banded import N_FEATURES, Banded
 from viso.train.recipe import VisoSettings
 
 __all__ = ["BandConv", "BandGru"]
@@ -84,7 +83,7 @@ class _ConvPair(nn.Module):
         return x + self.spread(moment).view_as(x)
 
 
-class _BandSplit(Candidate):
+class _BandSplit(Banded):
     """Splits features into subbands, runs `pairs` over them, and draws their masks."""
 
     def __init__(self, settings: VisoSettings, spectral: SpectralConfig, features: int) -> None:
@@ -105,7 +104,7 @@ class _BandSplit(Candidate):
         self.pairs: nn.Sequential
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        """See `Candidate.raw_logits`."""
+        """See `Banded.raw_logits`."""
         x = self.normalised(features)
         batch, _, frames, bands = x.shape
         parts = x.permute(0, 2, 3, 1).reshape(batch, frames, self.n_subbands, -1).unbind(2)

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from candidates.around import Candidate
 from viso.config import SpectralConfig
-from viso.train.networks.banded import N_FEATURES
+from viso.train.networks.banded import N_FEATURES, Banded
 from viso.train.recipe import VisoSettings
 
 __all__ = ["SubbandMobile"]
@@ -42,7 +41,7 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(_separable(inputs, outputs), _separable(outputs, outputs))
 
 
-class SubbandMobile(Candidate):
+class SubbandMobile(Banded):
     """See the module's drawing.
 
     Parameters
@@ -63,7 +62,7 @@ class SubbandMobile(Candidate):
         self.out = nn.Conv2d(CHANNELS[0], 2 * SUBBANDS, 1)
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        """See `Candidate.raw_logits`."""
+        """See `Banded.raw_logits`."""
         x = self.normalised(features)
         batch, channels, frames, bands = x.shape
         x = x.reshape(batch, channels, frames, SUBBANDS, bands // SUBBANDS)

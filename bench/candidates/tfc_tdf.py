@@ -6,6 +6,8 @@
 
 A U-Net of such blocks, the dense layers over frequency (Choi et al. 2020, arXiv 1912.02591; Kim
 et al. 2023, arXiv 2306.09382), here over the uneven bands of `Viso` and far narrower.
+This is the network as it was compared; `viso.train.networks.tfc_tdf` came of it, which adds what
+it skips.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from candidates.around import Candidate
 from viso.config import SpectralConfig
-from viso.train.networks.banded import N_FEATURES
+from viso.train.networks.banded import N_FEATURES, Banded
 from viso.train.recipe import VisoSettings
 
 __all__ = ["TfcTdf"]
@@ -53,7 +54,7 @@ class _Block(nn.Module):
         return both
 
 
-class TfcTdf(Candidate):
+class TfcTdf(Banded):
     """See the module's drawing.
 
     Parameters
@@ -79,7 +80,7 @@ class TfcTdf(Candidate):
         self.out = _before(CHANNELS[0], nn.Conv2d(CHANNELS[0], 2, 1))
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        """See `Candidate.raw_logits`."""
+        """See `Banded.raw_logits`."""
         x = self.enter(self.normalised(features))
         skipped = []
         for block, halve in zip(self.down, self.halving, strict=True):

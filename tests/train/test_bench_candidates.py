@@ -16,13 +16,13 @@ sys.path.append(str(BENCH))
 
 from candidates import training as training_module  # noqa: E402
 from candidates.__main__ import main  # noqa: E402
-from candidates.around import Candidate  # noqa: E402
 from candidates.designs import DESIGNS, FIRST, build, times_real_time  # noqa: E402
 from candidates.results import designs_table, read, sweep, write_csv  # noqa: E402
 from candidates.scaling import fit, songs_table  # noqa: E402
 from candidates.shares import as_if_unheard, chosen, shared, songs_alone, training_songs  # noqa: E402
 from candidates.training import Plan, Training, run  # noqa: E402
 from viso.train.corpus import LEVEL_BLOCK  # noqa: E402
+from viso.train.networks.banded import Banded  # noqa: E402
 from viso.train.recipe import Mixing  # noqa: E402
 from viso.train.validation import Judge  # noqa: E402
 
@@ -113,7 +113,7 @@ def test_stacked_subbands_come_apart_as_they_were_put_together(made):
 
 def test_a_candidate_needs_a_middle_of_its_own(viso_settings):
     with pytest.raises(NotImplementedError):
-        Candidate(viso_settings, plan_spectral()).raw_logits(torch.zeros((1, 4, 8, 32)))
+        Banded(viso_settings, plan_spectral()).raw_logits(torch.zeros((1, 4, 8, 32)))
 
 
 def noise(seconds, seed):
