@@ -10,7 +10,7 @@ from viso.errors import ConfigError
 from viso.train.learner import Learner
 from viso.train.loop import Trainer
 from viso.train.networks import build_network, load_weights
-from viso.train.networks.tfc_tdf import TfcTdf
+from viso.train.networks.tfc_tdf import TfcTdf, _Norm
 from viso.train.recipe import Recipe, TfcTdfSettings
 
 
@@ -45,9 +45,60 @@ def test_the_mask_fits_the_middle_frames(network):
 @torch.inference_mode()
 def test_a_song_that_is_brighter_throughout_gets_the_same_masks_later_on(network):
     """The norm of an instance: a channel's level and spread are taken away song by song."""
-    block = network.down[1]
+    first = network.down[1].first
     x = torch.randn((1, 6, 40, 16), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(block.first(3 * x + 2), block.first(x), rtol=0, atol=1e-4)
+    for heard in (None, torch.full((1, 1, 40), 1 / 40)):
+        changed = first(3 * x + 2, heard)
+        torch.testing.assert_close(changed, first(x, heard), rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_the_norm_is_that_of_the_frames_that_sound():
+    torch.manual_seed(0)
+    norm = _Norm(3)
+    norm.weight.uniform_(0.5, 2.0)
+    norm.bias.uniform_(-1.0, 1.0)
+    x = 2.0 + 3.0 * torch.randn((2, 3, 40, 16))
+    expected = norm(x[:, :, 8:], None)
+    x[:, :, :8] = -70.0
+    heard = torch.zeros(2, 1, 40)
+    heard[:, :, 8:] = 1 / 32
+    torch.testing.assert_close(norm(x, heard)[:, :, 8:], expected, rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_silence_beside_a_song_changes_only_what_is_near_it(network):
+    """With the plain norm of an instance all its frames would hear of it."""
+    parts = spectra(batch=1, frames=400)
+    alone = network(parts)
+    wide = network(torch.cat([parts, torch.zeros(1, 4, 400, 128)], dim=2))
+    torch.testing.assert_close(wide[:, :, :120], alone[:, :, :120], rtol=0, atol=0.02)
+    # The wrong way, for the difference it makes.
+    network.heard = lambda powers: [None] * 4
+    wrong = network(torch.cat([parts, torch.zeros(1, 4, 400, 128)], dim=2))
+    assert (wrong[:, :, :120] - alone[:, :, :120]).abs().max() > 0.1
+
+
+def test_training_takes_the_quick_norm_where_nothing_is_silent(network):
+    powers = network.powers(spectra())
+    assert all(weights is not None for weights in network.heard(powers))
+    network.train()
+    assert network.heard(powers) == [None] * 4
+    silent = spectra()
+    silent[0, :, :10] = 0
+    heard = network.heard(network.powers(silent))
+    assert [weights.shape for weights in heard] == [(2, 1, 40), (2, 1, 20), (2, 1, 10), (2, 1, 5)]
+    for weights in heard:
+        torch.testing.assert_close(weights.sum(dim=2), torch.ones(2, 1))
+    assert heard[0][0, 0, :10].abs().max() == 0
+    assert heard[1][0, 0, :5].abs().max() == 0
+
+
+@torch.inference_mode()
+def test_both_ways_to_norm_are_the_same(network):
+    before = network(spectra())
+    network.heard = lambda powers: [None] * 4
+    torch.testing.assert_close(network(spectra()), before, rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -87,7 +138,7 @@ def test_every_weight_learns(plan, network):
 
 def test_channels_do_not_lie_last(plan, recipe):
     """Instance norm would copy them at every layer."""
-    weight = Learner(plan).network.down[0].first[2].weight
+    weight = Learner(plan).network.down[0].first.layer.weight
     assert weight.is_contiguous()
     other = Learner(recipe(network="viso")).network.down_0[0][0].weight
     assert other.is_contiguous(memory_format=torch.channels_last)

@@ -87,6 +87,7 @@ def export(
     try:
         _trace(network, torch.from_numpy(noise), unfinished)
         graph = onnx.load(unfinished)
+        _name_once(graph)
         store(graph, weights)
         with_card(graph, card)
         onnx.save(graph, unfinished)
@@ -174,6 +175,26 @@ def _fold(network: nn.Module) -> None:
                     layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d)
                 )
                 module[number + 1] = nn.Identity()
+
+
+def _name_once(graph: onnx.ModelProto) -> None:
+    """Let equal weights, which the exporter stores once, be taken by their one name, in place.
+
+    The exporter gives them their other names by nodes of their own, over which ONNX Runtime
+    (1.32) can stumble when it loads them.
+    """
+    stored = {constant.name for constant in graph.graph.initializer}
+    same: dict[str, str] = {}
+    nodes = []
+    for node in graph.graph.node:
+        if node.op_type == "Identity" and node.input[0] in stored:
+            same[node.output[0]] = node.input[0]
+        else:
+            nodes.append(node)
+    for node in nodes:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
 
 
 def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:

@@ -23,7 +23,7 @@ from viso.train.networks.bands import Bands
 from viso.train.networks.harmonics import Harmonics
 from viso.train.widths import BandedSettings
 
-__all__ = ["N_FEATURES", "Banded", "jittered"]
+__all__ = ["N_FEATURES", "Banded", "jittered", "sounding"]
 
 N_FEATURES = 4
 _SILENCE = 1e-5  # of the loudest frame's power
@@ -106,7 +106,7 @@ class Banded(nn.Module):
         """
         mean = powers / self.bands.width
         energy = mean[:, :2].mean(dim=(1, 3))
-        sounds = (energy > _SILENCE * energy.amax(dim=1, keepdim=True)).to(energy.dtype)
+        sounds = sounding(mean[:, :2])
         level = (energy * sounds).sum(dim=1) / sounds.sum(dim=1).clamp_min(1)
         return torch.log10(mean / (level[:, None, None, None] + 1e-12) + 1e-7)
 
@@ -177,6 +177,24 @@ class Banded(nn.Module):
         context = self.settings.context_frames
         middle = logits[:, :, context : logits.shape[2] - context]
         return self.bands.spread(torch.sigmoid(middle))
+
+
+def sounding(powers: Tensor, *, share: float = _SILENCE) -> Tensor:
+    """Return in which frames of a chunk anything sounds.
+
+    Parameters
+    ----------
+    powers : Tensor [shape=(batch, channels, frames, bands)]
+    share : float
+        Of the loudest frame's power; softer ones are silent. By default 50 dB below.
+
+    Returns
+    -------
+    Tensor [shape=(batch, frames)]
+        1 where it does, 0 where not; of a chunk of silence 0 everywhere.
+    """
+    energy = powers.mean(dim=(1, 3))
+    return (energy > share * energy.amax(dim=1, keepdim=True)).to(energy.dtype)
 
 
 def jittered(features: Tensor, *, bels: float) -> Tensor:
