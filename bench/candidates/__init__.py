@@ -1,6 +1,6 @@
 """Candidate networks for the larger model, trained at an equal small budget and compared.
 
-    tfc_tdf, band_split, subband <- designs (all of them, by name)
+    tfc_tdf, band_split, subband, two_pass <- designs (all of them, by name)
     shares (part of the songs) -> training (a run) -> results (tables) , scaling (more songs)
 
 See `__main__` for the commands, docs/experiments.md and docs/quality.md for what was found.

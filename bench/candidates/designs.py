@@ -14,17 +14,16 @@ from torch import nn
 from candidates.band_split import BandConv, BandGru
 from candidates.subband import SubbandMobile
 from candidates.tfc_tdf import TfcTdf
+from candidates.two_pass import TwoPass
 from viso.config import SpectralConfig
 from viso.train.networks import load_weights
 from viso.train.networks.viso import Viso
-from viso.train.networks.viso_hq import VisoHq
-from viso.train.recipe import VisoHqSettings, VisoSettings
+from viso.train.recipe import VisoSettings
 
 __all__ = ["DESIGNS", "FIRST", "Design", "build", "times_real_time"]
 
 FIRST = "first"
 """The trained network that `two-pass` begins with; it is scored and not trained."""
-_SECOND = {"channels": (16, 32, 64), "hidden": 384, "recurrent": 192}  # recipes/viso-hq.toml
 
 
 class Design(NamedTuple):
@@ -40,11 +39,6 @@ class Design(NamedTuple):
     channels_last: bool = True
 
 
-def _two_pass(settings: VisoSettings, spectral: SpectralConfig) -> VisoHq:
-    second = VisoSettings.model_validate({**settings.model_dump(), **_SECOND})
-    return VisoHq(VisoHqSettings(first=settings, second=second), spectral)
-
-
 def _harmonic(settings: VisoSettings, spectral: SpectralConfig) -> Viso:
     return Viso(settings.model_copy(update={"harmonics": (1 / 3, 1 / 2, 2.0, 3.0, 4.0)}), spectral)
 
@@ -56,7 +50,7 @@ DESIGNS = {
     "band-gru": Design("band-split, GRUs", BandGru),
     "band-conv": Design("band-split, convolutions and dense layers", BandConv),
     "subband-mobile": Design("MobileNet U-Net over subbands", SubbandMobile),
-    "two-pass": Design("two-pass: trained `viso`, then a second network", _two_pass, True),
+    "two-pass": Design("two-pass: trained `viso`, then a second network", TwoPass, True),
     FIRST: Design("trained `viso` alone, as two-pass begins with it", Viso, True),
 }
 
@@ -84,7 +78,7 @@ def build(
     torch.manual_seed(seed)
     network = design.make(settings, spectral)
     if design.begins_trained:
-        load_weights(network, first)
+        load_weights(network.first if isinstance(network, TwoPass) else network, first)
     return network.to(memory_format=torch.channels_last) if design.channels_last else network
 
 

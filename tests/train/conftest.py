@@ -21,7 +21,6 @@ from viso.train.recipe import (
     Schedule,
     TfcTdfSettings,
     VisoCnnSettings,
-    VisoHqSettings,
     VisoSettings,
 )
 
@@ -120,7 +119,6 @@ VISO = VisoSettings(
     chunk_frames=40,
     context_frames=8,
 )
-HQ = VisoHqSettings(first=VISO, second=VISO.model_copy(update={"recurrent": 8}))
 TFC_TDF = TfcTdfSettings(
     segments=VISO.segments,
     harmonics=(0.5, 2.0),
@@ -129,7 +127,7 @@ TFC_TDF = TfcTdfSettings(
     chunk_frames=40,
     context_frames=8,
 )
-KINDS = {"viso_cnn": NETWORK, "viso": VISO, "viso_hq": HQ, "tfc_tdf": TFC_TDF}
+KINDS = {"viso_cnn": NETWORK, "viso": VISO, "tfc_tdf": TFC_TDF}
 
 
 @pytest.fixture

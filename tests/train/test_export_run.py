@@ -154,7 +154,7 @@ def test_a_card_replaces_the_one_before_and_keeps_other_facts(shipped):
     assert json.loads(facts[CARD_KEY])["description"] == "mit Übung"
 
 
-@pytest.mark.parametrize("kind", ["viso_cnn", "viso", "viso_hq", "tfc_tdf"])
+@pytest.mark.parametrize("kind", ["viso_cnn", "viso", "tfc_tdf"])
 def test_a_run_is_exported_with_its_best_average_and_its_scores(tmp_path, recipe, kind):
     folder = tmp_path / "run"
     Trainer(recipe(network=kind, steps=3), folder, device="cpu").run()
@@ -188,7 +188,7 @@ def test_a_run_that_cannot_be_exported(tmp_path, recipe):
     assert not target.exists()
 
 
-@pytest.mark.parametrize("kind", ["viso_cnn", "viso", "viso_hq", "tfc_tdf"])
+@pytest.mark.parametrize("kind", ["viso_cnn", "viso", "tfc_tdf"])
 def test_longer_chunks_than_those_of_training(tmp_path, recipe, kind):
     folder, path = tmp_path / "run", tmp_path / "long.onnx"
     Trainer(recipe(network=kind, steps=1), folder, device="cpu").run()

@@ -287,8 +287,6 @@ def _quiet() -> Iterator[None]:
             # Batches are made on the device; loader processes would only be in the way.
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")
-            # The first network of `VisoHq`, which is not trained along.
-            warnings.filterwarnings("ignore", r".*module\(s\) in eval mode at the start.*")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -17,7 +17,6 @@ from viso.train.losses import (
 from viso.train.mixer import Batch
 from viso.train.networks.banded import Banded
 from viso.train.networks.viso_cnn import VisoCnn
-from viso.train.networks.viso_hq import VisoHq
 from viso.train.objective_published import (
     AutoencoderObjective,
     MagnitudeObjective,
@@ -28,7 +27,6 @@ from viso.train.recipe import (
     Recipe,
     TfcTdfSettings,
     VisoCnnSettings,
-    VisoHqSettings,
     VisoSettings,
 )
 from viso.train.spectra import Spectra, rotated
@@ -118,7 +116,7 @@ class ResidualObjective(nn.Module):
         self._recipe = recipe
         self._spectra = Spectra(recipe.spectral)
 
-    def forward(self, network: Banded | VisoHq, batch: Batch) -> Tensor:
+    def forward(self, network: Banded, batch: Batch) -> Tensor:
         """Return the loss of the network on a batch, a scalar to differentiate."""
         spectral, bands = self._recipe.spectral, network.bands
         with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
@@ -147,7 +145,7 @@ def build_objective(recipe: Recipe) -> nn.Module:
     match recipe.network:
         case VisoCnnSettings():
             return BinaryMaskObjective(recipe)
-        case VisoSettings() | VisoHqSettings() | TfcTdfSettings():
+        case VisoSettings() | TfcTdfSettings():
             return ResidualObjective(recipe)
         case Lin2018Settings():
             return WindowObjective(recipe)

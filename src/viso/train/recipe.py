@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from viso.config import ModelCard, Settings, SpectralConfig
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.widths import TfcTdfSettings, VisoCnnSettings, VisoHqSettings, VisoSettings
+from viso.train.widths import TfcTdfSettings, VisoCnnSettings, VisoSettings
 
 __all__ = [
     "Mixing",
@@ -17,7 +17,6 @@ __all__ = [
     "Schedule",
     "TfcTdfSettings",
     "VisoCnnSettings",
-    "VisoHqSettings",
     "VisoSettings",
 ]
 
@@ -25,7 +24,6 @@ __all__ = [
 NetworkSettings = (
     VisoCnnSettings
     | VisoSettings
-    | VisoHqSettings
     | TfcTdfSettings
     | Lin2018Settings
     | UhlichFnnSettings
@@ -172,7 +170,7 @@ def _layout(network: NetworkSettings) -> dict[str, Any]:
     match network:
         case VisoCnnSettings():
             return {"basis": "mid-side"}
-        case VisoSettings() | VisoHqSettings() | TfcTdfSettings():
+        case VisoSettings() | TfcTdfSettings():
             facts = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
             return {**facts, "n_bins": network.n_bins}
         case Lin2018Settings():

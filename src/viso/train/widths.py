@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -12,7 +12,6 @@ __all__ = [
     "BandedSettings",
     "TfcTdfSettings",
     "VisoCnnSettings",
-    "VisoHqSettings",
     "VisoSettings",
 ]
 
@@ -124,53 +123,3 @@ class TfcTdfSettings(BandedSettings):
     def scales(self) -> int:
         """One for each width."""
         return len(self.channels)
-
-
-_OF_BOTH = ("segments", "chunk_frames", "context_frames")
-
-
-class VisoHqSettings(Settings):
-    """The `viso_hq` network: two of `viso`, the second corrects the first's mask.
-
-    `segments`, `chunk_frames` and `context_frames` are both networks' where they are given here.
-    """
-
-    kind: Literal["viso_hq"] = "viso_hq"
-    first: VisoSettings = VisoSettings()
-    second: VisoSettings = VisoSettings(channels=(24, 48, 96), hidden=512, recurrent=192)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _for_both(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        values = dict(values)
-        shared = {name: values.pop(name) for name in _OF_BOTH if name in values}
-        if shared:
-            for part in ("first", "second"):
-                given = values.get(part, cls.model_fields[part].default)
-                given = given.model_dump() if isinstance(given, VisoSettings) else given
-                values[part] = {**given, **shared} if isinstance(given, dict) else given
-        return values
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        for name in _OF_BOTH:
-            if getattr(self.first, name) != getattr(self.second, name):
-                raise ValueError(f"{name} must be the same in first and second")
-        return self
-
-    @property
-    def n_bins(self) -> int:
-        """Bins the network sees, from the lowest."""
-        return self.first.n_bins
-
-    @property
-    def chunk_frames(self) -> int:
-        """Frames of a chunk."""
-        return self.first.chunk_frames
-
-    @property
-    def context_frames(self) -> int:
-        """Frames at either side that are seen, not masked."""
-        return self.first.context_frames

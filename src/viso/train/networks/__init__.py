@@ -15,19 +15,17 @@ from viso.train.networks.tfc_tdf import TfcTdf
 from viso.train.networks.uhlich2017 import UhlichBlstm, UhlichFnn
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
-from viso.train.networks.viso_hq import VisoHq
 from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
 from viso.train.recipe import (
     Recipe,
     TfcTdfSettings,
     VisoCnnSettings,
-    VisoHqSettings,
     VisoSettings,
 )
 
 __all__ = ["Network", "build_network", "load_weights"]
 
-Network = Viso | VisoHq | TfcTdf | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
+Network = Viso | TfcTdf | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
 
 
 def build_network(recipe: Recipe) -> Network:
@@ -37,8 +35,6 @@ def build_network(recipe: Recipe) -> Network:
             return VisoCnn(settings, recipe.spectral)
         case VisoSettings() as settings:
             return Viso(settings, recipe.spectral)
-        case VisoHqSettings() as settings:
-            return VisoHq(settings, recipe.spectral)
         case TfcTdfSettings() as settings:
             return TfcTdf(settings, recipe.spectral)
         case Lin2018Settings() as settings:
@@ -54,8 +50,8 @@ def build_network(recipe: Recipe) -> Network:
 def load_weights(network: Network, path: Path) -> None:
     """Give a network the weights in a run's ``best.pt``.
 
-    `VisoHq` also takes those of a `Viso`, as its first network, and a `Viso` with `harmonics`
-    those of one without, which it then does not listen to at first.
+    A `Viso` with `harmonics` also takes those of one without, which it then does not listen to
+    at first.
 
     Raises
     ------
@@ -65,12 +61,9 @@ def load_weights(network: Network, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         weights = state["network"]
-        if isinstance(network, VisoHq) and "norm.weight" in weights:
-            network.first.load_state_dict(weights)
-        else:
-            if isinstance(network, Viso) and network.settings.harmonics:
-                weights = _with_room(weights, network.state_dict())
-            network.load_state_dict(weights)
+        if isinstance(network, Viso) and network.settings.harmonics:
+            weights = _with_room(weights, network.state_dict())
+        network.load_state_dict(weights)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
