@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from small import SMALL, build_onnx, mask_card, mdx_network, song
 from viso import Separator, weights
+from viso.blend import load_blend
 from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
 from viso.model import OnnxModel, apply_graph, load
@@ -130,12 +131,15 @@ def test_the_hash_is_the_files(mask_model: Path) -> None:
 def test_packaged_models_are_found_by_name_and_fit_their_cards() -> None:
     assert weights.DEFAULT in weights.packaged()
     for name in weights.packaged():
-        model = load(name)
-        assert model.card.name == name
-        assert model.card.licence != "unknown"
-        assert model.card.trained_on
-        assert model.card.scores
-        assert model.path.stat().st_size <= 25e6
+        blend = load_blend(name)
+        assert blend.name == name
+        for model in blend.models:
+            assert isinstance(model, OnnxModel)
+            assert model.card.licence != "unknown"
+            assert model.card.trained_on
+            assert model.card.scores
+            assert model.path.stat().st_size <= 25e6
+        assert blend.card is None or blend.card.scores
 
 
 # What is refused
