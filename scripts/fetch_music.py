@@ -5,8 +5,10 @@
 The table is tab-separated with the columns package, path, seconds, bandwidth_hz and split;
 `path` is where the package puts the track. Every package is fetched with ``apt-get download``
 and unpacked with ``dpkg -x``; nothing is installed and no rights of an administrator are
-needed. Run it again to go on where it stopped: packages whose tracks are all there are
-skipped. A package that cannot be had is named at the end, and the exit code is 1.
+needed. An archive inside a package (``.pk3``, a zip) from which the table names tracks is
+unpacked, too: a path ``x_NAME/...`` means what lies in the archive NAME. Run it again to go on
+where it stopped: packages whose tracks are all there are skipped. A package that cannot be had
+is named at the end, and the exit code is 1.
 
 Where apt may not read the folder as its own user, it warns that the download is not
 "sandboxed"; that is harmless.
@@ -22,10 +24,12 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+_INSIDE = "x_"  # before the name of an archive
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 Runner = Callable[..., Any]
@@ -81,6 +85,36 @@ def fetch(package: str, folder: Path, *, run: Runner = subprocess.run) -> None:
                 path.replace(target)
 
 
+def unpack_archives(folder: Path, paths: Sequence[str]) -> None:
+    """Take the tracks of a table out of the archives that a package brought.
+
+    Parameters
+    ----------
+    folder : Path
+        Where packages were unpacked; ``x_NAME`` of it gets what is in the archive NAME.
+    paths : sequence of str
+        As in the table; those that begin with no ``x_NAME`` are no matter here.
+
+    Raises
+    ------
+    OSError, zipfile.BadZipFile
+        If an archive cannot be read.
+    """
+    wanted: dict[str, list[str]] = {}
+    for path in paths:
+        first, _, inside = path.partition("/")
+        if first.startswith(_INSIDE):
+            wanted.setdefault(first.removeprefix(_INSIDE), []).append(inside)
+    for name, members in wanted.items():
+        found = sorted(folder.rglob(name))
+        if not found:
+            continue
+        with zipfile.ZipFile(found[0]) as archive:
+            # Not `extractall`: only what the table names, whose paths were checked.
+            for member in sorted(set(members) & set(archive.namelist())):
+                archive.extract(member, folder / f"{_INSIDE}{name}")
+
+
 def _reason(error: Exception) -> str:
     lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
@@ -109,7 +143,8 @@ def main(arguments: Sequence[str] | None = None, *, run: Runner = subprocess.run
             continue
         try:
             fetch(package, given.folder, run=run)
-        except (OSError, subprocess.CalledProcessError) as error:
+            unpack_archives(given.folder, paths)
+        except (OSError, subprocess.CalledProcessError, zipfile.BadZipFile) as error:
             failed[package] = _reason(error)
         missing = [path for path in paths if not (given.folder / path).is_file()]
         if missing and package not in failed:

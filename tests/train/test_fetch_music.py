@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,12 @@ class Packages:
             for name in self.contents[Path(command[2]).read_text(encoding="utf-8")]:
                 path = Path(command[3]) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(name, encoding="utf-8")
+                if path.suffix == ".pk3":
+                    with zipfile.ZipFile(path, "w") as archive:
+                        for member in ("music/a.ogg", "music/b.ogg", "textures/c.png"):
+                            archive.writestr(member, member)
+                else:
+                    path.write_text(name, encoding="utf-8")
 
 
 def table_of(folder, rows):
@@ -122,3 +128,23 @@ def test_a_table_without_columns_or_no_table(tmp_path, script):
     for name in ("bad.tsv", "missing.tsv"):
         with pytest.raises(SystemExit):
             script.main([str(tmp_path / name), str(tmp_path / "music")], run=Packages({}))
+
+
+def test_tracks_are_taken_out_of_archives_in_a_package(tmp_path, script, capsys):
+    rows = [("game", "x_0music.pk3/music/a.ogg"), ("game", "x_0music.pk3/music/b.ogg")]
+    table, folder = table_of(tmp_path, rows), tmp_path / "music"
+    run = Packages({"game": ["usr/share/game/0music.pk3"]})
+    assert script.main([str(table), str(folder)], run=run) == 0
+    assert files_in(folder / "x_0music.pk3") == ["music/a.ogg", "music/b.ogg"]
+    assert script.main([str(table), str(folder)], run=run) == 0
+    assert run.asked == ["game"]
+    missing = table_of(tmp_path, [("game", "x_0music.pk3/music/z.ogg")])
+    assert script.main([str(missing), str(folder)], run=run) == 1
+    assert "came without 1 of its tracks" in capsys.readouterr().err
+
+
+def test_a_damaged_archive_is_named(tmp_path, script, capsys):
+    table = table_of(tmp_path, [("game", "x_0music.zip/music/a.ogg")])
+    run = Packages({"game": ["usr/0music.zip"]})
+    assert script.main([str(table), str(tmp_path / "music")], run=run) == 1
+    assert "game (File is not a zip file)" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from viso.config import SpectralConfig
-from viso.errors import ConfigError
+from viso.errors import ConfigError, DataError
 from viso.train.learner import Learner
 from viso.train.loop import Trainer
 from viso.train.networks import build_network, load_weights
@@ -153,6 +153,48 @@ def test_a_run_goes_on_from_its_weights(plan, tmp_path):
         Learner(later).network.parameters(), trained.parameters(), strict=True
     ):
         assert torch.equal(value, expected)
+
+
+def test_further_blocks_begin_where_a_network_without_them_stands(plan, network, tmp_path):
+    torch.save({"network": network.state_dict()}, tmp_path / "best.pt")
+    settings = plan.network.model_copy(update={"blocks": (1, 2, 1, 3)})
+    deep = build_network(plan.model_copy(update={"network": settings}))
+    assert deep.count() > network.count()
+    load_weights(deep, tmp_path / "best.pt")
+    deep.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(deep(spectra()), network(spectra()), rtol=0, atol=1e-5)
+    # They are not cut off from learning.
+    optimiser = torch.optim.SGD(deep.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        deep(spectra()).square().mean().backward()
+        optimiser.step()
+    silent = [n for n, p in deep.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+def test_weights_of_more_blocks_do_not_fit(plan, network, tmp_path):
+    settings = plan.network.model_copy(update={"blocks": (1, 2, 1, 1)})
+    deep = build_network(plan.model_copy(update={"network": settings}))
+    torch.save({"network": deep.state_dict()}, tmp_path / "best.pt")
+    with pytest.raises(DataError, match="does not fit"):
+        load_weights(network, tmp_path / "best.pt")
+
+
+def test_every_scale_must_be_told_its_blocks():
+    with pytest.raises(ValueError, match="2 blocks for 3 channels"):
+        TfcTdfSettings(channels=(4, 8, 16), blocks=(1, 2))
+
+
+@torch.inference_mode()
+def test_the_norm_adds_up_in_float32():
+    torch.manual_seed(0)
+    norm, x = _Norm(3), 30.0 + torch.randn((2, 3, 400, 256))
+    heard = torch.full((2, 1, 400), 1 / 400)
+    coarse = x.bfloat16()
+    expected = norm(coarse.float(), heard)
+    torch.testing.assert_close(norm(coarse, heard).float(), expected, rtol=0.01, atol=0.01)
 
 
 def test_halving_must_come_out_even(plan):

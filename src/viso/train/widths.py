@@ -118,6 +118,15 @@ class TfcTdfSettings(BandedSettings):
     channels: tuple[PositiveInt, ...] = Field(
         (16, 32, 64, 96, 128), min_length=2, description="of each scale, from the finest"
     )
+    blocks: tuple[PositiveInt, ...] = Field(
+        (), description="of each scale, one after the other, down and up; empty: one each"
+    )
+
+    @model_validator(mode="after")
+    def _every_scale_has_blocks(self) -> Self:
+        if self.blocks and len(self.blocks) != len(self.channels):
+            raise ValueError(f"{len(self.blocks)} blocks for {len(self.channels)} channels")
+        return self
 
     @property
     def scales(self) -> int:

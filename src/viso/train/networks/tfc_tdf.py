@@ -17,6 +17,9 @@ A block, with norm and GELU before every layer but the shortcut:
     conv 3x3; dense down, dense up over frequency, added; conv 3x3; a 1x1 convolution of the
     block's input, added
 
+Further blocks of a scale (`blocks`) begin as the identity: a network that has them begins where
+one without them stands, and can go on from its weights.
+
 The blocks are those of Choi et al. 2020 (arXiv 1912.02591) as Kim et al. 2023 (arXiv 2306.09382)
 order them: the norm is that of an instance, which takes the level and colour of a recording away
 at every layer. Here the network is far narrower, sees uneven bands in place of bins and adds what
@@ -24,12 +27,14 @@ it skips in place of stacking it (at the finest scale a stack would cost a third
 
 Mean and variance of the norm are those of the frames in which anything sounds. With the plain
 norm of an instance the silence that a chunk is padded with before and after a song moves them:
-of the same weights that cost 0.8 dB on excerpts of seven seconds.
+of the same weights that cost 0.8 dB on excerpts of seven seconds. Sums are taken in float32 also
+where the network is trained with bfloat16.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +44,7 @@ from viso.config import SpectralConfig
 from viso.train.networks.banded import Banded, sounding
 from viso.train.widths import TfcTdfSettings
 
-__all__ = ["TfcTdf"]
+__all__ = ["TfcTdf", "with_further_blocks"]
 
 _EPSILON = 1e-5
 _NOTHING = 1e-7  # of the loudest frame's power; `Banded.features` cannot tell what is softer
@@ -61,12 +66,14 @@ class _Norm(nn.Module):
         """
         if heard is None:
             return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=_EPSILON)
-        mean = (x.mean(dim=3) * heard).sum(dim=2)
-        power = torch.linalg.vector_norm(x, dim=3).square() / x.shape[3]
+        wide = x.float()
+        mean = (wide.mean(dim=3) * heard).sum(dim=2)
+        power = torch.linalg.vector_norm(wide, dim=3).square() / x.shape[3]
         variance = ((power * heard).sum(dim=2) - mean.square()).clamp_min(0)
         factor = self.weight * torch.rsqrt(variance + _EPSILON)
         offset = self.bias - mean * factor
-        return x * factor[:, :, None, None] + offset[:, :, None, None]
+        normed: Tensor = wide * factor[:, :, None, None] + offset[:, :, None, None]
+        return normed.to(x.dtype)
 
 
 class _Before(nn.Module):
@@ -100,6 +107,28 @@ class _Block(nn.Module):
         both: Tensor = self.second(y, heard) + self.shortcut(x)
         return both
 
+    def become_identity(self) -> None:
+        """Give back what comes in, until something is learnt."""
+        for kernel in self.second.layer.parameters():
+            nn.init.zeros_(kernel)
+        nn.init.dirac_(self.shortcut.weight)
+
+
+class _Stage(_Block):
+    """The first block of a scale and those behind it."""
+
+    def __init__(self, channels: int, bands: int, hidden: int, blocks: int) -> None:
+        super().__init__(channels, bands, hidden)
+        self.further = nn.ModuleList(_Block(channels, bands, hidden) for _ in range(blocks - 1))
+        for block in self.further:
+            cast(_Block, block).become_identity()
+
+    def forward(self, x: Tensor, heard: Tensor | None) -> Tensor:
+        x = super().forward(x, heard)
+        for block in self.further:
+            x = block(x, heard)
+        return x
+
 
 class TfcTdf(Banded):
     """Spectra of mid and side in, their vocal masks out (see the module's drawing).
@@ -124,19 +153,21 @@ class TfcTdf(Banded):
         self.down, self.halving = nn.ModuleList(), nn.ModuleList()
         self.doubling, self.up = nn.ModuleList(), nn.ModuleList()
         for depth, (fine, coarse) in enumerate(pairwise(widths)):
-            self.down.append(self._block(depth))
+            self.down.append(self._stage(depth))
             self.halving.append(_Before(fine, nn.Conv2d(fine, coarse, 2, 2, bias=False)))
             self.doubling.append(
                 _Before(coarse, nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False))
             )
-            self.up.append(self._block(depth))
-        self.middle = self._block(len(widths) - 1)
+            self.up.append(self._stage(depth))
+        self.middle = self._stage(len(widths) - 1)
         self.out = _Before(widths[0], nn.Conv2d(widths[0], 2, 1))
 
-    def _block(self, depth: int) -> _Block:
+    def _stage(self, depth: int) -> _Stage:
+        settings = self.settings
         bands = self.bands.n_bands >> depth
-        hidden = max(1, bands // self.settings.bottleneck)
-        return _Block(self.settings.channels[depth], bands, hidden)
+        hidden = max(1, bands // settings.bottleneck)
+        blocks = settings.blocks[depth] if settings.blocks else 1
+        return _Stage(settings.channels[depth], bands, hidden, blocks)
 
     def heard(self, powers: Tensor) -> list[Tensor | None]:
         """Return what every frame weighs in the norms, by scale.
@@ -179,3 +210,8 @@ class TfcTdf(Banded):
             x = self.up[depth](doubled + skipped.pop(), heard[depth])
         logits: Tensor = self.out(x, heard[0])
         return logits
+
+
+def with_further_blocks(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of a network of fewer blocks, with those of `fresh` where it had none."""
+    return {name: value for name, value in fresh.items() if ".further." in name} | weights
