@@ -10,7 +10,7 @@ from viso.errors import ConfigError, DataError
 from viso.train.learner import Learner
 from viso.train.loop import Trainer
 from viso.train.networks import build_network, load_weights
-from viso.train.networks.tfc_tdf import TfcTdf, _Norm
+from viso.train.networks.tfc_tdf import TfcTdf
 from viso.train.recipe import Recipe, TfcTdfSettings
 
 
@@ -50,20 +50,6 @@ def test_a_song_that_is_brighter_throughout_gets_the_same_masks_later_on(network
     for heard in (None, torch.full((1, 1, 40), 1 / 40)):
         changed = first(3 * x + 2, heard)
         torch.testing.assert_close(changed, first(x, heard), rtol=0, atol=1e-4)
-
-
-@torch.inference_mode()
-def test_the_norm_is_that_of_the_frames_that_sound():
-    torch.manual_seed(0)
-    norm = _Norm(3)
-    norm.weight.uniform_(0.5, 2.0)
-    norm.bias.uniform_(-1.0, 1.0)
-    x = 2.0 + 3.0 * torch.randn((2, 3, 40, 16))
-    expected = norm(x[:, :, 8:], None)
-    x[:, :, :8] = -70.0
-    heard = torch.zeros(2, 1, 40)
-    heard[:, :, 8:] = 1 / 32
-    torch.testing.assert_close(norm(x, heard)[:, :, 8:], expected, rtol=0, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -185,16 +171,6 @@ def test_weights_of_more_blocks_do_not_fit(plan, network, tmp_path):
 def test_every_scale_must_be_told_its_blocks():
     with pytest.raises(ValueError, match="2 blocks for 3 channels"):
         TfcTdfSettings(channels=(4, 8, 16), blocks=(1, 2))
-
-
-@torch.inference_mode()
-def test_the_norm_adds_up_in_float32():
-    torch.manual_seed(0)
-    norm, x = _Norm(3), 30.0 + torch.randn((2, 3, 400, 256))
-    heard = torch.full((2, 1, 400), 1 / 400)
-    coarse = x.bfloat16()
-    expected = norm(coarse.float(), heard)
-    torch.testing.assert_close(norm(coarse, heard).float(), expected, rtol=0.01, atol=0.01)
 
 
 def test_halving_must_come_out_even(plan):

@@ -27,8 +27,7 @@ it skips in place of stacking it (at the finest scale a stack would cost a third
 
 Mean and variance of the norm are those of the frames in which anything sounds. With the plain
 norm of an instance the silence that a chunk is padded with before and after a song moves them:
-of the same weights that cost 0.8 dB on excerpts of seven seconds. Sums are taken in float32 also
-where the network is trained with bfloat16.
+of the same weights that cost 0.8 dB on excerpts of seven seconds.
 """
 
 from __future__ import annotations
@@ -42,38 +41,12 @@ from torch.nn import functional
 
 from viso.config import SpectralConfig
 from viso.train.networks.banded import Banded, sounding
+from viso.train.networks.norms import SongNorm
 from viso.train.widths import TfcTdfSettings
 
 __all__ = ["TfcTdf", "with_further_blocks"]
 
-_EPSILON = 1e-5
 _NOTHING = 1e-7  # of the loudest frame's power; `Banded.features` cannot tell what is softer
-
-
-class _Norm(nn.Module):
-    """Mean 0 and variance 1 in every channel of every song, over the frames that are heard."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor, heard: Tensor | None) -> Tensor:
-        """Return `x` [shape=(batch, channels, frames, bands)] normalised.
-
-        `heard` [shape=(batch, 1, frames)] says what each frame weighs, 1 in all; None: all alike,
-        which torch can do several times faster.
-        """
-        if heard is None:
-            return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=_EPSILON)
-        wide = x.float()
-        mean = (wide.mean(dim=3) * heard).sum(dim=2)
-        power = torch.linalg.vector_norm(wide, dim=3).square() / x.shape[3]
-        variance = ((power * heard).sum(dim=2) - mean.square()).clamp_min(0)
-        factor = self.weight * torch.rsqrt(variance + _EPSILON)
-        offset = self.bias - mean * factor
-        normed: Tensor = wide * factor[:, :, None, None] + offset[:, :, None, None]
-        return normed.to(x.dtype)
 
 
 class _Before(nn.Module):
@@ -81,7 +54,7 @@ class _Before(nn.Module):
 
     def __init__(self, channels: int, layer: nn.Module) -> None:
         super().__init__()
-        self.norm, self.layer = _Norm(channels), layer
+        self.norm, self.layer = SongNorm(channels), layer
 
     def forward(self, x: Tensor, heard: Tensor | None) -> Tensor:
         after: Tensor = self.layer(functional.gelu(self.norm(x, heard)))
