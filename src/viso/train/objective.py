@@ -30,10 +30,12 @@ from viso.train.recipe import (
     VisoSettings,
 )
 from viso.train.spectra import Spectra, rotated
+from viso.train.teachers import Teachers
 
 __all__ = [
     "BinaryMaskObjective",
     "ResidualObjective",
+    "blended",
     "build_first_objective",
     "build_objective",
 ]
@@ -89,6 +91,29 @@ class BinaryMaskObjective(nn.Module):
         )
 
 
+def blended(
+    vocal_power: Tensor, shared: Tensor, power: Tensor, taught: Tensor, *, share: float
+) -> tuple[Tensor, Tensor]:
+    """Return power and product with the mixture of ``(1 - share) vocals + share taught mixture``.
+
+    Parameters
+    ----------
+    vocal_power, shared, power : Tensor [shape=(batch, 2, frames, bands)]
+        Power of the vocals, real part of their product with the mixture, power of the mixture.
+    taught : Tensor [shape=(batch, 2, frames, bands)]
+        The teachers' mask.
+    share : float
+
+    Returns
+    -------
+    vocal_power, shared : Tensor [shape=(batch, 2, frames, bands)]
+    """
+    heard = share * taught
+    true = 1 - share
+    product = true * shared + heard * power
+    return true**2 * vocal_power + heard * (true * shared + product), product
+
+
 _REGIONS_HZ = (800.0, 2500.0, 5000.0, 10_000.0)
 
 
@@ -103,7 +128,8 @@ def _regions(width: Tensor, hz_a_bin: float) -> Tensor:
 class ResidualObjective(nn.Module):
     """What the masks of mid and side leave wrong in the spectra, in decibels.
 
-    A part of the loss (`regional_loss` of the schedule) is the mean of that over five regions of
+    With teachers what is aimed at is a blend of the true vocals and the teachers' estimate. A part
+    of the loss (`regional_loss` of the schedule) is the mean of that over five regions of
     frequency, up to 0.8, 2.5, 5, 10 kHz and above.
 
     Parameters
@@ -115,6 +141,7 @@ class ResidualObjective(nn.Module):
         super().__init__()
         self._recipe = recipe
         self._spectra = Spectra(recipe.spectral)
+        self._teachers = Teachers(recipe)
 
     def forward(self, network: Banded, batch: Batch) -> Tensor:
         """Return the loss of the network on a batch, a scalar to differentiate."""
@@ -129,6 +156,10 @@ class ResidualObjective(nn.Module):
             # Bands that end above the narrower source would teach that it has nothing there.
             end_hz = torch.cumsum(bands.width, 0) * (spectral.rate_hz / spectral.n_fft)
             allowed = (end_hz[None] <= batch.bandwidth_hz[:, None]).float()[:, None, None]
+        if self._teachers:
+            taught = self._teachers.mask(powers)
+            part = self._recipe.schedule.teachers_share
+            vocal_power, shared = blended(vocal_power, shared, powers[:, :2], taught, share=part)
         mask = torch.sigmoid(network.logits(features).float())
         residual = band_residual(mask, powers[:, :2], vocal_power, shared)
         loss = residual_db(residual, powers[:, :2], allowed)

@@ -15,6 +15,7 @@ __all__ = [
     "NetworkSettings",
     "Recipe",
     "Schedule",
+    "Teacher",
     "TfcTdfSettings",
     "VisoCnnSettings",
     "VisoSettings",
@@ -90,6 +91,13 @@ class Mixing(Settings):
         return self
 
 
+class Teacher(Settings):
+    """A trained network whose masks another one learns from (see `viso.train.teachers`)."""
+
+    recipe: str = Field(description="file it was trained with")
+    weights: str = Field(description="its best.pt")
+
+
 class Schedule(Settings):
     """Optimiser and stopping.
 
@@ -107,6 +115,9 @@ class Schedule(Settings):
     ema: float = Field(0.999, ge=0, lt=1, description="what the averaged weights keep in a step")
     clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     loss_power: float = 1.0
+    teachers_share: Share = Field(
+        0.5, description="of the teachers' estimate in what is aimed at; the rest is the truth"
+    )
     regional_loss: Share = Field(0.0, description="of the loss, by region of frequency")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = Field(
         None, description="as Lightning names it; unset: bf16-mixed on a GPU that has it"
@@ -133,6 +144,9 @@ class Recipe(Settings):
     trained_on: tuple[str, ...] = Field((), description="names of the data sets, for the card")
     limits: tuple[str, ...] = Field((), description="what to expect less of, for the card")
     teacher: str | None = Field(None, description="model whose estimates it learnt from, if any")
+    teachers: tuple[Teacher, ...] = Field(
+        (), description="networks whose masks, in the mean, it is to learn from"
+    )
     seed: int = 1
     corpus: str
     start_from: str | None = Field(None, description="best.pt of another run, for its weights")
@@ -140,6 +154,14 @@ class Recipe(Settings):
     network: Annotated[NetworkSettings, Field(discriminator="kind")]
     mixing: Mixing = Mixing()
     schedule: Schedule
+
+    @model_validator(mode="after")
+    def _tells_who_taught_it(self) -> Self:
+        if self.teachers and not self.teacher:
+            raise ValueError("a network with teachers names them on its card: teacher")
+        if self.teachers and not isinstance(self.network, VisoSettings | TfcTdfSettings):
+            raise ValueError(f"networks of kind {self.network.kind!r} take no teachers")
+        return self
 
     def card(self, *, parameters: int) -> ModelCard:
         """Return the card of the network this recipe trains, without scores.
