@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ def wait_until(is_so: Callable[[], object], *, seconds: float = 250) -> None:
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def send_in_a_song(archive: Archive, number: signal.Signals) -> int:
+    """Send a signal to a worker as soon as it writes a stem; return its process ID."""
+    wait_until(lambda: hidden(archive))
+    pid = int(hidden(archive)[0].name.split("-")[1])
+    os.kill(pid, number)
+    return pid
 
 
 def records(text: str) -> list[dict[str, object]]:
@@ -151,35 +160,27 @@ def test_two_batches_share_the_work(archive: Archive) -> None:
 def test_a_killed_worker_costs_nothing(archive: Archive) -> None:
     long_songs(archive, 3)
     engine = LocalEngine(archive.config, n_jobs=1, threads=1)
-    is_killed = False
-    results = []
-    for progress in batch.run(archive.plan(jobs=1), engine=engine):
-        results += [progress.result] if progress.result else []
-        if not is_killed and progress.done_s > 0 and hidden(archive):
-            os.kill(engine.pids[0], signal.SIGKILL)
-            is_killed = True
-    assert is_killed
-    assert [result.is_done for result in results] == [True] * 3, results
+    with ThreadPoolExecutor(1) as beside:
+        killed = beside.submit(send_in_a_song, archive, signal.SIGKILL)
+        found = [progress.result for progress in batch.run(archive.plan(jobs=1), engine=engine)]
+    assert killed.result() not in engine.pids
+    assert [result.is_done for result in found if result] == [True] * 3, found
 
 
 def test_a_worker_that_hangs_fails_its_song_only(archive: Archive) -> None:
     long_songs(archive, 3)
     engine = LocalEngine(archive.config, n_jobs=2, threads=1, patience_s=15)
-    stopped = 0
-    results = {}
-    for progress in batch.run(archive.plan(jobs=2), engine=engine):
-        if progress.result:
-            results[progress.result.song.name] = progress.result
-        if not stopped and (unfinished := hidden(archive)):
-            stopped = int(unfinished[0].name.split("-")[1])
-            os.kill(stopped, signal.SIGSTOP)
-    (hung,) = (result for result in results.values() if not result.is_done)
+    with ThreadPoolExecutor(1) as beside:
+        stopped = beside.submit(send_in_a_song, archive, signal.SIGSTOP)
+        found = [progress.result for progress in batch.run(archive.plan(jobs=2), engine=engine)]
+    results = [result for result in found if result]
+    (hung,) = (result for result in results if not result.is_done)
     assert len(results) == 3
     assert hung.song.name in hung.reason
     assert "no sign of life for 15 s" in hung.reason
     assert not hidden(archive)
     with pytest.raises(ProcessLookupError):
-        os.kill(stopped, 0)
+        os.kill(stopped.result(), 0)
     assert viso(archive, "--jobs", 1).returncode == 0
     assert archive.is_whole(hung.song, hung.song.stem)
 
