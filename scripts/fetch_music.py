@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,12 +60,23 @@ def listed(table: Path) -> dict[str, list[str]]:
     return tracks
 
 
-def fetch(package: str, folder: Path, *, run: Runner = subprocess.run) -> None:
+def fetch(
+    package: str, paths: Sequence[str], folder: Path, *, run: Runner = subprocess.run
+) -> None:
     """Fetch one package and put its files below `folder`.
+
+    Parameters
+    ----------
+    package : str
+    paths : sequence of str
+        Its tracks in the table; those in archives are unpacked.
+    folder : Path
+    run : callable, optional
+        What starts programs.
 
     Raises
     ------
-    OSError, subprocess.CalledProcessError
+    OSError, subprocess.CalledProcessError, zipfile.BadZipFile
         If it cannot be had or unpacked.
     """
     # Unpacked beside and then moved: a file is under its name only when whole.
@@ -78,6 +90,7 @@ def fetch(package: str, folder: Path, *, run: Runner = subprocess.run) -> None:
         tree = work / "tree"
         run(["dpkg", "-x", str(archives[0]), str(tree)], cwd=work, **options)
         archives[0].unlink()
+        unpack_archives(tree, paths)
         for path in sorted(tree.rglob("*")):
             if path.is_symlink() or path.is_file():
                 target = folder / path.relative_to(tree)
@@ -91,7 +104,7 @@ def unpack_archives(folder: Path, paths: Sequence[str]) -> None:
     Parameters
     ----------
     folder : Path
-        Where packages were unpacked; ``x_NAME`` of it gets what is in the archive NAME.
+        Where a package was unpacked; ``x_NAME`` of it gets what is in the archive NAME.
     paths : sequence of str
         As in the table; those that begin with no ``x_NAME`` are no matter here.
 
@@ -103,16 +116,19 @@ def unpack_archives(folder: Path, paths: Sequence[str]) -> None:
     wanted: dict[str, list[str]] = {}
     for path in paths:
         first, _, inside = path.partition("/")
-        if first.startswith(_INSIDE):
+        if first.startswith(_INSIDE) and inside:
             wanted.setdefault(first.removeprefix(_INSIDE), []).append(inside)
-    for name, members in wanted.items():
-        found = sorted(folder.rglob(name))
-        if not found:
-            continue
-        with zipfile.ZipFile(found[0]) as archive:
-            # Not `extractall`: only what the table names, whose paths were checked.
-            for member in sorted(set(members) & set(archive.namelist())):
-                archive.extract(member, folder / f"{_INSIDE}{name}")
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    found = {path.name: path for path in files if path.name in wanted}
+    for name, path in found.items():
+        try:
+            with zipfile.ZipFile(path) as archive:
+                # Not `extractall`: only what the table names, whose paths were checked.
+                for member in sorted(set(wanted[name]) & set(archive.namelist())):
+                    archive.extract(member, folder / f"{_INSIDE}{name}")
+        except (zlib.error, RuntimeError, NotImplementedError) as error:
+            # What damage, a password and an unknown method look like.
+            raise zipfile.BadZipFile(f"{name}: {error}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -142,8 +158,7 @@ def main(arguments: Sequence[str] | None = None, *, run: Runner = subprocess.run
             print(f"{place}: there already")
             continue
         try:
-            fetch(package, given.folder, run=run)
-            unpack_archives(given.folder, paths)
+            fetch(package, paths, given.folder, run=run)
         except (OSError, subprocess.CalledProcessError, zipfile.BadZipFile) as error:
             failed[package] = _reason(error)
         missing = [path for path in paths if not (given.folder / path).is_file()]

@@ -12,9 +12,9 @@ that are there already are skipped. The teacher hears nothing above 11 kHz: what
 left out of both files, and the corpus's bandwidth will say so. A model that learnt from it
 says so on its card (``teacher``).
 
-Two teachers that learnt apart know more than either (`--with`): the label is a blend of both
-estimates, and with `--agree` only those stretches of a song are kept in which they differ by so
-many decibels less than they agree, or in which both hear no voice. What is left is joined.
+Two unlike teachers know more than either (`--with`): the label is a blend of both estimates, and
+with `--agree` only those stretches of a song are kept in which they differ by so many decibels
+less than they agree, or in which both hear no voice. What is left is joined.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _listed(folder: Path, table: Path) -> dict[str, Path]:
     Raises
     ------
     ValueError
-        If the table cannot be read, or a file is not there.
+        If the table cannot be read, a file is not there, or two have one folder's name and name.
     """
     try:
         lines = table.read_text(encoding="utf-8").splitlines()
@@ -204,7 +204,11 @@ def _listed(folder: Path, table: Path) -> dict[str, Path]:
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise ValueError(f"{table}: not there: {', '.join(missing)}")
-    return {f"{path.parent.name} - {path.stem}": path for path in paths}
+    songs = {f"{path.parent.name} - {path.stem}": path for path in paths}
+    if len(songs) < len(set(paths)):
+        twice = next(path for path in paths if path not in songs.values())
+        raise ValueError(f"{table}: another file has folder and name of {twice}")
+    return songs
 
 
 def _songs(folder: Path) -> dict[str, Path]:
@@ -264,7 +268,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         stereo = np.array(np.broadcast_to(mixture[:2], (2, mixture.shape[1])))
         stereo = Resampler(2, from_hz=rate_hz, to_hz=RATE_HZ).process(stereo, last=True)
-        folder.mkdir(parents=True, exist_ok=True)
         heard, vocals = taken_apart(stereo, networks)
         if other is not None:
             second = below(other.separate(stereo, rate_hz=RATE_HZ).vocals)
@@ -273,10 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stretches = agreed(vocals, second, heard, least_db=given.agree)
             if not stretches:
                 print(f"{place}: the teachers agree nowhere; left out", flush=True)
-                folder.rmdir()
                 continue
             blend = (given.share * vocals + (1 - given.share) * second).astype(np.float32)
             heard, vocals = joined(heard, stretches), joined(blend, stretches)
+        folder.mkdir(parents=True, exist_ok=True)
         write(folder / "mixture.wav", heard, rate_hz=RATE_HZ, bit_depth="float")
         # Last: a song with vocals is whole.
         write(folder / "vocals.wav", vocals, rate_hz=RATE_HZ, bit_depth="float")

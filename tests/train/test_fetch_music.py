@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,20 @@ def test_tracks_are_taken_out_of_archives_in_a_package(tmp_path, script, capsys)
     missing = table_of(tmp_path, [("game", "x_0music.pk3/music/z.ogg")])
     assert script.main([str(missing), str(folder)], run=run) == 1
     assert "came without 1 of its tracks" in capsys.readouterr().err
+
+
+def test_a_track_that_is_damaged_in_its_archive_is_not_there(tmp_path, script, capsys, monkeypatch):
+    def fails(self, member, path):
+        (path / member).parent.mkdir(parents=True)
+        (path / member).write_bytes(b"half of it")
+        raise zlib.error("Error -3 while decompressing data")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extract", fails)
+    table = table_of(tmp_path, [("game", "x_0music.pk3/music/a.ogg")])
+    run = Packages({"game": ["usr/0music.pk3"]})
+    assert script.main([str(table), str(tmp_path / "music")], run=run) == 1
+    assert "game (0music.pk3: Error -3" in capsys.readouterr().err
+    assert files_in(tmp_path / "music") == []
 
 
 def test_a_damaged_archive_is_named(tmp_path, script, capsys):

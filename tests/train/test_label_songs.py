@@ -128,6 +128,11 @@ def test_a_list_says_which_files_count(tmp_path, installed, capsys):
     words = [str(tmp_path / "songs"), str(tmp_path / "out"), "--listed", str(table)]
     assert label_songs.main(words) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a - one", "b - one"]
+    song_at(tmp_path / "songs/x/a/one.wav", 1, 60_000, 500)
+    table.write_text("a/one.wav\nx/a/one.wav\n")
+    with pytest.raises(SystemExit):
+        label_songs.main(words)
+    assert "another file has folder and name of" in capsys.readouterr().err
     table.write_text("c/three.wav\n")
     with pytest.raises(SystemExit):
         label_songs.main(words)
@@ -189,7 +194,7 @@ def test_two_teachers_are_blended(tmp_path, installed, monkeypatch):
         where = tmp_path / f"out{least_db}"
         arguments = [words[0], str(where), "--with", "mine", "--agree", least_db]
         assert label_songs.main(arguments) == 0
-        assert [p.name for p in where.iterdir()] == names
+        assert [p.name for p in where.glob("*")] == names
 
 
 def test_agreement_needs_two(tmp_path, capsys):

@@ -64,7 +64,7 @@ def test_all_frames_alike_are_the_norm_of_an_instance():
 @pytest.mark.parametrize("training", [True, False])
 def test_bfloat16_is_added_up_in_float32(training):
     torch.manual_seed(0)
-    norm, x = SongNorm(3).train(training), 30.0 + torch.randn((2, 3, 400, 256))
+    norm, x = SongNorm(3).train(training), 30.06 + torch.randn((2, 3, 400, 256))
     heard, coarse = torch.full((2, 1, 400), 1 / 400), x.bfloat16()
     expected = norm(coarse.float(), heard)
     found = norm(coarse, heard).float()
@@ -74,7 +74,7 @@ def test_bfloat16_is_added_up_in_float32(training):
 
 def test_gradients_of_bfloat16_are_close_to_those_of_float32():
     norm, heard = drawn_norm(), some_silence()
-    x, weighed = torch.randn((2, 3, 40, 64)), torch.randn((2, 3, 40, 64))
+    x, weighed = 2.0 + torch.randn((2, 3, 40, 64)), torch.randn((2, 3, 40, 64))
     found = []
     for kind in (torch.float32, torch.bfloat16):
         given = x.to(kind).requires_grad_()

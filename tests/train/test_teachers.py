@@ -90,6 +90,10 @@ def test_teachers_are_neither_trained_nor_saved(taught, tmp_path):
     loss = learner.objective(learner.network, batch_of(2))
     loss.backward()
     assert all(p.grad is not None for p in learner.parameters())
+    (teacher,) = learner.objective._teachers._networks
+    assert not teacher.training
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+    assert {id(p) for p in teacher.parameters()}.isdisjoint(map(id, learner.parameters()))
     assert (tmp_path / "teacher 3.pt").read_bytes() == before
 
 
@@ -98,6 +102,34 @@ def test_a_run_with_a_teacher_is_what_its_folder_says(taught, tmp_path):
     Trainer(plan, tmp_path / "run", device="cpu").run()
     assert Recipe.from_toml(tmp_path / "run/recipe.toml") == plan
     assert (tmp_path / "run/best.pt").is_file()
+
+
+def test_it_goes_on_where_it_was_stopped(taught, tmp_path):
+    def cut(row):
+        if row.step == 2:
+            raise KeyboardInterrupt
+
+    plan, _ = taught(steps=4, validations=1, log_every=1, checkpoint_every_s=0.0)
+    Trainer(plan, tmp_path / "whole", device="cpu").run()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(plan, tmp_path / "broken", device="cpu").run(on_progress=cut)
+    again = Trainer(plan, tmp_path / "broken", device="cpu")
+    again.run()
+    assert again.step == 4
+    weights = [torch.load(tmp_path / name / "best.pt")["network"] for name in ("whole", "broken")]
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
+
+
+def test_a_run_does_not_go_on_with_other_teachers(taught, tmp_path):
+    plan, _ = taught()
+    Trainer(plan, tmp_path / "run", device="cpu").run()
+    taught(seed=4)
+    (tmp_path / "teacher 4.pt").replace(tmp_path / "teacher 3.pt")
+    with pytest.raises(ConfigError, match=r"other weights than .*teacher 3\.pt"):
+        Trainer(plan, tmp_path / "run", device="cpu")
+    (tmp_path / "teacher 3.pt").unlink()
+    with pytest.raises(DataError, match=r"teacher 3\.pt"):
+        Trainer(plan, tmp_path / "run", device="cpu")
 
 
 def test_the_card_must_name_the_teacher(taught):
@@ -122,6 +154,20 @@ def test_a_teacher_must_hear_the_same_bands(taught):
     other = plan.network.model_copy(update={"segments": segments})
     with pytest.raises(ConfigError, match="other bands"):
         Teachers(plan.model_copy(update={"network": other}))
+
+
+def test_a_teacher_must_hear_as_much_at_once(taught):
+    plan, _ = taught()
+    odd = plan.network.model_copy(update={"chunk_frames": plan.network.chunk_frames + 4})
+    with pytest.raises(ConfigError, match="hears multiples of"):
+        Teachers(plan.model_copy(update={"network": odd}))
+
+
+def test_a_teacher_must_hear_the_same_transform(taught):
+    plan, _ = taught()
+    other = plan.spectral.model_copy(update={"hop": plan.spectral.hop // 2})
+    with pytest.raises(ConfigError, match="other bands"):
+        Teachers(plan.model_copy(update={"spectral": other}))
 
 
 def test_a_teacher_without_weights_is_named(taught, tmp_path):

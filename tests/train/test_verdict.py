@@ -68,6 +68,18 @@ def test_a_loss_that_does_not_fall(losses, is_bad):
     assert found is None or "NOT LEARNING: the loss was" in found
 
 
+def test_a_run_that_goes_on_is_judged_by_its_scores():
+    def of(scores):
+        return complaint(
+            rows([-18.0] * 12, scores), mixture_db=-5.0, warmup_steps=0, is_continued=True
+        )
+
+    assert of(None) is None
+    assert of([5.0, None, 5.0] + [None] * 9) is None
+    assert "NOT LEARNING: the loss was" in of([5.0, None, 5.0, None, 5.0] + [None] * 7)
+    assert "NOT LEARNING: the best of" in of([-6.0] * 3 + [None] * 9)
+
+
 def test_noise_without_a_trend_is_no_learning():
     noise = 0.7 + 0.002 * np.random.default_rng(3).standard_normal(40)
     assert "NOT LEARNING: the loss was" in judged(rows(noise))

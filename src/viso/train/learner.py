@@ -54,7 +54,8 @@ class Learner(LightningModule):
             network = network.to(memory_format=torch.channels_last)
         self.network: Network = network
         self.objective = build_objective(recipe)
-        self.first_objective, self.first_part = build_first_objective(recipe)
+        first, self.first_part = build_first_objective(recipe)
+        self.first_objective = self.objective if first is None else first
         self.done = 0.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -129,7 +129,12 @@ class Trainer:
             if row.step < part * (schedule.steps or math.inf) and row.hours * 3600 < part * seconds
         ]
         warmup_steps = max(warmup_steps, *first, 0) if part else warmup_steps
-        return complaint(history, mixture_db=references.get("mixture"), warmup_steps=warmup_steps)
+        return complaint(
+            history,
+            mixture_db=references.get("mixture"),
+            warmup_steps=warmup_steps,
+            is_continued=self.recipe.start_from is not None,
+        )
 
     def run(
         self,

@@ -186,8 +186,8 @@ def build_objective(recipe: Recipe) -> nn.Module:
             assert_never(never)
 
 
-def build_first_objective(recipe: Recipe) -> tuple[nn.Module, float]:
-    """Return what a network is taught before its objective, and for which part of the run."""
+def build_first_objective(recipe: Recipe) -> tuple[nn.Module | None, float]:
+    """Return what a network is taught before its objective, if so, and for which part of a run."""
     if isinstance(recipe.network, Lin2018Settings):
         return AutoencoderObjective(recipe), recipe.network.autoencoder
-    return build_objective(recipe), 0.0
+    return None, 0.0

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from viso.errors import ConfigError
+from viso.errors import ConfigError, DataError
 from viso.train.corpus import Corpus
 from viso.train.recipe import Recipe
 
@@ -43,7 +45,8 @@ class RunFolder:
 
     ============== ===============================================================
     recipe.toml    what is trained
-    origin.json    revision of the code, versions, hash of the corpus
+    origin.json    revision of the code, versions, hashes of the corpus and of
+                   weights that the recipe names
     log.csv        a row for every `Progress`
     last.ckpt      all that a resume needs (Lightning's format)
     best.pt        averaged weights with the highest validation score
@@ -67,17 +70,28 @@ class RunFolder:
         Raises
         ------
         ConfigError
-            If it holds a run of another recipe, or of this one on another corpus.
+            If it holds a run of another recipe, or of this one on another corpus or with other
+            weights of its teachers.
+        DataError
+            If weights that the recipe names cannot be read.
         """
         path, origin = self.path / "recipe.toml", self.path / "origin.json"
         if path.exists():
             if Recipe.from_toml(path) != recipe:
                 raise ConfigError(f"{self.path}: holds a run of another recipe; name a new folder")
-            if self._known_hash(origin) != corpus.hash:
+            known = self._known(origin)
+            if known["corpus_hash"] != corpus.hash:
                 raise ConfigError(
                     f"{self.path}: began with other recordings than {corpus.folder} now holds; "
                     "name a new folder"
                 )
+            hashes = known.get("weights", {})
+            for name in (teacher.weights for teacher in recipe.teachers):
+                if name in hashes and hashes[name] != _hash_of(name):
+                    raise ConfigError(
+                        f"{self.path}: began with other weights than {name} now holds; name a new "
+                        "folder"
+                    )
             return
         self.path.mkdir(parents=True, exist_ok=True)
         facts = {
@@ -87,6 +101,7 @@ class RunFolder:
             "lightning": version("lightning"),
             "corpus": str(corpus.folder),
             "corpus_hash": corpus.hash,
+            "weights": {name: _hash_of(name) for name in _weights(recipe)},
         }
         origin.write_text(json.dumps(facts, indent=1), encoding="utf-8")
         unfinished = path.with_suffix(".part")
@@ -94,9 +109,10 @@ class RunFolder:
         unfinished.replace(path)
 
     @staticmethod
-    def _known_hash(origin: Path) -> str:
+    def _known(origin: Path) -> dict[str, Any]:
         try:
-            return str(json.loads(origin.read_text(encoding="utf-8"))["corpus_hash"])
+            facts: dict[str, Any] = json.loads(origin.read_text(encoding="utf-8"))
+            return {"corpus_hash": facts["corpus_hash"], "weights": dict(facts.get("weights", {}))}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{origin}: does not say what the run began with ({error!r:.60}); name a new folder"
@@ -162,6 +178,18 @@ class RunFolder:
 
 
 _COLUMNS = ["step", "loss", "audio_hours", "hours", "drawing", "waiting", "valid_usdr_db"]
+
+
+def _weights(recipe: Recipe) -> list[str]:
+    first = [] if recipe.start_from is None else [recipe.start_from]
+    return [*first, *(teacher.weights for teacher in recipe.teachers)]
+
+
+def _hash_of(name: str) -> str:
+    try:
+        return hashlib.sha256(Path(name).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{name}: weights cannot be read ({error.strerror})") from error
 
 
 def _git_revision() -> str | None:

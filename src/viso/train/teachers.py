@@ -17,6 +17,7 @@ from viso.errors import ConfigError
 from viso.train.networks import build_network, load_weights
 from viso.train.networks.banded import Banded
 from viso.train.recipe import Recipe
+from viso.train.widths import BandedSettings
 
 __all__ = ["Teachers"]
 
@@ -32,7 +33,8 @@ class Teachers:
     Raises
     ------
     ConfigError
-        If a teacher's recipe cannot be read, or its network has other bands or frames.
+        If a teacher's recipe cannot be read, or its network has other bands or cannot hear
+        chunks of the student's length.
     DataError
         If its weights cannot be had, or are those of another network.
     """
@@ -44,9 +46,15 @@ class Teachers:
             network = build_network(theirs)
             if not isinstance(network, Banded):
                 raise ConfigError(f"{teacher.recipe}: networks of this kind cannot teach")
-            segments = recipe.network.segments  # type: ignore[union-attr]
-            if theirs.spectral != recipe.spectral or network.settings.segments != segments:
+            mine, whole = recipe.network, 2 ** (network.settings.scales - 1)
+            assert isinstance(mine, BandedSettings)
+            if theirs.spectral != recipe.spectral or network.settings.segments != mine.segments:
                 raise ConfigError(f"{teacher.recipe}: hears other bands than the student")
+            if mine.chunk_frames % whole:
+                raise ConfigError(
+                    f"{teacher.recipe}: hears multiples of {whole} frames, and the student's "
+                    f"chunks have {mine.chunk_frames}"
+                )
             load_weights(network, Path(teacher.weights))
             self._networks.append(network.eval().requires_grad_(False))
 

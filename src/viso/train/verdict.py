@@ -14,7 +14,11 @@ _RISE_DB = 0.1
 
 
 def complaint(
-    history: Sequence[Progress], *, mixture_db: float | None, warmup_steps: int
+    history: Sequence[Progress],
+    *,
+    mixture_db: float | None,
+    warmup_steps: int,
+    is_continued: bool = False,
 ) -> str | None:
     """Return what is wrong with a run, or None.
 
@@ -26,12 +30,16 @@ def complaint(
         uSDR of the mixture taken as the vocals: what doing nothing scores.
     warmup_steps : int
         Of the recipe; nothing is expected before they are over.
+    is_continued : bool
+        Whether it began with the weights of another run: then its loss need not fall, and what it
+        learns shows in the scores alone.
 
     Returns
     -------
     str or None
         One of, the worst first: after three validations nothing is better than the mixture;
-        over eight rows the loss has not fallen by 1 %, nor has a score risen; the last five
+        over eight rows the loss has not fallen by 1 %, nor has a score risen (not said of a run
+        that goes on from another before three validations); the last five
         validations, and at least the last third of all, brought no new best.
     """
     scored = [row for row in history if row.usdr_db is not None and row.step > warmup_steps]
@@ -45,7 +53,8 @@ def complaint(
     quarter = len(losses) // 4
     # Fine-tuned, the loss is as low as it will be, and what is learnt shows in the scores.
     is_rising = len(scores) >= 2 and max(scores[1:]) > scores[0] + _RISE_DB
-    if len(losses) >= 8 and not is_rising:
+    is_early = is_continued and len(scores) < 3
+    if len(losses) >= 8 and not is_rising and not is_early:
         early = sum(losses[:quarter]) / quarter
         late = sum(losses[-quarter:]) / quarter
         if late > early - _FALL * abs(early):

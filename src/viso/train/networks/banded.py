@@ -116,7 +116,7 @@ class Banded(nn.Module):
         Parameters
         ----------
         features : Tensor [shape=(batch, 4, frames, bands)]
-            `frames` a multiple of 4.
+            `frames` a multiple of 2 to the power of the scales less one.
 
         Returns
         -------

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 __all__ = ["Harmonics"]
 
-_NOTHING = -7.0  # the logarithm that `Viso.features` gives to silence
+_NOTHING = -7.0  # the logarithm that `Banded.features` gives to silence
 
 
 class Harmonics(nn.Module):
