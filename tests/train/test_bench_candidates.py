@@ -201,6 +201,21 @@ def test_every_design_draws_the_same_batches(plan, toy_corpus):
     assert not torch.equal(one.draw(3).mixture, one.draw(4).mixture)
 
 
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("bf16-mixed", torch.bfloat16), (None, torch.float32)]
+)
+def test_the_precision_is_that_of_the_recipe(plan, recipe, toy_corpus, precision, kind):
+    it = Training(plan("viso", recipe=recipe(network="viso", precision=precision)), toy_corpus)
+    seen = set()
+    for layer in it.network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _layer, _given, result: seen.add(result.dtype))
+    it.learn()
+    assert seen == {kind}
+    assert np.isfinite(it.losses).all()
+    assert all(value.dtype != torch.bfloat16 for value in it.average.state_dict().values())
+
+
 def test_a_run_that_goes_on_learns_as_if_it_had_never_stopped(plan, toy_corpus, tmp_path):
     unbroken, broken = (
         Training(plan("subband-mobile"), toy_corpus),
@@ -327,7 +342,7 @@ def test_the_commands_train_on_shares_and_print_the_curve(
     work = ["--work", str(tmp_path / "work")]
     words = [*work, "--corpus", str(toy_corpus.folder), "--first", str(first), "--budget", "0.1s"]
     shares = ["songs", *words, "--shares", "50,100", "--longest", "0", "--design", "subband-mobile"]
-    main([*shares, "--recipe", str(tmp_path / "toy.toml")])
+    main([*shares, "--precision", "32-true", "--recipe", str(tmp_path / "toy.toml")])
     assert capsys.readouterr().out.startswith("2 runs done")
     main(["table", *work, "--csv", str(tmp_path / "runs.csv"), "--ahead", "12"])
     told = capsys.readouterr().out
