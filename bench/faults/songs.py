@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Archive:
         }
         # What is removed while it is looked at is not there.
         wrong = sorted(name for name, value in found.items() if value and name not in right)
-        hidden = sorted(p.name for p in out.rglob(".*") if p.is_file())
+        hidden = sorted(path.name for path in _files(out) if path.name[0] == ".")
         return Found(frozenset(whole), tuple(wrong), tuple(hidden))
 
     def restore(self) -> None:
@@ -128,9 +129,13 @@ class Archive:
         return {Path(song).name: state for song, state in rows}
 
 
+def _files(out: Path) -> list[Path]:
+    # Not `rglob`, which fails if a folder is removed meanwhile.
+    return [Path(folder) / name for folder, _, names in os.walk(out) for name in names]
+
+
 def _visible(out: Path) -> list[Path]:
-    files = [path for path in out.rglob("*") if path.is_file()]
-    return [p for p in files if p.name[0] != "." and not p.name.startswith(FILE)]
+    return [p for p in _files(out) if p.name[0] != "." and not p.name.startswith(FILE)]
 
 
 def _hash(path: Path) -> str:

@@ -63,8 +63,14 @@ def wait_until(is_so: Callable[[], object], *, seconds: float = 250) -> None:
 
 def send_in_a_song(archive: Archive, number: signal.Signals) -> int:
     """Send a signal to a worker as soon as it writes a stem; return its process ID."""
-    wait_until(lambda: hidden(archive))
-    pid = int(hidden(archive)[0].name.split("-")[1])
+    begun: list[Path] = []
+
+    def look() -> list[Path]:
+        begun[:] = archive.out.rglob(".viso-*.flac")
+        return begun
+
+    wait_until(look)
+    pid = int(begun[0].name.split("-")[1])
     os.kill(pid, number)
     return pid
 
@@ -96,9 +102,11 @@ def long_songs(archive: Archive, n_songs: int = 4) -> None:
 def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) -> None:
     long_songs(archive)
     process = begin(archive, "--jobs", 2)
+    held = send_in_a_song(archive, signal.SIGSTOP)  # the batch cannot end before it goes on
     wait_until(lambda: finished(archive) >= 1)
     # As a terminal does it: to the workers, too.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    os.kill(held, signal.SIGCONT)
     said, errors = process.communicate(timeout=250)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
@@ -116,12 +124,14 @@ def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) 
 @pytest.mark.parametrize("whom", ["coordinator", "all"])
 def test_a_killed_batch_goes_on(archive: Archive, whom: str) -> None:
     long_songs(archive)
-    process = begin(archive, "--jobs", 1)
-    wait_until(lambda: finished(archive) >= 1 and hidden(archive))
+    process = begin(archive, "--jobs", 2)
+    held = send_in_a_song(archive, signal.SIGSTOP)  # its song is never done
+    wait_until(lambda: finished(archive) >= 1)
     if whom == "all":
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
+        os.kill(held, signal.SIGCONT)
     process.communicate(timeout=250)
     if whom == "coordinator":
         # The workers notice, and clear up.

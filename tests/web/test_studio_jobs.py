@@ -45,6 +45,14 @@ def long_flac(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return song_bytes(tmp_path_factory.mktemp("long"), song(1, 90 * 44_100, seed=4))
 
 
+@pytest.fixture(scope="module")
+def endless_flac(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """For what never comes to its end, however fast the machine."""
+    return song_bytes(
+        tmp_path_factory.mktemp("endless"), song(1, 600 * 8_000, seed=4), rate_hz=8_000
+    )
+
+
 def state_of(client: httpx.Client, job: str) -> str:
     state: str = client.get(f"/api/jobs/{job}").json()["state"]
     return state
@@ -120,8 +128,8 @@ def test_two_follow_one_job(running: Running, long_flac: bytes) -> None:
 
 
 @pytest.mark.slow
-def test_cancelled_while_it_waits(running: Running, long_flac: bytes, flac: bytes) -> None:
-    busy = running_job(running.client, long_flac)["id"]
+def test_cancelled_while_it_waits(running: Running, endless_flac: bytes, flac: bytes) -> None:
+    busy = running_job(running.client, endless_flac)["id"]
     waits = start(running.client, send(running.client, flac)["id"])["id"]
     answer = running.client.post(f"/api/jobs/{waits}/cancel")
     assert answer.json()["state"] == "cancelled"
@@ -131,8 +139,8 @@ def test_cancelled_while_it_waits(running: Running, long_flac: bytes, flac: byte
     assert state_of(running.client, waits) == "cancelled"
 
 
-def test_cancelled_while_it_runs(running: Running, long_flac: bytes, flac: bytes) -> None:
-    job = running_job(running.client, long_flac)["id"]
+def test_cancelled_while_it_runs(running: Running, endless_flac: bytes, flac: bytes) -> None:
+    job = running_job(running.client, endless_flac)["id"]
     assert running.client.post(f"/api/jobs/{job}/cancel").json()["state"] == "cancelled"
     folder = running.app.state.studio.folders.job(job)
     wait_for(lambda: not folder.exists())
@@ -148,8 +156,8 @@ def test_cancelling_what_has_ended_changes_nothing(running: Running, separated: 
     assert told == {**separated.job, "expires_at": told["expires_at"]}
 
 
-def test_a_worker_that_is_killed(running: Running, long_flac: bytes, flac: bytes) -> None:
-    job = running_job(running.client, long_flac)["id"]
+def test_a_worker_that_is_killed(running: Running, endless_flac: bytes, flac: bytes) -> None:
+    job = running_job(running.client, endless_flac)["id"]
     (pid,) = running.app.state.studio.crew.pids
     os.kill(pid, signal.SIGKILL)
     told = end_of(running.client, job)
@@ -195,9 +203,9 @@ def test_what_is_deleted_is_gone(running: Running, flac: bytes) -> None:
 
 
 def test_a_song_that_is_deleted_while_it_is_separated(
-    running: Running, long_flac: bytes, flac: bytes
+    running: Running, endless_flac: bytes, flac: bytes
 ) -> None:
-    job = running_job(running.client, long_flac)
+    job = running_job(running.client, endless_flac)
     folders = running.app.state.studio.folders
     assert running.client.delete(f"/api/songs/{job['song']}").status_code == 204
     after = start(running.client, send(running.client, flac)["id"])

@@ -183,13 +183,13 @@ class Studio:
 
     def job(self, job_id: str) -> Job | None:
         """Return a job as visitors see it, or None if there is none."""
+        live = self.crew.live(job_id)  # before the row: a job that is no longer live ended there
         row = self.store.job(job_id)
         song = None if row is None else self.store.song(row.song)
         if row is None or song is None:
             return None
-        live = self.crew.live(row.id) if row.state == "running" else None
         progress, left_s, speed = float(row.state == "done"), None, row.speed
-        if live is not None:
+        if live is not None and row.state == "running":
             speed = live.speed
             if live.total_s:
                 progress = min(1.0, live.done_s / live.total_s)

@@ -149,6 +149,12 @@ def test_a_server_that_is_gone_is_told_and_found_again(page: Page, tmp_path: Pat
     send(page, song_file(tmp_path / "endless.wav", duration_s=600, rate_hz=8_000))
     page.get_by_role("button", name="Separate", exact=True).click()
     page.get_by_role("progressbar", name="Separation").wait_for()
+    job = page.evaluate(
+        """async () => {
+          const { studio } = await import("/static/main.js");
+          return [...studio.library.watch.jobs.keys()][0];
+        }"""
+    )
     # Events that are open stay open; the page asks when they end.
     page.route("**/api/**", lambda route: route.abort())
     page.evaluate(
@@ -162,7 +168,8 @@ def test_a_server_that_is_gone_is_told_and_found_again(page: Page, tmp_path: Pat
     expect(banner).to_be_visible()
     page.unroute("**/api/**")
     expect(banner).to_be_hidden(timeout=60_000)
-    page.get_by_role("button", name="Cancel", exact=True).click()
+    # Not by its button: by now a fast machine may be done.
+    assert page.request.post(f"{page.url}api/jobs/{job}/cancel").ok
 
 
 @pytest.mark.parametrize(

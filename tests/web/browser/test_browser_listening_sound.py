@@ -228,7 +228,7 @@ def shift_s(pieces: list[Piece], period_s: float) -> float:
     return float(np.abs(np.angle(around / around[0])).max() * period_s / (2 * np.pi))
 
 
-SWITCHING = ("a", "350", "b", "250", "c", "250", "0", "250", "a", "250", "b", "120", "c", "350")
+SWITCHING = ("a", "350", "b", "250", "c", "250", "0", "250", "a", "250", "b", "250", "c", "350")
 
 
 def test_switching_leaves_no_gap_and_keeps_the_place(
