@@ -52,6 +52,7 @@ _BESIDE = "## Beside other separators\n\n"
 def main() -> None:
     """Measure what is not measured yet, and write the page."""
     options = _options()
+    kept = _kept_section(options.peers) if options.peers else None
     options.work.mkdir(parents=True, exist_ok=True)
     places = weights.available(folder=options.work / "none")
     if options.spleeter is not None:
@@ -65,7 +66,7 @@ def main() -> None:
         results.append(result)
         print(f"{len(results)} of {len(songs)}: {result.song}", flush=True)
     facts = {system.name: _facts(system, options) for system in models}
-    peers = _kept_section(options.peers) if options.peers else _peers_table(_peers(options))
+    peers = kept or _peers_table(_peers(options))
     genres = read_genres(options.genres) if options.genres else {}
     page = _page(results, models, facts, genres, peers)
     options.out.write_text(page, encoding="utf-8")
@@ -173,7 +174,8 @@ def _page(
         "# Results",
         f"viso {__version__}, {datetime.date.today().isoformat()}: {len(results)} songs "
         f"({minutes:.0f} minutes) that no model was trained on; they chose the step at which "
-        "viso's and viso-cnn's training stopped, which flatters both a little. Decibels, higher "
+        "viso's, viso-tfc-tdf's and viso-cnn's training stopped and the shares of viso-hq, which "
+        "flatters them a little. Decibels, higher "
         "is better: medians over songs, below them the bootstrap 95 % interval (gnsdr: mean "
         "weighted by length). Times real time: from a FLAC file to two FLAC files, start-up "
         f"included, on {os.cpu_count()} cores ({_processor()}). What the columns mean: "

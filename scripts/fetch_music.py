@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import lzma
 import re
 import subprocess
 import sys
@@ -118,7 +119,8 @@ def unpack_archives(folder: Path, paths: Sequence[str]) -> None:
         first, _, inside = path.partition("/")
         if first.startswith(_INSIDE) and inside:
             wanted.setdefault(first.removeprefix(_INSIDE), []).append(inside)
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    # The first of several with one name.
+    files = (path for path in sorted(folder.rglob("*"), reverse=True) if path.is_file())
     found = {path.name: path for path in files if path.name in wanted}
     for name, path in found.items():
         try:
@@ -126,8 +128,8 @@ def unpack_archives(folder: Path, paths: Sequence[str]) -> None:
                 # Not `extractall`: only what the table names, whose paths were checked.
                 for member in sorted(set(wanted[name]) & set(archive.namelist())):
                     archive.extract(member, folder / f"{_INSIDE}{name}")
-        except (zlib.error, RuntimeError, NotImplementedError) as error:
-            # What damage, a password and an unknown method look like.
+        except (EOFError, zlib.error, lzma.LZMAError, RuntimeError) as error:
+            # What damage, a password and (a kind of RuntimeError) an unknown method look like.
             raise zipfile.BadZipFile(f"{name}: {error}") from error
 
 

@@ -144,6 +144,23 @@ def test_a_file_that_differs_from_torch_never_appears(tmp_path, recipe, drawn_ne
     assert (tmp_path / "toy.onnx").read_bytes() == b"an older file"
 
 
+def test_a_network_that_divides_by_silence_is_refused(tmp_path, recipe, drawn_network):
+    class Dividing(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, magnitude):
+            mask = self.inner(magnitude)
+            level = magnitude.mean(dim=(1, 2), keepdim=True)
+            level = level[..., -mask.shape[-1] :]
+            return mask * (level / level)
+
+    with pytest.raises(ModelError, match="no number where all is silent"):
+        export(Dividing(drawn_network()), recipe().card(parameters=1), tmp_path / "toy.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_card_replaces_the_one_before_and_keeps_other_facts(shipped):
     graph = onnx.load(shipped["path"])
     onnx.helper.set_model_props(graph, {CARD_KEY: "old", "author": "somebody"})

@@ -85,6 +85,7 @@ class RunFolder:
                     f"{self.path}: began with other recordings than {corpus.folder} now holds; "
                     "name a new folder"
                 )
+            # Those of `start_from` are no matter any more: the checkpoint has what became of them.
             hashes = known.get("weights", {})
             for name in (teacher.weights for teacher in recipe.teachers):
                 if name in hashes and hashes[name] != _hash_of(name):
@@ -93,7 +94,6 @@ class RunFolder:
                         "folder"
                     )
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         facts = {
             "git_revision": _git_revision(),
             "viso": version("viso-audio"),
@@ -103,6 +103,7 @@ class RunFolder:
             "corpus_hash": corpus.hash,
             "weights": {name: _hash_of(name) for name in _weights(recipe)},
         }
+        self.path.mkdir(parents=True, exist_ok=True)
         origin.write_text(json.dumps(facts, indent=1), encoding="utf-8")
         unfinished = path.with_suffix(".part")
         unfinished.write_text(recipe.to_toml(), encoding="utf-8")
