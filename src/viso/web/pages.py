@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -41,9 +41,11 @@ class Static(StaticFiles):
         return response
 
 
-@router.get("/healthz", responses=problems())
-async def healthz() -> Health:
-    """Say that the studio runs; needs no token."""
+@router.get("/healthz", responses=problems(503))
+async def healthz(studio: Here) -> Health:
+    """Say that the studio runs, and can separate; needs no token."""
+    if not studio.crew.is_whole:
+        raise HTTPException(503, "a worker has ended for good; start the studio again")
     return Health()
 
 
