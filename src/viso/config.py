@@ -38,7 +38,10 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "settings"
-            given = "" if first["type"] == "missing" else f", not {first['input']!r:.60}"
+            field = cls.model_fields.get(str(first["loc"][0])) if first["loc"] else None
+            # What is not shown in the settings is a secret, and may be right but for a letter.
+            is_shown = first["type"] != "missing" and (field is None or field.repr)
+            given = f", not {first['input']!r:.60}" if is_shown else ""
             raise ConfigError(f"{origin}: {key}: {first['msg']}{given}") from error
 
     @classmethod
