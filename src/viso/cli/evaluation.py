@@ -31,7 +31,7 @@ from viso.evaluate import (
     system_of,
     write_report,
 )
-from viso.evaluate.report import as_records
+from viso.evaluate.report import as_records, check_folder
 from viso.separator import STEMS
 
 __all__ = ["Asked", "run"]
@@ -89,6 +89,8 @@ def _is_bare(system: System) -> bool:
 def _scored(
     systems: Sequence[System], songs: Mapping[str, list[Path]], asked: Asked
 ) -> list[SongResult]:
+    if asked.report is not None:
+        check_folder(asked.report)
     store = None if asked.report is None else asked.report / "songs"
     found = {}
     with bar(quiet=asked.as_json) as progress:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from viso._version import __version__
+from viso.errors import ConfigError
 from viso.evaluate.run import SongResult
 from viso.evaluate.scoring import METRICS
 from viso.evaluate.songs import singer_of
@@ -19,7 +20,41 @@ from viso.evaluate.tables import Comparison, Row
 from viso.pages import page, table, write_texts
 from viso.separator import STEMS
 
-__all__ = ["as_records", "songs_csv", "write_report"]
+__all__ = ["as_records", "check_folder", "songs_csv", "write_report"]
+
+_FILES = ("songs.csv", "summary.json", "report.html")
+_FACTS = ("song", "singer", "genre", "duration_s", "system", "stem")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which a report would replace files that are no report's.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file.
+    """
+    found = [folder / name for name in _FILES if (folder / name).exists()]
+    if found and not (_is_summary(folder / "summary.json") or _is_table(folder / "songs.csv")):
+        raise ConfigError(
+            f"{found[0]}: was not made by viso evaluate; choose an empty or a new folder with --out"
+        )
+
+
+def _is_summary(path: Path) -> bool:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and {"viso", "rows"} <= told.keys()
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return lines.readline(200).startswith(",".join(_FACTS))
+    except OSError:
+        return False
 
 
 def as_records(rows: Sequence[Row], *, kind: str = "", group: str = "") -> list[dict[str, object]]:
@@ -33,7 +68,7 @@ def songs_csv(results: Sequence[SongResult], genres: Mapping[str, str]) -> str:
     metrics = _metrics(results)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["song", "singer", "genre", "duration_s", "system", "stem", *metrics])
+    writer.writerow([*_FACTS, *metrics])
     for result in results:
         facts = [result.song, singer_of(result.song) or "", genres.get(result.song, "")]
         for system, stems in result.scores.items():

@@ -70,8 +70,8 @@ class RunFolder:
         Raises
         ------
         ConfigError
-            If it holds a run of another recipe, or of this one on another corpus or with other
-            weights of its teachers.
+            If it holds other files and no run, a run of another recipe, or of this one on another
+            corpus or with other weights of its teachers.
         DataError
             If weights that the recipe names cannot be read.
         """
@@ -94,6 +94,12 @@ class RunFolder:
                         "folder"
                     )
             return
+        # A run replaces what lies under its names.
+        others = {one.name for one in self.path.iterdir()} if self.path.is_dir() else set()
+        if others - {"origin.json", "recipe.part"}:
+            raise ConfigError(
+                f"{self.path}: holds other files and no run; choose an empty or a new folder"
+            )
         facts = {
             "git_revision": _git_revision(),
             "viso": version("viso-audio"),

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import secrets
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,7 +138,8 @@ def _write(source: Path, graph: onnx.ModelProto, card: ModelCard, path: Path) ->
     """Write the graph with its card, and try it on noise before it gets its name."""
     with_card(graph, card)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.part.onnx")
+    # A name that nobody else has: it is removed in the end.
+    unfinished = path.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}.onnx")
     try:
         onnx.save(graph, unfinished)
         _try(unfinished)
