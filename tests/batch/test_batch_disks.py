@@ -192,3 +192,20 @@ def test_a_folder_where_a_stem_should_be(archive: Archive) -> None:
     found, _ = archive.run(overwrite=True)
     assert not found["a.flac"].is_done
     assert found["b.flac"].is_done
+
+
+def test_a_file_that_was_to_be_replaced_stays_if_the_manifest_is_taken_away(
+    archive: Archive,
+) -> None:
+    archive.add("a.flac")
+    mine = archive.out / "a" / "vocals.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+
+    def taken(_order) -> bool:
+        (archive.out / FILE).unlink()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        archive.run(dies=taken, overwrite=True)
+    assert mine.read_bytes() == b"mine"
