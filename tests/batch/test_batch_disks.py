@@ -198,7 +198,9 @@ def test_a_file_that_was_to_be_replaced_stays_if_the_manifest_is_taken_away(
     archive: Archive,
 ) -> None:
     archive.add("a.flac")
-    mine = archive.out / "a" / "vocals.wav"
+    plan = archive.plan()
+    (task,) = plan.tasks
+    mine = archive.out / task.files["vocals"]
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
 
@@ -207,5 +209,5 @@ def test_a_file_that_was_to_be_replaced_stays_if_the_manifest_is_taken_away(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        archive.run(dies=taken, overwrite=True)
+        archive.run(plan, dies=taken, overwrite=True)
     assert mine.read_bytes() == b"mine"
