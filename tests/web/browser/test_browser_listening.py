@@ -11,7 +11,7 @@ from browsing import served, violations, window
 from typer.testing import CliRunner
 
 from listeners import make_song
-from serving import MAKER, ask, running
+from serving import MAKER, ask, new_key, running
 from viso.cli import app
 from viso.listening import (
     BuildSettings,
@@ -241,12 +241,85 @@ def test_deleting_by_the_link(browser: Any, built: Built, data: Path) -> None:
         page.get_by_role("button", name="Keep them").click()
         page.get_by_role("button", name="Delete all of it").click()
         page.get_by_role("button", name="Delete them").click()
-        page.get_by_role("button", name="Begin").wait_for()
+        # Exactly: "Begin as another listener" stands on the page that goes, too.
+        page.get_by_role("button", name="Begin", exact=True).wait_for()
         assert read_answers(data, built[1], with_unfinished=True) == ([], 0)
         page.goto(link)
         wait_for(page, "This link does not work")
         page.get_by_role("button", name="Begin as a new listener").click()
-        page.get_by_role("button", name="Begin").wait_for()
+        page.get_by_role("button", name="Begin", exact=True).wait_for()
+        page.complaints.clear()  # the link that is not known
+
+
+def test_a_link_that_is_opened_while_another_is_deleted(
+    browser: Any, built: Built, data: Path
+) -> None:
+    with running(*built, data) as base, window(browser) as page:
+        first, second = new_key(), new_key()
+        for key in (first, second):
+            body = {"agrees": True}
+            assert ask(base, "POST", "/api/session", key=key, body=body).status == 200
+        page.goto(f"{base}#{first}")
+        wait_for(page, "Training")
+        held: list[Any] = []
+
+        def hold(route: Any) -> None:
+            if route.request.method == "DELETE":
+                held.append(route)
+            else:
+                route.continue_()
+
+        page.route("**/api/session", hold)
+        page.get_by_text("Your link and your data").click()
+        page.get_by_role("button", name="Delete all of it").click()
+        with page.expect_request(lambda request: request.method == "DELETE"):
+            page.get_by_role("button", name="Delete them").click()
+        page.evaluate("window.isTheSame = true")
+        page.goto(f"{base}#{second}")
+        wait_for(page, "Training")
+        page.locator(f'footer a[href$="{second}"]').wait_for(state="attached")
+        with page.expect_response(lambda response: response.request.method == "DELETE"):
+            held[0].continue_()
+        # What follows the deletion is over when the page has done what it does next.
+        page.evaluate("new Promise((done) => setTimeout(done, 0))")
+        wait_for(page, "Training")
+        assert page.url == f"{base}#{second}" and page.evaluate("window.isTheSame")
+        page.goto(base)  # this browser still knows the second listener
+        wait_for(page, "Training")
+        assert page.url == f"{base}#{second}"
+
+
+def test_a_link_that_is_opened_while_the_server_is_away(
+    browser: Any, built: Built, data: Path
+) -> None:
+    with running(*built, data) as base, window(browser) as page:
+        page.goto(base)
+        agree_and_begin(page)
+        link = page.url
+        page.route("**/*", lambda route: route.abort())
+        page.goto(f"{base}#{new_key()}")
+        # A page of our own, and not the browser's.
+        wait_for(page, "The test cannot be opened")
+        page.get_by_text("the server does not answer").wait_for()
+        page.goto(link)
+        page.get_by_role("button", name="Try again").wait_for()
+        page.unroute("**/*")
+        page.get_by_role("button", name="Try again").click()
+        wait_for(page, "Training")
+        assert page.url == link
+        page.complaints.clear()  # of the requests that were cut off
+
+
+def test_a_bad_link_does_not_take_the_own_one(browser: Any, built: Built, data: Path) -> None:
+    with running(*built, data) as base, window(browser) as page:
+        page.goto(base)
+        agree_and_begin(page)
+        link = page.url
+        page.goto(f"{base}#{new_key()}")
+        wait_for(page, "This link does not work")
+        page.get_by_role("button", name="Go on where you stopped").click()
+        wait_for(page, "Training")
+        assert page.url == link
         page.complaints.clear()  # the link that is not known
 
 

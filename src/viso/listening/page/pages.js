@@ -42,12 +42,12 @@ function welcome(session, next) {
     el("p", { class: "soft" }, session.promise), form);
 }
 
-function loading(text) {
-  show(el("h1", {}, "Loading the sounds"), el("p", { role: "status" }, text));
+function loading(title, text = "") {
+  show(el("h1", {}, title), el("p", { role: "status" }, text));
 }
 
-function failed(error, retry) {
-  show(el("h1", {}, "The sounds cannot be loaded"), el("p", { class: "warn" }, String(error.message || error)),
+function failed(title, error, retry) {
+  show(el("h1", {}, title), el("p", { class: "warn" }, String(error.message || error)),
     el("button", { class: "main", type: "button", click: retry }, "Try again"));
 }
 

@@ -87,6 +87,12 @@ class Player {
     for (const track of this.tracks.values()) track.source.stop(now + 2 * FADE_S);
   }
 
+  // Give back what the browser keeps for sound.
+  close() {
+    this.pause();
+    this.context.close();
+  }
+
   // Let another sound be heard at the same place.
   select(id) {
     this.current = id;

@@ -7,7 +7,11 @@ class Session {
     this.key = key;
     this.state = state;
     this.pages = this.plan();
+    this.isLeft = false; // another one was opened in this window
   }
+
+  // Called when the session is the one that is shown.
+  enter() {}
 
   // Every page in this listener's order: a trial, for each question.
   plan() {
