@@ -128,7 +128,8 @@ def test_webmushra_configuration(built: tuple[Path, ListeningTest], tmp_path: Pa
     assert welcome["type"] == "generic" and "I &lt;agree&gt;: &quot;yes&quot;" in welcome["content"]
     assert finish["type"] == "finish" and finish["writeResults"] is True
     assert [question["name"] for question in finish["questionnaire"]] == ["listener", "age"]
-    assert rated[0] == "random" and len(rated) == 1 + 2 * 2 and len(training) == 2
+    # Training asks both questions of its first song.
+    assert rated[0] == "random" and len(rated) == 1 + 2 * 2 and len(training) == 2 + 1
     for page in [*training, *rated[1:]]:
         assert page["type"] == "mushra"
         assert page["createAnchor35"] is False and page["showConditionNames"] is False

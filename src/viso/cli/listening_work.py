@@ -16,6 +16,7 @@ from viso.errors import ConfigError, DataError
 from viso.evaluate import estimate_files, songs_of
 from viso.listening import (
     Analysis,
+    Answers,
     BuildSettings,
     MeanRow,
     Results,
@@ -31,7 +32,7 @@ from viso.listening import (
     write_report,
 )
 
-__all__ = ["analyse_results", "build_from", "export_to"]
+__all__ = ["analyse_results", "build_from", "export_to", "remove_listeners"]
 
 
 def build_from(
@@ -102,6 +103,27 @@ def export_to(
     export_page(test, output, n_orders=orders, post=post, embedded=embed)
     how = "open it" if embed else "serve the folder, or export with --embed to open it from disk"
     out().print(shown(f"{output / 'index.html'}: {how}"))
+
+
+def remove_listeners(
+    folder: Path, names: Sequence[str], data: Path | None, *, unanswered: bool
+) -> None:
+    """Delete listeners by their names, or those who answered nothing; say how many are left."""
+    if bool(names) == unanswered:
+        raise ConfigError("viso listen remove: name listeners, or give --unanswered, not both")
+    path = data or folder / "results.sqlite"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; name the answers that viso listen serve stored")
+    answers = Answers(path, load_test(folder))
+    try:
+        begun = {listener.name: listener for listener in answers.progress()[0]}
+        if unknown := [name for name in names if name not in begun]:
+            raise DataError(f"{path}: listener {unknown[0]!r:.40} is not in it; nobody was removed")
+        chosen = names or [name for name, one in begun.items() if not one.n_answered]
+        n_removed = answers.remove(chosen)
+    finally:
+        answers.close()
+    out().print(shown(f"{path}: {n_removed} removed, {len(begun) - n_removed} left"))
 
 
 def analyse_results(

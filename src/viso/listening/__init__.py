@@ -19,7 +19,6 @@ from viso.listening.definition import (
     Stimulus,
     Trial,
     load_test,
-    stimulus_path,
 )
 from viso.listening.excerpts import Excerpt, read_excerpts
 from viso.listening.export import as_page, export_page, page_path
@@ -30,6 +29,7 @@ from viso.listening.records import Choice, Listener, Ratings, as_lines
 from viso.listening.report import as_summary, write_report
 from viso.listening.results import Results, check_record, read_results
 from viso.listening.screening import Screened, screen
+from viso.listening.sounds import read_stimulus, stimulus_path
 from viso.listening.storage import read_answers
 from viso.listening.webmushra import export_webmushra, read_webmushra
 
@@ -71,6 +71,7 @@ __all__ = [
     "read_answers",
     "read_excerpts",
     "read_results",
+    "read_stimulus",
     "read_webmushra",
     "screen",
     "stimulus_path",
