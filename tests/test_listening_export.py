@@ -262,7 +262,7 @@ def test_command_line(data: Path, tmp_path: Path) -> None:
     def run(*words: object) -> str:
         result = runner.invoke(app, ["listen", *(str(word) for word in words)])
         assert result.exit_code == 0, (result.output, result.exception)
-        return result.output
+        return result.stdout
 
     test, page = tmp_path / "test", tmp_path / "page"
     told = run(
@@ -279,7 +279,7 @@ def test_command_line(data: Path, tmp_path: Path) -> None:
     told = run("analyse", test, results, "-o", tmp_path / "report")
     assert "alpha against second" in told or "second against alpha" in told
     html = (tmp_path / "report" / "report.html").read_text()
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5
     summary = json.loads(run("analyse", test, results, "--json"))
     assert summary["n_listeners"] == 6
 

@@ -198,7 +198,7 @@ def test_a_whole_session_to_its_report(browser: Any, built: Built, data: Path) -
     assert "alpha against beta: +37.0" in result.output
     assert "alpha" in (data.parent / "report" / "report.html").read_text()
     saved = CliRunner().invoke(app, ["listen", "analyse", str(folder), str(data), "--json"])
-    means = {row["condition"]: row["mean"] for row in json.loads(saved.output)["means"]}
+    means = {row["condition"]: row["mean"] for row in json.loads(saved.stdout)["means"]}
     assert means == {"reference": 100, "alpha": 70, "beta": 33}
 
 
@@ -528,5 +528,5 @@ def test_the_exported_page_to_its_file(
     results = read_results([saved], test)
     assert [listener.order for listener in results.listeners] == [1]
     means = CliRunner().invoke(app, ["listen", "analyse", str(folder), str(saved), "--json"])
-    told = {row["condition"]: row["mean"] for row in json.loads(means.output)["means"]}
+    told = {row["condition"]: row["mean"] for row in json.loads(means.stdout)["means"]}
     assert told == {"reference": 100, "alpha": 70, "beta": 33}
