@@ -102,6 +102,8 @@ class MushraPage {
     this.reference = soundButton(this.transport, trial.reference, "Reference", "Play the reference");
     this.transport.extra.append(this.reference);
     this.rows = stimuli.map((id, index) => this.row(id, letter(index)));
+    // Above the sliders, where it is seen on a small screen too; its place stays when it is done.
+    this.first = el("p", { role: "status" }, "Play the reference first: all sounds are compared with it.");
     this.hint = el("p", { class: "soft", role: "status" });
     this.done = done;
     this.warning = el("p", { class: "warn", role: "alert" });
@@ -109,7 +111,7 @@ class MushraPage {
     const names = question.name === "overall" ? FIVE : [question.low, question.high];
     this.element = el("div", {}, progress(session), heading(session), training(session),
       el("p", {}, question.text),
-      this.transport.element,
+      this.transport.element, this.first,
       el("div", { class: "scale", "aria-hidden": "true" },
         el("div", { class: names.length === 5 ? "five" : "" }, ...names.map((name) => el("span", {}, name)))),
       el("ol", { class: "stimuli" }, ...this.rows.map((row) => row.element)),
@@ -162,6 +164,7 @@ class MushraPage {
     // What was rated before the page was closed has been played.
     const unplayed = open.filter((row) => !player.played.has(row.id));
     this.next.disabled = !knowsReference || (trial.training ? unplayed : open).length > 0;
+    this.first.classList.toggle("done", knowsReference);
     const hint = this.hintFor(knowsReference, named(trial.training ? unplayed : open));
     if (this.hint.textContent !== hint) this.hint.textContent = hint;
   }
@@ -169,10 +172,10 @@ class MushraPage {
   // Say what is still to be done, and why Next waits.
   hintFor(knowsReference, rest) {
     const isTraining = this.session.page.trial.training;
-    if (!knowsReference) return "Play the reference first: it is what all sounds are compared with.";
     if (isTraining && rest) return `Play every sound before you go on. Not played: ${rest}.`;
-    if (isTraining) return "You have heard all sounds of this page. Go on when you are ready.";
-    return rest ? `Only the sound that plays can be rated. Not rated: ${rest}.` : "All sounds are rated.";
+    if (rest) return `Only the sound that plays can be rated. Not rated: ${rest}.`;
+    if (!knowsReference) return "Play the reference before you go on.";
+    return isTraining ? "You have heard all sounds of this page. Go on when you are ready." : "All sounds are rated.";
   }
 
   key(name) {
