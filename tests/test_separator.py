@@ -358,12 +358,12 @@ def test_progress_counts_up_to_the_whole(separator: Separator, tmp_path: Path) -
         (np.zeros((2, 10), np.float32), 44_100.0, "sampling rate"),
         (np.zeros((2, 10), np.float32), 999, "sampling rate"),
         (np.full((1, 5), 1e39), 44_100, "infinite"),
-        (np.zeros(10, np.float32), 44_100, "channels, samples"),
+        (np.zeros(0, np.float32), 44_100, "channels, samples"),
         (np.zeros((0, 10), np.float32), 44_100, "channels, samples"),
         (np.zeros((2, 0), np.float32), 44_100, "channels, samples"),
         (np.full((1, 5), np.nan, np.float32), 44_100, "NaN"),
         (np.full((1, 5), np.inf, np.float32), 44_100, "NaN or infinite"),
-        (np.zeros((1, 5), np.int16), 44_100, "floats"),
+        (np.zeros((1, 5), np.int64), 44_100, "floats"),
     ],
 )
 def test_impossible_arrays(array: np.ndarray, rate_hz: int | None, reason: str) -> None:
