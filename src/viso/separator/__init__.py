@@ -40,6 +40,7 @@ from viso.separator.files import StemFiles, check_targets
 from viso.separator.filtering import WINDOW_S, wiener_filter
 from viso.separator.lockstep import Lockstep
 from viso.separator.results import STEMS, Progress, Report, Stems, region_s
+from viso.separator.together import clear_leftovers
 from viso.separator.unchanged import Unchanged
 from viso.separator.uninterrupted import uninterrupted
 from viso.separator.voices import voice_of
@@ -126,6 +127,7 @@ class Separator:
         self.card: ModelCard = self._blend.cards[0]
         self.device, self.sha256 = self._blend.device, self._blend.sha256
         self._open = open_isolated if isolated else open_audio
+        self._tidy: set[Path] = set()
 
     def stream(
         self, blocks: Iterable[Samples], *, rate_hz: int, n_channels: int
@@ -286,6 +288,7 @@ class Separator:
         with self._open(path) as audio, ExitStack() as stack:
             source = Unchanged(path)
             check_rate(audio.rate_hz)
+            self._clear_up(path.parent for path in (*targets.values(), confidence) if path)
             check_targets(path, targets, beside=confidence, overwrite=overwrite)
             total_s = region_s(audio.duration_s, start_s, duration_s)
             with uninterrupted():
@@ -337,6 +340,13 @@ class Separator:
                 confidence=tuple(seconds),
             )
         yield Progress(n_samples / report.rate_hz, n_samples / report.rate_hz, report)
+
+    def _clear_up(self, folders: Iterable[Path]) -> None:
+        """Clear up once in each folder after processes that were killed there."""
+        # Once, for a folder may hold a hundred thousand stems.
+        for folder in set(folders) - self._tidy:
+            clear_leftovers(folder)
+            self._tidy.add(folder)
 
     def _tags(self) -> dict[str, str]:
         filtered = {} if self._filter is None else {"viso_wiener": str(self._filter)}

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from viso import masking
 from viso.audio import AudioWriter, copy_tags, create_beside
 from viso.errors import AudioError
+from viso.separator.together import together
 from viso.separator.uninterrupted import uninterrupted
 
 __all__ = ["STEMS", "StemFiles", "check_targets"]
@@ -241,19 +242,36 @@ class StemFiles:
         return AudioError(f"{self._first}: cannot be written ({error.strerror}); free some space")
 
     def commit(self) -> None:
-        """Give all files their final names."""
+        """Give all files their final names, together.
+
+        Raises
+        ------
+        AudioError
+            If one cannot have its name. What was there before is there again then.
+        """
         with uninterrupted():
-            for writer in self._writers.values():
-                writer.commit()
-            for hidden, path in self._texts.items():
-                hidden.replace(path)
+            stems = [(writer.temporary_path, writer.path) for writer in self._writers.values()]
+            with together([*stems, *self._texts.items()]):
+                for writer in self._writers.values():
+                    writer.commit()
+                for hidden, path in self._texts.items():
+                    try:
+                        hidden.replace(path)
+                    except OSError as error:
+                        raise AudioError(
+                            f"{path}: the finished file cannot take this name ({error.strerror}); "
+                            "choose another one"
+                        ) from error
             self._made = []
-            self._stack.close()
+            with suppress(OSError):
+                self._stack.close()
 
     def abort(self) -> None:
         """Remove whatever has no final name yet, and folders made for it."""
         with uninterrupted():
-            self._stack.close()
+            # A file that waits in a buffer may hit a full disk here.
+            with suppress(OSError):
+                self._stack.close()
             for folder in sorted(self._made, key=lambda path: -len(path.parts)):
                 with suppress(OSError):
                     folder.rmdir()
