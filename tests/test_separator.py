@@ -326,6 +326,8 @@ def test_model_and_version_are_in_the_tags(separator: Separator, tmp_path: Path)
         assert tags["viso_version"] == __version__
         assert tags["viso_model_sha256"] == report.model_sha256
         assert len(report.model_sha256) == 64
+        assert tags["viso_song"] == "song.wav"
+        assert tags["viso_song_bytes"] == str((tmp_path / "song.wav").stat().st_size)
 
 
 def test_nothing_is_there_until_all_is(separator: Separator, tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def separate_order(
                 duration_s=config.duration_s,
                 confidence=here.table,
                 overwrite=True,
+                song_name=order.song.name,
             )
             report = None
             told_s = began

@@ -39,6 +39,7 @@ from viso.separator.behind import behind
 from viso.separator.files import StemFiles, check_targets
 from viso.separator.filtering import WINDOW_S, wiener_filter
 from viso.separator.lockstep import Lockstep
+from viso.separator.naming import song_tags
 from viso.separator.results import STEMS, Progress, Report, Stems, region_s
 from viso.separator.together import clear_leftovers
 from viso.separator.unchanged import Unchanged
@@ -256,6 +257,7 @@ class Separator:
         duration_s: float | None = None,
         confidence: Path | None = None,
         overwrite: bool = False,
+        song_name: str | None = None,
     ) -> Iterator[Progress]:
         """Separate a file into files, in constant memory, yielding the progress.
 
@@ -276,6 +278,8 @@ class Separator:
             A CSV file for what `viso.confidence` says of every second.
         overwrite : bool
             Replace files that are already there. Never the song itself.
+        song_name : str, optional
+            What the stems' tags say they were made from; the file's name, unless it is a copy.
 
         Raises
         ------
@@ -316,7 +320,8 @@ class Separator:
                     n_samples += vocals.shape[1]
                     yield Progress(n_samples / audio.rate_hz, total_s)
             again = audio.blocks(start_s=start_s, duration_s=duration_s)
-            for _ in files.finish(again, source=path, tags=self._tags()):
+            made_from = song_tags(song_name or path.name, source.n_bytes)
+            for _ in files.finish(again, source=path, tags={**self._tags(), **made_from}):
                 yield Progress(n_samples / audio.rate_hz, total_s)
             seconds = meter.finish(start_s=start_s)
             if confidence is not None:

@@ -304,7 +304,7 @@ def check_targets(
     if unknown or not targets:
         raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
     paths = [*targets.values(), *([] if beside is None else [beside])]
-    if len({path.resolve() for path in paths}) < len(paths):
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise AudioError(f"{song}: two files would have the name {paths[0]}")
     for path in paths:
         try:
