@@ -14,6 +14,7 @@ from rich.table import Table
 from viso.cli.console import out, shown
 from viso.errors import ConfigError, DataError
 from viso.evaluate import estimate_files, songs_of
+from viso.extras import how_to_install
 from viso.listening import (
     Analysis,
     BuildSettings,
@@ -186,7 +187,8 @@ def _pictures(analysis: Analysis) -> dict[str, str]:
     except ModuleNotFoundError:
         # Not among the figures, which a program may read.
         typer.echo(
-            "no plots in the report without the extra [listen]: pip install '.[listen]'", err=True
+            f"no plots in the report without the extra [listen]: {how_to_install('listen')}",
+            err=True,
         )
         return {}
     drawn: dict[str, str] = {}

@@ -14,7 +14,7 @@ import typer
 from rich.progress import Progress as Bar
 
 from viso import weights
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown, told, trace
 from viso.cli.separating_options import (
     FORMATS,
     checked_address,
@@ -24,7 +24,7 @@ from viso.cli.separating_options import (
     checked_template,
     one_of,
 )
-from viso.cli.telling import as_json_line, described
+from viso.cli.telling import as_json_line, common_reason, described, failure_line
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.places import Address, Place, place_of
@@ -140,8 +140,8 @@ def _named(
     files = best_files(wish.out, free, song)
     if files is None:
         raise AudioError(
-            f"{song}: its stems would replace a song, those of another song, or one another; choose "
-            "another folder, or a --template with {name} and {stem}"
+            f"{song}: its stems would replace a song, those of another song, or one another; "
+            "choose another folder, or a --template with {name} and {stem}"
         )
     names.give(key, files.values())
     targets = {stem: wish.out / path for stem, path in files.items()}
@@ -152,7 +152,7 @@ def _run_all(
     separator: Separator, songs: list[Path], wish: _Wish, *, as_json: bool, quiet: bool
 ) -> int:
     """Separate song after song; return how many failed."""
-    n_failed = 0
+    failed: list[tuple[Place, str]] = []
     # A song that is named twice is separated once.
     known: dict[str, Path] = {}
     for song in songs:
@@ -160,21 +160,28 @@ def _run_all(
     names = Names(wish.out, known)
     for song in known.values():
         began = time.monotonic()
-        report, failure, table = None, None, None
+        report, table = None, None
         try:
             targets, table = _named(song, names, wish, separator.name)
             # A bar for each song, gone before anything is printed: they share the terminal.
             with bar(quiet=quiet or as_json) as progress:
                 report = _run_one(separator, song, targets, table, wish, progress)
-        except VisoError as error:
-            failure, n_failed = error, n_failed + 1
-            error_line(str(error))
+        except Exception as error:  # one song stops nothing, whatever is wrong with it
+            reason = told(error) if isinstance(error, VisoError) else f"{song}: {told(error)}"
+            failed.append((song, reason))
+            trace(error)
+            error_line(reason)
+            if as_json:
+                typer.echo(failure_line(song, type(error).__name__, reason))
+            continue
         took_s = time.monotonic() - began
         if as_json:
-            typer.echo(as_json_line(song, report, table, failure, took_s))
-        elif report is not None and not quiet:
+            typer.echo(as_json_line(song, report, table, took_s))
+        elif not quiet:
             out().print(shown(described(report, table, took_s)))
-    return n_failed
+    if len(failed) == len(known) and (common := common_reason(failed)):
+        error_line(common)
+    return len(failed)
 
 
 def register(app: typer.Typer) -> None:
@@ -298,8 +305,10 @@ def register(app: typer.Typer) -> None:
             )
             config = wish.config(model, wiener, wiener_window, wanted)
             raise typer.Exit(run_batch(asked, config))
-        separator = Separator(model, wiener=wiener, wiener_window_s=wiener_window, device=wanted)
         try:
+            separator = Separator(
+                model, wiener=wiener, wiener_window_s=wiener_window, device=wanted
+            )
             n_failed = _run_all(separator, files, wish, as_json=as_json, quiet=quiet)
         except KeyboardInterrupt as error:
             error_line("interrupted; nothing half-made is left")
