@@ -90,6 +90,17 @@ def test_a_folder_that_takes_the_name_meanwhile_stays(mask_model: Path, tmp_path
     assert sorted(p.name for p in (tmp_path / "out").rglob("*")) == ["instrumental.wav", "mine"]
 
 
+def test_what_another_process_makes_meanwhile_stays(mask_model: Path, tmp_path: Path) -> None:
+    write(tmp_path / "song.wav", song(2, 60_000), rate_hz=44_100)
+    targets = {name.split(".")[0]: tmp_path / "out" / name for name in NAMES}
+    steps = Separator(mask_model).to_files(tmp_path / "song.wav", targets)
+    next(steps)
+    targets["instrumental"].write_text("theirs", encoding="utf-8")
+    with pytest.raises(AudioError, match="already there; add --overwrite"):
+        list(steps)
+    assert contents(tmp_path / "out") == [None, b"theirs"]
+
+
 def test_links_are_replaced_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("mine", encoding="utf-8")
     (tmp_path / NAMES[0]).symlink_to(tmp_path / "elsewhere")

@@ -327,6 +327,8 @@ class Separator:
             if confidence is not None:
                 files.add_text(confidence, as_csv(seconds))
             source.check()
+            # Another process may have made them meanwhile.
+            check_targets(path, targets, beside=confidence, overwrite=overwrite)
             files.commit()
             report = Report(
                 song=path,

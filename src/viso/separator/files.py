@@ -115,7 +115,9 @@ class StemFiles:
             self._made.extend(missing)
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise AudioError(f"{folder}: cannot be made ({error.strerror})") from error
+            raise AudioError(
+                f"{folder}: cannot be made ({error.strerror}); choose another folder"
+            ) from error
 
     @property
     def _clips(self) -> bool:
@@ -293,7 +295,9 @@ def _raw_file(folder: Path) -> IO[bytes]:
     try:
         return tempfile.TemporaryFile(dir=folder, prefix=".viso-", suffix=".part")
     except OSError as error:
-        raise AudioError(f"{folder}: cannot be written to ({error.strerror})") from error
+        raise AudioError(
+            f"{folder}: cannot be written to ({error.strerror}); choose another folder"
+        ) from error
 
 
 def check_targets(
