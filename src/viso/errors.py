@@ -13,7 +13,7 @@ Every message names the file, the value and the way out, on one line.
 
 from __future__ import annotations
 
-__all__ = ["AudioError", "ConfigError", "DataError", "ModelError", "VisoError", "unexpected"]
+__all__ = ["AudioError", "ConfigError", "DataError", "ModelError", "VisoError"]
 
 
 class VisoError(Exception):
@@ -34,12 +34,3 @@ class DataError(VisoError):
 
 class ConfigError(VisoError):
     """A setting, a recipe or a model card with a missing or an impossible value."""
-
-
-def unexpected(error: BaseException) -> str:
-    """Return what one line says of an error that is no `VisoError`: it is ours, not the user's."""
-    words = " ".join(str(error).split()) or "no reason given"
-    return (
-        f"viso itself failed ({type(error).__name__}: {words:.200}); please report it with what "
-        "the same command shows with --debug"
-    )

@@ -20,7 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from viso.errors import VisoError, unexpected
+from viso.errors import VisoError
+from viso.faults import unexpected
 
 __all__ = [
     "DEBUG",
