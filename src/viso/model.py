@@ -59,6 +59,8 @@ class Model(Protocol):
 class OnnxModel:
     """A network in an ONNX file, run by ONNX Runtime.
 
+    Pickled, it is the name of its file: whoever unpickles it opens that file again.
+
     Parameters
     ----------
     path : Path
@@ -86,6 +88,7 @@ class OnnxModel:
     def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
         data = read_model(path)
         self.path = path
+        self._asked: tuple[Device, int] = (device, threads)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._session = _session(data, path, device=device, threads=threads)
         self.card = _card_of(self._session, path)
@@ -93,6 +96,10 @@ class OnnxModel:
         self.device = "cuda" if on_cuda else "cpu"
         self._input = self._session.get_inputs()[0].name
         _check_shapes(self._session, self.card, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A session cannot be pickled; another process opens the same file.
+        return _reloaded, (self.path.absolute(), self.sha256, *self._asked)
 
     def run(self, features: Floats, /) -> Floats:
         """Run the bare graph on one input array, laid out as the card says."""
@@ -131,6 +138,20 @@ def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 
     if path.suffix.lower() == ".toml":
         raise ModelError(f"{path}: is no model but a card; name its ONNX file, or a single model")
     return OnnxModel(path, device=device, threads=threads)
+
+
+def _reloaded(path: Path, sha256: str, device: Device, threads: int) -> OnnxModel:
+    """Open a pickled model's file again.
+
+    Raises
+    ------
+    ModelError
+        See `OnnxModel`; also if it is another file by now.
+    """
+    model = OnnxModel(path, device=device, threads=threads)
+    if model.sha256 != sha256:
+        raise ModelError(f"{path}: is another file than when it was pickled; load it anew")
+    return model
 
 
 @cache

@@ -25,6 +25,7 @@ from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
 from viso.errors import VisoError
 from viso.places import Address, Place
+from viso.separator.together import clear
 from viso.storage import listing, remove
 
 __all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
@@ -296,8 +297,7 @@ def remove_hidden(paths: Iterable[Place], pid: int) -> None:
                     if name.startswith(f".viso-{pid}-"):
                         remove(folder / name)
                 continue
-            for path in folder.glob(f".viso-{pid}-*"):
-                path.unlink(missing_ok=True)
+            clear(folder, [path.name for path in folder.glob(f".viso-{pid}-*")])
 
 
 def _key(path: Path) -> str | bytes:

@@ -292,7 +292,13 @@ class _Batch:
             return None
         self._claims.fail(running.claim, kind=event.kind, reason=event.reason)
         took_s = time.monotonic() - running.began_s
-        return Result(running.task.song.path, kind=event.kind, reason=event.reason, took_s=took_s)
+        return Result(
+            running.task.song.path,
+            kind=event.kind,
+            reason=event.reason,
+            took_s=took_s,
+            trace=event.trace,
+        )
 
     def _to_go_on(self, error: VisoError) -> DiskFullError:
         return DiskFullError(

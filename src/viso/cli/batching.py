@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING
 import typer
 
 from viso import batch, weights
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, own_stdout, shown
-from viso.cli.telling import as_json_line, batch_told, failure_line, plan_told
+from viso.cli.console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    bar,
+    error_line,
+    out,
+    own_stdout,
+    shown,
+    trace,
+)
+from viso.cli.telling import as_json_line, batch_told, common_reason, failure_line, plan_told
 from viso.errors import ConfigError, DataError, ModelError, VisoError
 from viso.places import Place
 
@@ -142,7 +151,7 @@ def _take_result(result: batch.Result, asked: Asked, tally: _Tally) -> None:
     elif result.report is None:
         typer.echo(json.dumps({"song": str(result.song), "ok": True, "elsewhere": True}))
     else:
-        typer.echo(as_json_line(result.song, result.report, result.table, None, result.took_s))
+        typer.echo(as_json_line(result.song, result.report, result.table, result.took_s))
 
 
 def _tell_plan(plan: batch.Plan, asked: Asked) -> None:
@@ -183,7 +192,11 @@ def _tell_plan(plan: batch.Plan, asked: Asked) -> None:
 def _tell_end(
     plan: batch.Plan, asked: Asked, tally: _Tally, *, stopped: str, is_interrupted: bool
 ) -> None:
+    failed = [(failure.song, failure.reason) for failure in tally.failures]
+    if not (tally.last and tally.last.n_done) and (common := common_reason(failed)):
+        error_line(common)
     for failure in tally.failures:
+        trace(failure.trace)
         error_line(failure.reason)
     if stopped:
         error_line(stopped)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO, cast
@@ -18,9 +20,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "bar", "error_line", "out", "own_stdout", "shown"]
+from viso.errors import VisoError
+from viso.faults import unexpected
+
+__all__ = [
+    "DEBUG",
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "bar",
+    "error_line",
+    "out",
+    "own_stdout",
+    "shown",
+    "told",
+    "trace",
+]
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+
+DEBUG = "VISO_DEBUG"
+"""An environment variable that asks for tracebacks; ``--debug`` sets it."""
 
 
 def out() -> Console:
@@ -33,6 +52,22 @@ def error_line(message: str) -> None:
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
     console.print("error: ", end="", style="bold red")
     console.print(shown(" ".join(message.split())))
+
+
+def told(error: Exception) -> str:
+    """Return what one line says of any error."""
+    if isinstance(error, VisoError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}"
+    return unexpected(error)
+
+
+def trace(error: Exception | str) -> None:
+    """Print the traceback of an error, or one that is text already, if it was asked for."""
+    if os.environ.get(DEBUG):
+        text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
+        sys.stderr.write(shown(text))
 
 
 def shown(text: str) -> str:

@@ -159,7 +159,7 @@ def serve(
         str, typer.Option(help="Nobody begins after it: 2026-12-24, or with a time, T18:00.")
     ] = "",
 ) -> None:
-    """Run a test for many listeners, each with a link of their own; needs the extra [web]."""
+    """Run a test for many listeners, each with a link of their own; needs the extra \\[web]."""
     from viso.cli.listening_serving import serve_test
 
     serve_test(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import typer
 
 from viso.cli.console import shown
+from viso.extras import how_to_install
 from viso.listening import Analysis, MeanRow, conditions_of
 
 __all__ = ["pictures_of"]
@@ -21,7 +22,8 @@ def pictures_of(analysis: Analysis) -> dict[str, str]:
     except ModuleNotFoundError:
         # Not among the figures, which a program may read.
         typer.echo(
-            "no plots in the report without the extra [listen]: pip install '.[listen]'", err=True
+            f"no plots in the report without the extra [listen]: {how_to_install('listen')}",
+            err=True,
         )
         return {}
     if analysis.test.kind == "mushra":

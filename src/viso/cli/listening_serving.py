@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from viso.cli.console import out, shown
 from viso.errors import ConfigError
+from viso.extras import how_to_install
 from viso.listening import Answers, load_test
 
 __all__ = ["serve_test"]
@@ -34,7 +35,8 @@ def serve_test(
         from viso.web.listen import Entrance, bind, create_listening_app, serve
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"viso listen serve needs {error.name}: pip install -c constraints.txt '.[web]'"
+            f"{error.name} is not installed; viso listen serve needs the extra [web]: "
+            f"{how_to_install('web')}"
         ) from error
 
     test = load_test(folder)

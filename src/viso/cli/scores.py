@@ -10,6 +10,7 @@ from rich.table import Table
 
 from viso.cli.console import shown
 from viso.evaluate import Comparison, Row, SongResult
+from viso.extras import how_to_install
 from viso.separator import STEMS
 
 __all__ = ["comparison_line", "group_table", "pictures", "stem_tables"]
@@ -94,7 +95,7 @@ def pictures(results: Sequence[SongResult], systems: Sequence[str]) -> dict[str,
     except ModuleNotFoundError:
         # Not among the figures, which a program may read.
         typer.echo(
-            "no plots in the report without the extra [plot]: pip install '.[plot]'", err=True
+            f"no plots in the report without the extra [plot]: {how_to_install('plot')}", err=True
         )
         return {}
     usdr = {

@@ -13,6 +13,7 @@ import typer
 from viso import weights
 from viso.cli.console import out
 from viso.errors import ConfigError, ModelError
+from viso.extras import how_to_install
 
 if TYPE_CHECKING:
     from viso.web import StudioConfig
@@ -71,7 +72,7 @@ def register(app: typer.Typer) -> None:
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"{error.name} is not installed; viso serve needs the extra [web]: "
-                "pip install 'viso-audio[web]'"
+                f"{how_to_install('web')}"
             ) from error
         _check_token(host, token)
         values: dict[str, Any] = {

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viso.confidence import Second
-from viso.errors import VisoError
 from viso.places import Place
 from viso.separator import STEMS, Report
 
 if TYPE_CHECKING:
     from viso.batch import Plan, Progress
 
-__all__ = ["as_json_line", "batch_told", "described", "failure_line", "plan_told"]
+__all__ = ["as_json_line", "batch_told", "common_reason", "described", "failure_line", "plan_told"]
 
 
 def as_json_line(
     song: Place,
-    report: Report | None,
+    report: Report,
     table: Place | None,
-    error: VisoError | None,
     took_s: float,
 ) -> str:
-    """Return the JSON object that ``--json`` prints for a song, done or failed."""
-    if report is None:
-        return failure_line(song, type(error).__name__, str(error))
+    """Return the JSON object that ``--json`` prints for a song that is done."""
     return json.dumps(
         {
             "song": str(song),
@@ -55,6 +52,29 @@ def as_json_line(
 def failure_line(song: Place, kind: str, reason: str) -> str:
     """Return the JSON object that ``--json`` prints for a song that failed."""
     return json.dumps({"song": str(song), "ok": False, "error": kind, "reason": reason})
+
+
+def common_reason(failures: Sequence[tuple[Place, str]]) -> str | None:
+    """Return a line if several songs failed and all for one reason: it is hardly the songs'.
+
+    Parameters
+    ----------
+    failures : sequence of (Path or Address, str)
+        Each song and why it failed.
+    """
+
+    def without_names(song: Place, reason: str) -> str:
+        for name in (str(song), song.name):
+            reason = reason.replace(name, "")
+        # In the names of its stems.
+        return re.sub(rf"/{re.escape(song.stem)}(?!\w)", "/", reason)
+
+    if len(failures) < 2 or len({without_names(*failure) for failure in failures}) > 1:
+        return None
+    return (
+        f"all {len(failures)} songs failed for one reason: unless every one of them is bad, it "
+        "does not lie in them"
+    )
 
 
 def described(report: Report, table: Place | None, took_s: float) -> str:

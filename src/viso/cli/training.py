@@ -17,6 +17,7 @@ from rich.table import Table
 
 from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out
 from viso.errors import ConfigError, VisoError
+from viso.extras import how_to_install
 
 if TYPE_CHECKING:
     from viso.train.loop import Outlook, Progress, Trainer
@@ -50,7 +51,8 @@ def needs_training() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{error.name} is needed for training; for the extra [train]: pip install '.[train]'"
+            f"{error.name} is needed for training; install the extra [train]: "
+            f"{how_to_install('train')}"
         ) from error
 
 
