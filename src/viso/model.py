@@ -7,7 +7,6 @@ ONNX Runtime session, from a file of ours (card inside) or of somebody else's (c
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from functools import cache
 from os import PathLike
@@ -22,6 +21,7 @@ from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
 from viso.graph import apply_graph
 from viso.model_file import LARGEST_CARD, read_model
+from viso.parsing import parse_json
 
 __all__ = ["CARD_KEY", "MEMORY_BYTES", "Model", "OnnxModel", "apply_graph", "load"]
 
@@ -194,16 +194,16 @@ def _reason(error: Exception) -> str:
 
 def _card_of(session: Any, path: Path) -> ModelCard:
     beside = path.with_suffix(".toml")
-    inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
     try:
+        inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
         if inside is not None:
-            return ModelCard.from_mapping(json.loads(inside), origin=f"{path}: card")
+            return ModelCard.from_mapping(parse_json(inside), origin=f"{path}: card")
         if beside.is_file():
             if beside.stat().st_size > LARGEST_CARD:
                 raise ModelError(f"{beside}: more than {LARGEST_CARD} bytes; no card is so long")
             return ModelCard.from_toml(beside)
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}: the card inside is damaged ({error})") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: the card inside is damaged ({error!s:.160})") from error
     except ConfigError as error:
         raise ModelError(str(error)) from error
     raise ModelError(f"{path}: no model card inside and no {beside.name} beside it; write one")

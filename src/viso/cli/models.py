@@ -18,7 +18,7 @@ from viso.blend import Blend, load_blend, parts_of, shares_of
 from viso.cli import importing
 from viso.cli.console import EXIT_FAILED, error_line, out
 from viso.config import ModelCard
-from viso.errors import ConfigError, ModelError
+from viso.errors import VisoError
 from viso.model import OnnxModel, load
 
 __all__ = ["register"]
@@ -182,16 +182,17 @@ def list_(
     known = weights.available(folder=folder)
     is_broken = False
     for wanted in itertools.chain(*(_members(str(name), known) for name in files or known)):
+        path = Path(wanted.name)
         try:
-            path = Path(wanted.name)
             if wanted.name in known:
                 path = weights.path_of(wanted.name, folder=folder)
             _show(wanted, path, as_json=as_json)
-        except (ModelError, ConfigError) as error:
+        except (VisoError, OSError) as error:
             # One broken file among one's own does not hide the others.
             if files:
                 raise
-            error_line(str(error))
+            told = str(error) if isinstance(error, VisoError) else f"{path}: {error.strerror}"
+            error_line(told)
             is_broken = True
     if is_broken:
         raise typer.Exit(EXIT_FAILED)

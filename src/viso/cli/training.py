@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out
 from viso.errors import ConfigError, VisoError
+from viso.parsing import parse_json
 
 if TYPE_CHECKING:
     from viso.train.loop import Outlook, Progress, Trainer
@@ -82,7 +82,7 @@ def figures_of(path: Path) -> dict[str, float]:
         If the file is neither.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return {str(name): float(value) for name, value in found.items()}
         rows = [row for row in found if not re.match("mixture|ideal ", row["system"])]

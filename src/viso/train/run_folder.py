@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from viso.errors import ConfigError, DataError
+from viso.parsing import parse_json
 from viso.train.corpus import Corpus
 from viso.train.recipe import Recipe
 
@@ -112,7 +113,7 @@ class RunFolder:
     @staticmethod
     def _known(origin: Path) -> dict[str, Any]:
         try:
-            facts: dict[str, Any] = json.loads(origin.read_text(encoding="utf-8"))
+            facts: dict[str, Any] = parse_json(origin.read_text(encoding="utf-8"))
             return {"corpus_hash": facts["corpus_hash"], "weights": dict(facts.get("weights", {}))}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
