@@ -5,18 +5,36 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from viso._version import __version__
-from viso.cli.console import EXIT_FAILED, error_line
+from viso.cli.console import EXIT_FAILED, error_line, out, shown
 from viso.errors import VisoError
 
 __all__ = ["app", "main"]
 
+
+class _ShowsMistakes(TyperGroup):
+    """Commands whose errors of usage show what they cite: it may be the name of any file."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = shown(message)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
     name="viso",
+    cls=_ShowsMistakes,
     help="Takes a song, gives back the vocals and the instrumental.",
     no_args_is_help=True,
     add_completion=False,
@@ -50,7 +68,7 @@ for _module in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"viso {__version__}")
+        out().print(f"viso {__version__}")
         raise typer.Exit
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from viso.cli.console import out, shown
+from viso.cli.console import note_line, out, print_json, shown
 from viso.errors import ConfigError, DataError
 from viso.evaluate import estimate_files, songs_of
 from viso.listening import (
@@ -117,16 +115,14 @@ def analyse_results(
     test = load_test(folder)
     found: Results = read_results(results, test, with_unfinished=unfinished)
     if found.n_unfinished:
-        # Not among the figures, which a program may read.
-        typer.echo(
-            f"left out: {found.n_unfinished} who have not finished; --unfinished takes them, too",
-            err=True,
+        note_line(
+            f"left out: {found.n_unfinished} who have not finished; --unfinished takes them, too"
         )
     analysis = analyse(test, found, mid_anchor=mid_anchor)
     if output is not None:
         write_report(output, analysis, pictures=_pictures(analysis))
     if as_json:
-        typer.echo(json.dumps(as_summary(analysis)))
+        print_json(as_summary(analysis))
         return
     _print(analysis)
     if output is not None:
@@ -184,10 +180,7 @@ def _pictures(analysis: Analysis) -> dict[str, str]:
     try:
         from viso.plots.ratings import cloud, intervals
     except ModuleNotFoundError:
-        # Not among the figures, which a program may read.
-        typer.echo(
-            "no plots in the report without the extra [listen]: pip install '.[listen]'", err=True
-        )
+        note_line("no plots in the report without the extra [listen]: pip install '.[listen]'")
         return {}
     drawn: dict[str, str] = {}
     if analysis.pairs:

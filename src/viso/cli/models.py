@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typer.core import TyperGroup
 from viso import weights
 from viso.blend import Blend, load_blend, parts_of, shares_of
 from viso.cli import importing
-from viso.cli.console import EXIT_FAILED, error_line, out
+from viso.cli.console import EXIT_FAILED, error_line, out, print_json
 from viso.config import ModelCard
 from viso.errors import VisoError
 from viso.model import OnnxModel, load
@@ -153,13 +152,13 @@ def _show(wanted: _Wanted, path: Path, *, as_json: bool) -> None:
     if path.suffix.lower() == ".toml":
         blend = load_blend(path, device="cpu", threads=1)
         if as_json:
-            typer.echo(json.dumps(_blend_record(blend, path)))
+            print_json(_blend_record(blend, path))
         else:
             out().print(_blend_lines(blend, path), soft_wrap=False)
         return
     model = load(path, device="cpu", threads=1)
     if as_json:
-        typer.echo(json.dumps(_record(model, share=wanted.share)))
+        print_json(_record(model, share=wanted.share))
     else:
         out().print(_lines(model, share=wanted.share), soft_wrap=False)
 

@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress as Bar
 
 from viso import weights
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, print_json
 from viso.cli.separating_options import (
     FORMATS,
     checked_address,
@@ -23,7 +23,7 @@ from viso.cli.separating_options import (
     checked_template,
     one_of,
 )
-from viso.cli.telling import as_json_line, described
+from viso.cli.telling import as_record, described
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.places import Address, Place, place_of
@@ -97,7 +97,7 @@ def _run_one(
     progress: Bar,
 ) -> Report:
     """Separate one song behind a bar."""
-    task = progress.add_task(shown(song.name), total=None, speed="")
+    task = progress.add_task(song.name, total=None, speed="")
     began = time.monotonic()
     try:
         steps = separator.to_files(
@@ -155,9 +155,9 @@ def _run_all(
             taken = {path: owner for path, owner in taken.items() if owner != song}
         took_s = time.monotonic() - began
         if as_json:
-            typer.echo(as_json_line(song, report, table, failure, took_s))
+            print_json(as_record(song, report, table, failure, took_s))
         elif report is not None and not quiet:
-            out().print(shown(described(report, table, took_s)))
+            out().print(described(report, table, took_s))
     return n_failed
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out, shown
 from viso.errors import ConfigError, VisoError
 from viso.parsing import parse_json
 
@@ -123,7 +123,7 @@ def _announce(trainer: Trainer) -> None:
     """Say what there is to learn from and to be judged by."""
     recipe = trainer.recipe
     hours = trainer.corpus.hours()
-    table = Table(title=f"{recipe.name} learns from", title_justify="left")
+    table = Table(title=f"{shown(recipe.name)} learns from", title_justify="left")
     table.add_column("what")
     table.add_column("group")
     for name in ("hours", "drawn, %"):
@@ -131,7 +131,7 @@ def _announce(trainer: Trainer) -> None:
     for role, groups in trainer.shares().items():
         for group, share in sorted(groups.items()):
             amount = hours.get(f"{role}/{group}/train", 0.0)
-            table.add_row(role, group, f"{amount:.2f}", f"{100 * share:.0f}")
+            table.add_row(role, shown(group), f"{amount:.2f}", f"{100 * share:.0f}")
         table.add_section()
     out().print(table)
     held_out = sum(h for key, h in hours.items() if key.startswith("vocals/") and "/valid" in key)
@@ -250,7 +250,7 @@ def register(app: typer.Typer) -> None:
         if trainer.is_main:
             best_db = trainer.best_db
             best = f", best validation uSDR {best_db:.2f} dB" if best_db > -inf else ""
-            out().print(f"{trainer.folder.path}: {trainer.step} steps done{best}")
+            out().print(shown(f"{trainer.folder.path}: {trainer.step} steps done{best}"))
 
     @app.command()
     def export(
@@ -281,4 +281,5 @@ def register(app: typer.Typer) -> None:
             context_frames=context_frames,
             weights=weights.value,
         )
-        out().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, parity {difference:.1e}")
+        size_mb = output.stat().st_size / 1e6
+        out().print(shown(f"{output}: {size_mb:.1f} MB, parity {difference:.1e}"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,7 @@ from typing import Any
 from viso._version import __version__
 from viso.listening.analysis import Analysis, MeanRow
 from viso.listening.statistics import Interval
-from viso.pages import page, table, write_texts
+from viso.pages import as_csv, page, table, write_texts
 
 __all__ = ["as_summary", "write_report"]
 
@@ -97,14 +95,8 @@ def write_report(folder: Path, analysis: Analysis, *, pictures: Mapping[str, str
 
 
 def _csv(rows: Sequence[Any]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for index, row in enumerate(rows):
-        values = asdict(row)
-        if not index:
-            writer.writerow(values)
-        writer.writerow(_cell(value) for value in values.values())
-    return text.getvalue()
+    records = [asdict(row) for row in rows]
+    return as_csv([*records[:1], *(map(_cell, record.values()) for record in records)])
 
 
 def _cell(value: Any) -> Any:
