@@ -188,14 +188,15 @@ def _network(state: State, *, origin: str) -> OpenUnmix:
             f"of {n_seen} bins; {_WAY_OUT}"
         )
     layers = takewhile(lambda layer: f"lstm.weight_ih_l{layer}" in state, count())
-    network = OpenUnmix(
-        n_channels=first.shape[1] // n_seen,
-        n_seen=n_seen,
-        n_bins=n_bins,
-        n_hidden=first.shape[0],
-        n_layers=max(1, len(list(layers))),
-        both_ways="lstm.weight_ih_l0_reverse" in state,
-    )
+    with torch.device("meta"):
+        network = OpenUnmix(
+            n_channels=first.shape[1] // n_seen,
+            n_seen=n_seen,
+            n_bins=n_bins,
+            n_hidden=first.shape[0],
+            n_layers=max(1, len(list(layers))),
+            both_ways="lstm.weight_ih_l0_reverse" in state,
+        )
     fill(network, state, called=str, origin=origin)
     return network
 
