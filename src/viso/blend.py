@@ -63,9 +63,11 @@ class Blend:
 
     @property
     def device(self) -> str:
-        """What the models run on in fact: "cpu", "cuda", or both."""
-        devices = {m.device if isinstance(m, OnnxModel) else "cpu" for m in self.models}
-        return "+".join(sorted(devices))
+        """What the models run on in fact: "cpu", "cuda", or both.
+
+        Of a model that is no `OnnxModel` its attribute `device` says it; "unknown" without one.
+        """
+        return "+".join(sorted({str(getattr(m, "device", "unknown")) for m in self.models}))
 
     @property
     def sha256(self) -> str:
