@@ -229,6 +229,8 @@ def register(app: typer.Typer) -> None:
         references: dict[str, float] = {}
         if trainer.is_main:
             _announce(trainer)
+            if trainer.is_longer:
+                out().print("the run goes on to a later end; the learning rate follows its cosine")
             references = trainer.references()
         beside = ", ".join(f"{name} {value:.2f}" for name, value in references.items())
 
