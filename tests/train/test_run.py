@@ -268,6 +268,10 @@ def test_a_folder_of_another_recipe_or_other_recordings_is_refused_and_kept(
     before = (folder / "recipe.toml").read_bytes()
     with pytest.raises(ConfigError, match="another recipe"):
         Trainer(recipe(corpus=str(corpus.folder), learning_rate=1e-4), folder, device="cpu")
+    # A run can be lengthened, but neither shortened nor ended by other means.
+    for length in ({"steps": 3}, {"steps": 4, "time_s": 100.0}, {"steps": None, "time_s": 100.0}):
+        with pytest.raises(ConfigError, match="its 4 steps may be more"):
+            Trainer(recipe(corpus=str(corpus.folder), **length), folder, device="cpu")
     assert (folder / "recipe.toml").read_bytes() == before
     # The same recipe, written differently.
     (folder / "recipe.toml").write_bytes(b"# ours\n" + before)

@@ -91,6 +91,8 @@ class Staged:
         """Return a message with the names that the order has."""
         places: list[tuple[Path, Place]] = [(self.song, self.order.song)]
         places += [(path, self.order.targets[stem]) for stem, path in self.targets.items()]
+        if self.table is not None and self.order.table is not None:
+            places.append((self.table, self.order.table))
         for here, place in places:
             text = text.replace(str(here), str(place))
         return text

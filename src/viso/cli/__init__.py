@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from viso._version import __version__
-from viso.cli.console import DEBUG, EXIT_FAILED, error_line, told, trace
+from viso.cli.console import DEBUG, EXIT_FAILED, error_line, out, shown, told, trace
 
 __all__ = ["app", "main"]
 
@@ -33,6 +33,17 @@ class _Commands(TyperGroup):
         if len(words) < end:
             words.insert(0, "--debug")
         return super().parse_args(ctx, [*words, *args[end:]])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = shown(message)  # type: ignore[attr-defined]
+            raise
 
 
 app = typer.Typer(
@@ -71,7 +82,7 @@ for _module in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"viso {__version__}")
+        out().print(f"viso {__version__}")
         raise typer.Exit
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from viso.cli.console import bar, out, shown
+from viso.cli.console import bar, out, print_json, shown
 from viso.cli.scores import comparison_line, group_table, pictures, stem_tables
 from viso.errors import ConfigError, DataError
 from viso.evaluate import (
@@ -160,7 +157,7 @@ def _print(
         for kind, parts in groups.items():
             for group, part in parts.items():
                 records += as_records(part, kind=kind, group=group)
-        typer.echo(json.dumps(records))
+        print_json(records)
         return
     for stem in STEMS:
         for table in stem_tables(rows, stem):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import typer
-
-from viso.cli.console import shown
+from viso.cli.console import note_line, shown
 from viso.extras import how_to_install
 from viso.listening import Analysis, MeanRow, conditions_of
 
@@ -20,11 +18,7 @@ def pictures_of(analysis: Analysis) -> dict[str, str]:
     try:
         from viso.plots.ratings import intervals
     except ModuleNotFoundError:
-        # Not among the figures, which a program may read.
-        typer.echo(
-            f"no plots in the report without the extra [listen]: {how_to_install('listen')}",
-            err=True,
-        )
+        note_line(f"no plots in the report without the extra [listen]: {how_to_install('listen')}")
         return {}
     if analysis.test.kind == "mushra":
         return _mushra(analysis)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from viso.cli.console import out, shown
+from viso.cli.console import note_line, out, print_json, shown
 from viso.cli.listening_pictures import pictures_of
 from viso.errors import ConfigError, DataError
 from viso.evaluate import estimate_files, songs_of
@@ -141,16 +139,14 @@ def analyse_results(
     test = load_test(folder)
     found: Results = read_results(results, test, with_unfinished=unfinished)
     if found.n_unfinished:
-        # Not among the figures, which a program may read.
-        typer.echo(
-            f"left out: {found.n_unfinished} who have not finished; --unfinished takes them, too",
-            err=True,
+        note_line(
+            f"left out: {found.n_unfinished} who have not finished; --unfinished takes them, too"
         )
     analysis = analyse(test, found, mid_anchor=mid_anchor)
     if output is not None:
         write_report(output, analysis, pictures=pictures_of(analysis))
     if as_json:
-        typer.echo(json.dumps(as_summary(analysis)))
+        print_json(as_summary(analysis))
     else:
         _print(analysis)
         if output is not None:
@@ -162,7 +158,7 @@ def analyse_results(
             f"{where}; look at how the test was done, and get more listeners"
         )
     for told in caveats(analysis):
-        typer.echo(shown(f"note: {told}"), err=True)
+        note_line(f"note: {told}")
 
 
 def _print(analysis: Analysis) -> None:

@@ -14,7 +14,16 @@ import typer
 from rich.progress import Progress as Bar
 
 from viso import weights
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown, told, trace
+from viso.cli.console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    bar,
+    error_line,
+    out,
+    print_json,
+    told,
+    trace,
+)
 from viso.cli.separating_options import (
     FORMATS,
     checked_address,
@@ -24,7 +33,7 @@ from viso.cli.separating_options import (
     checked_template,
     one_of,
 )
-from viso.cli.telling import as_json_line, common_reason, described, failure_line
+from viso.cli.telling import as_record, common_reason, described, failure_record
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.places import Address, Place, place_of
@@ -102,7 +111,7 @@ def _run_one(
     progress: Bar,
 ) -> Report:
     """Separate one song behind a bar."""
-    task = progress.add_task(shown(song.name), total=None, speed="")
+    task = progress.add_task(song.name, total=None, speed="")
     began = time.monotonic()
     try:
         steps = separator.to_files(
@@ -172,13 +181,13 @@ def _run_all(
             trace(error)
             error_line(reason)
             if as_json:
-                typer.echo(failure_line(song, type(error).__name__, reason))
+                print_json(failure_record(song, type(error).__name__, reason))
             continue
         took_s = time.monotonic() - began
         if as_json:
-            typer.echo(as_json_line(song, report, table, took_s))
+            print_json(as_record(song, report, table, took_s))
         elif not quiet:
-            out().print(shown(described(report, table, took_s)))
+            out().print(described(report, table, took_s))
     if len(failed) == len(known) and (common := common_reason(failed)):
         error_line(common)
     return len(failed)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from viso import weights
-from viso.cli.console import out
+from viso.cli.console import out, shown
 from viso.confidence import confidence as estimated
 from viso.errors import ConfigError
 from viso.extras import how_to_install
@@ -60,4 +60,4 @@ def register(app: typer.Typer) -> None:
             start_s=start,
             confidence=seconds if confidence else (),
         )
-        out().print(str(path))
+        out().print(shown(str(path)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +15,8 @@ from viso.evaluate.run import SongResult
 from viso.evaluate.scoring import METRICS
 from viso.evaluate.songs import singer_of
 from viso.evaluate.tables import Comparison, Row
-from viso.pages import page, table, write_texts
+from viso.pages import as_csv, page, table, write_texts
+from viso.parsing import parse_json
 from viso.separator import STEMS
 
 __all__ = ["as_records", "check_folder", "songs_csv", "write_report"]
@@ -43,7 +42,7 @@ def check_folder(folder: Path) -> None:
 
 def _is_summary(path: Path) -> bool:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and {"viso", "rows"} <= told.keys()
@@ -66,16 +65,14 @@ def as_records(rows: Sequence[Row], *, kind: str = "", group: str = "") -> list[
 def songs_csv(results: Sequence[SongResult], genres: Mapping[str, str]) -> str:
     """Return a line for every song, system and stem; empty where a figure is not defined."""
     metrics = _metrics(results)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_FACTS, *metrics])
+    rows: list[list[str]] = [[*_FACTS, *metrics]]
     for result in results:
         facts = [result.song, singer_of(result.song) or "", genres.get(result.song, "")]
         for system, stems in result.scores.items():
             for stem in STEMS:
                 values = [_figure(stems[stem].get(metric), 4) for metric in metrics]
-                writer.writerow([*facts, f"{result.duration_s:.2f}", system, stem, *values])
-    return text.getvalue()
+                rows.append([*facts, f"{result.duration_s:.2f}", system, stem, *values])
+    return as_csv(rows)
 
 
 def _metrics(results: Sequence[SongResult]) -> list[str]:

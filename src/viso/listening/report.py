@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,8 @@ from viso.listening.analysis import Analysis
 from viso.listening.caveats import caveats
 from viso.listening.rows import MeanRow, QuartileRow
 from viso.listening.statistics import FEWEST_GROUPS, Interval
-from viso.pages import page, table, write_texts
+from viso.pages import as_csv, page, table, write_texts
+from viso.parsing import parse_json
 
 __all__ = ["as_summary", "write_report"]
 
@@ -108,10 +107,10 @@ def _check_folder(folder: Path) -> None:
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
-        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        found = parse_json((folder / "summary.json").read_text(encoding="utf-8"))
         if isinstance(found, dict) and {"viso", "test", "kind"} <= set(found):
             return
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         pass
     raise ConfigError(
         f"{folder}: not empty and no report of viso listen; name another folder for the report"
@@ -119,14 +118,8 @@ def _check_folder(folder: Path) -> None:
 
 
 def _csv(rows: Sequence[Any]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for index, row in enumerate(rows):
-        values = asdict(row)
-        if not index:
-            writer.writerow(values)
-        writer.writerow(_cell(value) for value in values.values())
-    return text.getvalue()
+    records = [asdict(row) for row in rows]
+    return as_csv([*records[:1], *(map(_cell, record.values()) for record in records)])
 
 
 def _cell(value: Any) -> Any:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from viso.errors import DataError
+from viso.parsing import parse_json
 from viso.train._journal import Journal
 
 __all__ = ["LEVEL_BLOCK", "Corpus", "CorpusWriter", "Track"]
@@ -278,7 +279,7 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         path = folder / "index.json"
         try:
-            index = json.loads(path.read_text(encoding="utf-8"))
+            index = parse_json(path.read_text(encoding="utf-8"))
             if index["format"] != _FORMAT:
                 raise DataError(f"{path}: corpus format {index['format']}, need {_FORMAT}; repack")
             self.rate_hz = int(index["rate_hz"])
