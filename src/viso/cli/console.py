@@ -103,7 +103,7 @@ def trace(error: Exception | str) -> None:
     """Print the traceback of an error, or one that is text already, if it was asked for."""
     if os.environ.get(DEBUG):
         text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
-        sys.stderr.write(shown(text))
+        sys.stderr.write("\n".join(map(shown, text.split("\n"))))
 
 
 def note_line(message: str) -> None:
