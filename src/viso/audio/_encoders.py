@@ -258,12 +258,3 @@ def encoder_for(
         bit_depth=bit_depth,
         bitrate_bps=bitrate_bps,
     )
-
-
-def encoder_errors(format_name: str) -> tuple[type[Exception], ...]:
-    """Return what the library behind a format raises when it refuses."""
-    if format_name != "m4a":
-        return (soundfile.SoundFileError, ValueError, RuntimeError, AssertionError)
-    import av
-
-    return (av.error.FFmpegError, ValueError, RuntimeError)
