@@ -11,7 +11,7 @@ import numpy as np
 
 from viso.audio._blocks import Block
 from viso.audio._encoders import Encoder, encoder_for
-from viso.audio._formats import BIT_DEPTHS, format_of, parse_bitrate
+from viso.audio._formats import BIT_DEPTHS, check_bitrate, format_of
 from viso.audio._sink import Sink, create_beside
 from viso.audio.resampling import Resampler
 from viso.errors import AudioError, VisoError
@@ -59,7 +59,8 @@ class AudioWriter:
         For wav and flac (which has no "float").
     bitrate : str, optional
         Such as "320k", for the lossy formats, all channels together. MP3 takes the nearest legal
-        rate, Vorbis the quality whose nominal rate it is.
+        rate, Vorbis the quality whose nominal rate it is. Each format has a lowest and a highest
+        one for its sampling rate and channels.
 
     Attributes
     ----------
@@ -74,7 +75,7 @@ class AudioWriter:
     Raises
     ------
     AudioError
-        If the format cannot carry the sound, or the file cannot be written.
+        If the format cannot carry the sound at this bit rate, or the file cannot be written.
 
     Examples
     --------
@@ -94,7 +95,6 @@ class AudioWriter:
     ) -> None:
         self.path = Path(path)
         kind = format_of(self.path)
-        bitrate_bps = None if bitrate is None else parse_bitrate(bitrate)
         if bit_depth not in BIT_DEPTHS:
             raise AudioError(f"bit depth {bit_depth!r}: use one of {', '.join(BIT_DEPTHS)}")
         if kind.name == "flac" and bit_depth == "float":
@@ -106,6 +106,11 @@ class AudioWriter:
         self.n_channels = n_channels
         self.n_samples = 0
         self.written_rate_hz = kind.nearest_rate(rate_hz)
+        bitrate_bps = None
+        if bitrate is not None:
+            bitrate_bps = check_bitrate(
+                self.path, bitrate, kind.name, rate_hz=self.written_rate_hz, n_channels=n_channels
+            )
         self._resampler = Resampler(n_channels, from_hz=rate_hz, to_hz=self.written_rate_hz)
         self._format_name = kind.name
         self._is_finished = self._is_over = False
