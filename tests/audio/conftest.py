@@ -39,11 +39,12 @@ def encode_with_av(
     codec: str,
     form: str,
     options: dict[str, str] | None = None,
+    layout: str | None = None,
 ) -> None:
     """Encode through PyAV and nothing of ours."""
     import av
 
-    layout = _LAYOUTS[audio.shape[0] - 1]
+    layout = layout or _LAYOUTS[audio.shape[0] - 1]
     with av.open(str(path), "w", format=form, options=options or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate_hz)
         stream.layout = layout

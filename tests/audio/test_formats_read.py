@@ -157,3 +157,31 @@ def test_itunes_states_delay_and_length_in_a_tag(tmp_path, noise, offset, av_enc
     back, _ = read(path)
     assert back.shape == (1, N)
     assert offset(back[0], audio[0]) == 0
+
+
+def test_six_one_of_the_back_has_its_centre_where_wav_order_has_it(tmp_path, noise, av_encode):
+    """FFmpeg has left, right, centre there, and with speakers at the sides the centre first."""
+    audio = noise(7, 8000)
+    path = tmp_path / "a.wv"
+    av_encode(path, audio, rate_hz=RATE, codec="wavpack", form="wv", layout="6.1(back)")
+    likeness = np.abs(np.corrcoef(audio, read(path)[0])[:7, 7:])
+    assert likeness.argmax(axis=1).tolist() == [0, 1, 2, 3, 5, 6, 4]
+
+
+def test_tags_that_are_no_utf8(tmp_path, noise):
+    """PyAV up to 18 refuses such a file unless it is told not to; 19 has no such argument."""
+    import av
+
+    path = tmp_path / "a.mka"
+    integers = np.rint(noise(1, 4096) * 32767).astype(np.int16)
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "before~~~~behind"
+        stream = container.add_stream("flac", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(integers, format="s16", layout="mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    assert b"~~~~" in data
+    path.write_bytes(data.replace(b"~~~~", b"\xff\xfe\xfc\xfa"))
+    assert read(path)[0].shape == (1, 4096)

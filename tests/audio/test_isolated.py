@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -143,6 +144,29 @@ def test_a_decoder_that_stops(song):
         list(file.blocks())
     assert time.monotonic() - began < 60
     assert is_gone(process_id)
+
+
+def test_a_timer_that_can_no_longer_be_cancelled(song, monkeypatch):
+    """A timer checks whether it is cancelled, then acts; the read may succeed in between."""
+    n_late = []
+
+    class LateTimer:
+        def __init__(self, _, function, args=()):
+            self.act = lambda: function(*args)
+
+        def start(self):
+            pass
+
+        def cancel(self):
+            n_late.append(1)
+            self.act()
+
+    with open_audio(song) as file:
+        expected = whole(file)
+    monkeypatch.setattr(threading, "Timer", LateTimer)
+    with open_isolated(song) as file:
+        np.testing.assert_array_equal(whole(file), expected)
+    assert len(n_late) > 4
 
 
 @linux

@@ -6,14 +6,23 @@ import resource
 import subprocess
 import sys
 
+import mutagen.mp3
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viso.audio import AudioWriter, _encoders, open_audio, read, resampled_length, write
-from viso.audio._formats import mp3_level, opus_level, vorbis_level
+from viso.audio import (
+    AudioWriter,
+    _encoders,
+    _ffmpeg_encoder,
+    open_audio,
+    read,
+    resampled_length,
+    write,
+)
+from viso.audio._formats import aac_bps, mp3_bps, opus_level, vorbis_level
 from viso.errors import AudioError
 
 LOSSY = ("mp3", "ogg", "opus", "m4a")
@@ -145,20 +154,80 @@ def test_bit_rates(tmp_path, suffix, bitrate, kbps):
     assert path.stat().st_size * 8 / 3 / 1000 == pytest.approx(kbps, rel=tolerance)
 
 
-def test_compression_levels():
-    assert mp3_level(44100, None) == 0
-    assert mp3_level(8000, 320_000) == 0  # 64k is the most at this rate
-    assert 0 < mp3_level(22050, 8000) < 1  # the lowest with room for LAME's header
+def test_bit_rates_that_nobody_asked_for():
+    assert [mp3_bps(rate, None) for rate in (44100, 22050, 8000)] == [320_000, 160_000, 64_000]
     assert vorbis_level(2, None) == pytest.approx(0.1)
-    assert vorbis_level(2, 4_000_000) == 0
-    assert opus_level(2, 256_000) == pytest.approx(0.512)
+    assert opus_level(2, None) == opus_level(2, 256_000) == pytest.approx(0.512)
+    assert aac_bps(44100, 2, None) == 256_000
+    assert aac_bps(8000, 2, None) == 96_000  # the most at this rate
 
 
-@pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 32000, 44100])
-def test_the_lowest_mp3_bit_rate_still_has_a_header(tmp_path, noise, rate_hz):
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "n_channels", "lowest", "highest"),
+    [
+        ("a.mp3", 44100, 2, 32, 320),
+        ("a.mp3", 22050, 1, 8, 160),
+        ("a.mp3", 8000, 2, 8, 64),
+        ("a.mp3", 176_400, 2, 32, 320),  # written at 44.1 kHz
+        ("a.ogg", 44100, 2, 64, 500),
+        ("a.opus", 44100, 2, 12, 512),
+        ("a.m4a", 44100, 1, 16, 264),
+        ("a.m4a", 48000, 6, 96, 1728),
+    ],
+)
+def test_a_bit_rate_that_the_format_has_not_is_refused(
+    tmp_path, name, rate_hz, n_channels, lowest, highest
+):
+    path = tmp_path / name
+    for kbps in (lowest - 1, highest + 1):
+        with pytest.raises(AudioError) as caught:
+            AudioWriter(path, rate_hz=rate_hz, n_channels=n_channels, bitrate=f"{kbps}k")
+        message = str(caught.value)
+        assert f"bitrate '{kbps}k'" in message
+        if kbps >= 8:
+            assert f"takes {lowest}k to {highest}k" in message
+        assert leftovers(tmp_path) == []
+    for kbps in (lowest, highest):
+        AudioWriter(path, rate_hz=rate_hz, n_channels=n_channels, bitrate=f"{kbps}k").abort()
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "kbps"), [(8000, 8), (16000, 8), (22050, 8), (22050, 160), (32000, 32), (44100, 32)]
+)
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_every_mp3_states_its_length(tmp_path, noise, offset, rate_hz, kbps, n_channels):
+    """One sample or one more than a frame, at bit rates whose frames have no room for the header.
+
+    A reader that counts as LAME says finds the same length and delay; the checksum is right.
+    """
     path = tmp_path / "a.mp3"
-    write(path, noise(2, 5001), rate_hz=rate_hz, bitrate="8k")
-    assert read(path)[0].shape == (2, 5001)
+    for n in (1, 46, 47, 1105, 1106, 1152, 1153, 20_017):
+        audio = noise(n_channels, n)
+        write(path, audio, rate_hz=rate_hz, bitrate=f"{kbps}k")
+        back, back_hz = read(path)
+        assert (back.shape, back_hz) == (audio.shape, rate_hz)
+        head = path.read_bytes()[:256]
+        at = head.index(b"Info")
+        assert int.from_bytes(head[at + 154 : at + 156], "big") == _ffmpeg_encoder._crc16(
+            head[: at + 154]
+        )
+    if kbps >= 32:
+        assert offset(back[0], audio[0]) == 0
+    info = mutagen.mp3.MP3(path).info
+    assert info.bitrate == pytest.approx(kbps * 1000, rel=0.001)
+    assert info.length == pytest.approx(n / rate_hz, abs=1e-9)
+    assert info.encoder_info.startswith("LAME 3.100")
+
+
+def test_the_checksum_of_lames_header():
+    """The check value that catalogues of checksums give for CRC-16/ARC."""
+    assert _ffmpeg_encoder._crc16(b"123456789") == 0xBB3D
+
+
+def test_mp3_takes_what_lies_beyond_full_scale(tmp_path, noise):
+    audio = noise(2, 20_000, peak=3.0)
+    write(tmp_path / "a.mp3", audio, rate_hz=44100)
+    assert np.abs(read(tmp_path / "a.mp3")[0]).max() == pytest.approx(3.0, rel=0.05)
 
 
 def test_a_wav_beyond_four_gib_becomes_rf64(tmp_path, noise, monkeypatch):

@@ -1,9 +1,8 @@
-"""The three ways to encode: our own WAV, libsndfile, and FFmpeg's AAC."""
+"""The ways to encode: our own WAV, libsndfile for FLAC and Ogg, FFmpeg for MP3 and AAC."""
 
 from __future__ import annotations
 
 import struct
-from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +12,11 @@ import soundfile
 from viso.audio import _formats
 from viso.audio._blocks import Block
 from viso.audio._containers import ogg_crc
+from viso.audio._ffmpeg_encoder import AacEncoder, Mp3Encoder
 from viso.audio._sink import Sink
 from viso.audio._sndfile import VORBIS_ORDER
 
-__all__ = ["AacEncoder", "Encoder", "SndfileEncoder", "WavEncoder", "quantise"]
+__all__ = ["Encoder", "SndfileEncoder", "WavEncoder", "quantise"]
 
 # Past this size a WAV becomes RF64; 16 MiB below 4 GiB leave room for tags and a cover.
 RIFF_LIMIT = (1 << 32) - (1 << 24)
@@ -120,11 +120,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 class SndfileEncoder:
-    """FLAC, MP3, Ogg Vorbis and Opus through libsndfile.
-
-    For MP3, libsndfile's way to LAME and not FFmpeg's: it gives one sample back as one sample,
-    where FFmpeg's gives 47 (LAME's header would need more padding than it can state).
-    """
+    """FLAC, Ogg Vorbis and Opus through libsndfile."""
 
     def __init__(
         self,
@@ -142,13 +138,10 @@ class SndfileEncoder:
         self._order = list(VORBIS_ORDER.get(n_channels, ())) if self._is_ogg else []
         options: dict[str, Any] = {
             "flac": {"format": "FLAC", "subtype": f"PCM_{bit_depth}"},
-            "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"},
             "ogg": {"format": "OGG", "subtype": "VORBIS"},
             "opus": {"format": "OGG", "subtype": "OPUS"},
         }[format_name]
-        if format_name == "mp3":
-            options["compression_level"] = _formats.mp3_level(rate_hz, bitrate_bps)
-        elif format_name == "ogg":
+        if format_name == "ogg":
             options["compression_level"] = _formats.vorbis_level(n_channels, bitrate_bps)
         elif format_name == "opus":
             options["compression_level"] = _formats.opus_level(n_channels, bitrate_bps)
@@ -192,50 +185,6 @@ def _settle_serial(sink: Sink) -> None:
     sink.seek(0, 2)
 
 
-# FFmpeg's names of the layouts with 1, 2, ... 8 channels in WAV order.
-_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
-_AAC_FRAME = 1024
-
-
-class AacEncoder:
-    """AAC in an MP4 file (.m4a) through PyAV."""
-
-    def __init__(
-        self, sink: Sink, *, rate_hz: int, n_channels: int, bitrate_bps: int | None
-    ) -> None:
-        import av
-
-        self._rate_hz = rate_hz
-        self._layout = _LAYOUTS[n_channels - 1]
-        self._position = 0
-        # The edit list counts in the movie's time scale. In its usual milliseconds it could not
-        # state where the sound ends, and a single sample would be no sound at all.
-        options = {"movie_timescale": str(rate_hz), "fflags": "+bitexact"}
-        self._container = av.open(sink, "w", format="ipod", options=options)
-        self._stream: Any = self._container.add_stream("aac", rate=rate_hz)
-        self._stream.layout = self._layout
-        # More than 6144 bits per frame and channel are not allowed; FFmpeg would cut them down.
-        highest = 6 * rate_hz * n_channels
-        self._stream.bit_rate = min(bitrate_bps or 128_000 * n_channels, highest)
-
-    def write(self, block: Block) -> None:
-        from av import AudioFrame
-
-        for start in range(0, block.shape[1], _AAC_FRAME):
-            # Interleaved, because PyAV crashes on eight planes: it looks for a ninth.
-            packed = np.ascontiguousarray(block[:, start : start + _AAC_FRAME].T).reshape(1, -1)
-            frame = AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
-            frame.sample_rate = self._rate_hz
-            frame.pts = self._position
-            frame.time_base = Fraction(1, self._rate_hz)
-            self._position += frame.samples
-            self._container.mux(self._stream.encode(frame))
-
-    def finish(self) -> None:
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-
-
 def encoder_for(
     sink: Sink,
     format_name: str,
@@ -249,7 +198,11 @@ def encoder_for(
     if format_name == "wav":
         return WavEncoder(sink, rate_hz=rate_hz, n_channels=n_channels, bit_depth=bit_depth)
     if format_name == "m4a":
-        return AacEncoder(sink, rate_hz=rate_hz, n_channels=n_channels, bitrate_bps=bitrate_bps)
+        aac_bps = _formats.aac_bps(rate_hz, n_channels, bitrate_bps)
+        return AacEncoder(sink, rate_hz=rate_hz, n_channels=n_channels, bitrate_bps=aac_bps)
+    if format_name == "mp3":
+        mp3_bps = _formats.mp3_bps(rate_hz, bitrate_bps)
+        return Mp3Encoder(sink, rate_hz=rate_hz, n_channels=n_channels, bitrate_bps=mp3_bps)
     return SndfileEncoder(
         sink,
         format_name,
@@ -258,12 +211,3 @@ def encoder_for(
         bit_depth=bit_depth,
         bitrate_bps=bitrate_bps,
     )
-
-
-def encoder_errors(format_name: str) -> tuple[type[Exception], ...]:
-    """Return what the library behind a format raises when it refuses."""
-    if format_name != "m4a":
-        return (soundfile.SoundFileError, ValueError, RuntimeError, AssertionError)
-    import av
-
-    return (av.error.FFmpegError, ValueError, RuntimeError)

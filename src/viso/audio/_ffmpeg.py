@@ -27,6 +27,8 @@ _BARE = {"aac", "ac3", "eac3", "mp3"}
 _ENCRYPTED_TAGS = {"aavd", "drmi", "drms", "enca", "encv", "p608"}
 _LOSSLESS = {"alac", "ape", "flac", "mlp", "shorten", "tak", "truehd", "tta", "wavpack"}
 _DURATION_TOLERANCE_S = 1.0
+# 6.1 in WAV order has the back centre before the left and right of the sides, or of the back.
+_BACK_CENTRE_FIRST = [0, 1, 2, 3, 6, 4, 5]
 
 
 class FfmpegDecoder:
@@ -43,7 +45,6 @@ class FfmpegDecoder:
         self._path = path
         self._promise = promise
         self._track = track
-        self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, ValueError)
         try:
             # The first keeps a playlist in disguise from reaching into the network, the second
             # pictures from being unpacked: a cover of 1 MB can take 1 GB.
@@ -54,17 +55,21 @@ class FfmpegDecoder:
                     "codec_whitelist": _sound_decoders(),
                     "skip_initial_bytes": str(promise.start),
                 },
-                metadata_errors="ignore",
+                **_any_tags(),
             )
-        except self._errors as error:
-            raise AudioError(
-                f"{path}: not sound that libsndfile or FFmpeg can read ({_why(error)}); "
-                "convert it to WAV or FLAC with the program it comes from"
+        except Exception as error:
+            raise _refusal(
+                path,
+                error,
+                f"not sound that libsndfile or FFmpeg can read ({_why(error)}); "
+                "convert it to WAV or FLAC with the program it comes from",
             ) from error
         try:
             self._describe()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, Exception) and not isinstance(error, AudioError):
+                raise _refusal(path, error, f"damaged ({_why(error)}); get a whole copy") from error
             raise
 
     def _describe(self) -> None:
@@ -83,6 +88,9 @@ class FfmpegDecoder:
             raise AudioError(f"{path}: FFmpeg has no decoder for its audio track; convert it first")
         if (tag := _tag_of(codec)) in _ENCRYPTED_TAGS:
             raise AudioError(f"{path}: encrypted (DRM, {tag}); pass a copy without protection")
+        # An MP4 track says where it ends only if its clock counts samples.
+        is_sample = self._stream.time_base == Fraction(1, codec.sample_rate or 1)
+        self._counts_samples = self._format == "mov" and is_sample
         self._frames = self._decode()
         self._first: Block | None = next(self._frames, None)
         if self._first is None:
@@ -132,7 +140,7 @@ class FfmpegDecoder:
         end = decoded
         if self._promise.is_exact:
             end = min(end, self._promise.n_samples or end)
-        if self._format != "mov" or self._stream.time_base != Fraction(1, self.rate_hz):
+        if not self._counts_samples:
             return end
         # The last packet of an MP4 track lasts as long as it has sound; its padding does not count.
         end -= max(0, self._last_frame - self._last_duration) if self._last_duration else 0
@@ -154,9 +162,11 @@ class FfmpegDecoder:
         self._reached_s = 0.0
         self._last_frame = self._last_duration = n_decoded = 0
         for packet in self._packets():
+            if self._counts_samples:
+                _keep_end(packet)
             try:
                 frames = packet.decode()
-            except self._errors as error:
+            except Exception as error:
                 if not (self._format in _BARE or packet.size == 0):
                     raise self._damaged(n_decoded, error) from error
                 # Junk around bare frames is harmless, between them it is damage.
@@ -183,9 +193,11 @@ class FfmpegDecoder:
                 packet = next(packets)
             except StopIteration:
                 return
-            except self._errors as error:
-                raise AudioError(
-                    f"{self._path}: cut short or damaged: {_why(error)}; get a whole copy"
+            except Exception as error:
+                raise _refusal(
+                    self._path,
+                    error,
+                    f"cut short or damaged: {_why(error)}; get a whole copy",
                 ) from error
             if packet.pts is not None and packet.time_base:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -201,14 +213,18 @@ class FfmpegDecoder:
         n_channels = len(frame.layout.channels)
         try:
             packed = [part.to_ndarray() for part in resampler.resample(frame)]
-        except self._errors as error:
-            raise AudioError(
-                f"{self._path}: rate or channels change after {n_decoded} samples ({_why(error)}); "
-                "split the file there"
+        except Exception as error:
+            raise _refusal(
+                self._path,
+                error,
+                f"rate or channels change after {n_decoded} samples ({_why(error)}); "
+                "split the file there",
             ) from error
         if not packed:
             return np.zeros((n_channels, 0), np.float32)
         data = np.concatenate(packed, axis=1).reshape(-1, n_channels)
+        if frame.layout.name == "6.1(back)":
+            data = data[:, _BACK_CENTRE_FIRST]
         return np.ascontiguousarray(data.T, dtype=np.float32)
 
     def _check_duration(self, n_decoded: int) -> None:
@@ -226,16 +242,54 @@ class FfmpegDecoder:
             if found_s < stated_s - 0.1:
                 raise truncated(self._path, f"{stated_s:.2f} s", f"{found_s:.2f} s")
 
-    def _damaged(self, n_decoded: int, error: Exception) -> AudioError:
+    def _damaged(self, n_decoded: int, error: Exception) -> Exception:
         second = n_decoded / (self._stream.codec_context.sample_rate or 1)
-        return AudioError(
-            f"{self._path}: damaged at {second:.2f} s ({_why(error)}); get a whole copy, "
-            "or convert it to WAV with another program"
+        return _refusal(
+            self._path,
+            error,
+            f"damaged at {second:.2f} s ({_why(error)}); get a whole copy, "
+            "or convert it to WAV with another program",
         )
 
     def close(self) -> None:
         """Close the file; twice is once."""
         self._container.close()
+
+
+def _any_tags() -> dict[str, Any]:
+    """Return what has PyAV open files whose tags are not UTF-8: from version 19 on, nothing."""
+    import av
+
+    return {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+def _keep_end(packet: Any) -> None:
+    """Have FFmpeg decode an MP4 packet to its end; `FfmpegDecoder._end` knows where sound ends.
+
+    From libavformat 63 on FFmpeg takes off the padding that the track's duration states, and once
+    more that of iTunSMPB.
+    """
+    if not packet.has_sidedata("skip_samples"):
+        return
+    skipped = packet.get_sidedata("skip_samples")
+    note = bytes(skipped)  # samples to skip at the start, and at the end, 32 bits each
+    if any(note[4:8]):
+        skipped.update(note[:4] + bytes(4) + note[8:])
+        packet.set_sidedata(skipped)
+
+
+def _refusal(path: Path, error: Exception, message: str) -> Exception:
+    """Return an error that says what is wrong with a file, or with PyAV if that is to blame."""
+    import av
+
+    if isinstance(error, av.error.FFmpegError | ValueError):
+        return AudioError(f"{path}: {message}")
+    if isinstance(error, MemoryError):
+        return error
+    return AudioError(
+        f"{path}: PyAV {av.__version__} fails on it ({type(error).__name__}: {_why(error)}); "
+        "install another version of av, or convert the file to WAV or FLAC"
+    )
 
 
 def _tag_of(codec: Any) -> str:
@@ -262,4 +316,4 @@ def _sound_decoders() -> str:
 
 
 def _why(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).strip()
+    return " ".join(str(getattr(error, "strerror", None) or error).split())

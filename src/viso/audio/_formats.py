@@ -11,7 +11,7 @@ import numpy as np
 
 from viso.errors import AudioError
 
-__all__ = ["BIT_DEPTHS", "Format", "format_of", "parse_bitrate"]
+__all__ = ["BIT_DEPTHS", "Format", "check_bitrate", "format_of", "parse_bitrate"]
 
 BIT_DEPTHS = ("16", "24", "float")
 
@@ -87,9 +87,11 @@ _FORMATS = {
 
 # Nominal kbit/s per channel of Vorbis at quality -1, 0, ... 10, for 44.1 kHz stereo.
 _VORBIS_KBPS = (22.5, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 250)
+_LOWEST_BPS = 8000
 _MP3_KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MP3_KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_MP3_SMALLEST_FRAME = 208  # bytes; LAME's header with delay and padding fits into no less
+_LOWEST_AAC_BPS = 16_000  # of one channel at 44.1 kHz FFmpeg's encoder makes no less than 15,600
+_OPUS_BPS = (6_000, 256_000)  # per channel: libsndfile's compression levels 1 and 0
 
 
 def format_of(path: Path) -> Format:
@@ -105,23 +107,75 @@ def parse_bitrate(text: str) -> int:
     """Turn "320k" or "320000" into bits per second."""
     match = re.fullmatch(r"(\d{1,7})\s*([kK]?)", text.strip())
     bps = int(match[1]) * (1000 if match[2] else 1) if match else 0
-    if not 8000 <= bps <= 4_000_000:
+    if not _LOWEST_BPS <= bps <= 4_000_000:
         raise AudioError(f"bitrate {text!r}: write something like 192k or 320k")
     return bps
 
 
-def mp3_level(rate_hz: int, bps: int | None) -> float:
-    """Return libsndfile's compression level for the legal bit rate nearest to `bps`.
+def bitrate_range(name: str, *, rate_hz: int, n_channels: int) -> tuple[int, int]:
+    """Return the lowest and the highest bit rate of a lossy format, all channels together.
 
-    The highest one (320, 160 or 64 kbit/s, as the rate allows) if `bps` is None.
+    Parameters
+    ----------
+    name : {"mp3", "ogg", "opus", "m4a"}
+    rate_hz : int
+        A rate that the format carries.
+    n_channels : int
     """
+    if name == "mp3":
+        table = _mp3_kbps(rate_hz)
+        return table[0] * 1000, table[-1] * 1000
+    if name == "ogg":
+        return int(_VORBIS_KBPS[1] * 1000) * n_channels, int(_VORBIS_KBPS[-1] * 1000) * n_channels
+    if name == "opus":
+        return _OPUS_BPS[0] * n_channels, _OPUS_BPS[1] * n_channels
+    # AAC allows no more than 6144 bits per frame of 1024 samples and channel.
+    return _LOWEST_AAC_BPS * n_channels, 6 * rate_hz * n_channels
+
+
+def check_bitrate(path: Path, text: str, name: str, *, rate_hz: int, n_channels: int) -> int:
+    """Return bits per second for a text such as "320k", or raise that the format has no such rate.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    text : str
+    name : {"mp3", "ogg", "opus", "m4a"}
+    rate_hz : int
+        A rate that the format carries.
+    n_channels : int
+
+    Raises
+    ------
+    AudioError
+    """
+    bps = parse_bitrate(text)
+    lowest, highest = bitrate_range(name, rate_hz=rate_hz, n_channels=n_channels)
+    if not lowest <= bps <= highest:
+        channels = "1 channel" if n_channels == 1 else f"{n_channels} channels"
+        raise AudioError(
+            f"{path}: bitrate {text!r}: {name} with {channels} at {rate_hz} Hz takes "
+            f"{-(-lowest // 1000)}k to {highest // 1000}k; choose one of these"
+        )
+    return bps
+
+
+def _mp3_kbps(rate_hz: int) -> tuple[int, ...]:
     table: tuple[int, ...] = _MP3_KBPS_1 if rate_hz >= 32000 else _MP3_KBPS_2
-    if rate_hz < 16000:
-        table = tuple(k for k in table if k <= 64)
-    per_frame = (144 if rate_hz >= 32000 else 72) * 1000 / rate_hz
-    legal = [k for k in table if k * per_frame >= _MP3_SMALLEST_FRAME]
-    kbps = legal[-1] if bps is None else min(legal, key=lambda k: abs(k - bps / 1000))
-    return (table[-1] - kbps) / (table[-1] - table[0])
+    return table if rate_hz >= 16000 else tuple(k for k in table if k <= 64)
+
+
+def mp3_bps(rate_hz: int, bps: int | None) -> int:
+    """Return the legal bit rate nearest to `bps`; the highest one if None."""
+    legal = [1000 * kbps for kbps in _mp3_kbps(rate_hz)]
+    return legal[-1] if bps is None else min(legal, key=lambda one: abs(one - bps))
+
+
+def aac_bps(rate_hz: int, n_channels: int, bps: int | None) -> int:
+    """Return a bit rate; 128 kbit/s per channel, or the most that is allowed, if None."""
+    highest = bitrate_range("m4a", rate_hz=rate_hz, n_channels=n_channels)[1]
+    return min(128_000 * n_channels, highest) if bps is None else bps
 
 
 def vorbis_level(n_channels: int, bps: int | None) -> float:
@@ -135,4 +189,5 @@ def vorbis_level(n_channels: int, bps: int | None) -> float:
 def opus_level(n_channels: int, bps: int | None) -> float:
     """Return libsndfile's compression level; 128 kbit/s per channel if None."""
     per_channel = 128_000 if bps is None else bps / n_channels
-    return float(np.clip(1 - (per_channel - 6000) / 250_000, 0, 1))
+    lowest, highest = _OPUS_BPS
+    return float(np.clip(1 - (per_channel - lowest) / (highest - lowest), 0, 1))

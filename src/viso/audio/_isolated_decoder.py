@@ -53,6 +53,8 @@ class Decoder:
         self._path, self._memory_bytes = path, memory_bytes
         self._patience_s = patience_s
         self._is_late = self.is_over = False
+        self._awaited: object = None  # the read that is going on
+        self._lock = threading.Lock()
         try:
             # A session of its own: Ctrl-C is for this process, which then ends the child.
             self._process = subprocess.Popen(  # noqa: S603
@@ -115,7 +117,8 @@ class Decoder:
         """Read so many bytes, or raise that the child is dead or late."""
         if self._process.stdout is None:
             raise AssertionError("the child has a pipe")
-        watch = threading.Timer(self._patience_s, self._end_late)
+        read = self._awaited = object()
+        watch = threading.Timer(self._patience_s, self._end_late, [read])
         watch.start()
         data = bytearray(n_bytes)
         n_read = 0
@@ -126,12 +129,18 @@ class Decoder:
                     raise self._dead()
                 n_read += n_new
         finally:
+            # A timer may be past the point where it can be cancelled.
+            with self._lock:
+                self._awaited = None
             watch.cancel()
         return data
 
-    def _end_late(self) -> None:
-        self._is_late = True
-        self._process.kill()
+    def _end_late(self, read: object) -> None:
+        """End the child if it is still this read that waits for it."""
+        with self._lock:
+            if self._awaited is read:
+                self._is_late = True
+                self._process.kill()
 
     def _dead(self) -> AudioError:
         self.is_over = True

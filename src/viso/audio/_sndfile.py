@@ -64,8 +64,9 @@ class SndfileDecoder:
         try:
             # bytes, because a name may hold what is not UTF-8; Windows' names never do
             self._file = _Sequential(str(path) if os.name == "nt" else os.fsencode(path))
-        except (soundfile.SoundFileError, TypeError, OSError) as error:
-            # TypeError: soundfile takes a name that ends in .raw for headerless samples
+        except MemoryError:
+            raise
+        except Exception as error:  # a TypeError, too: a name in .raw means headerless samples
             raise AudioError(f"{path}: libsndfile cannot read it ({error})") from error
         file = self._file
         self.rate_hz: int = file.samplerate
@@ -117,7 +118,9 @@ class SndfileDecoder:
     def _call(self, function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         try:
             return function(*args, **keywords)
-        except (soundfile.SoundFileError, RuntimeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             raise AudioError(
                 f"{self._path}: cut short or damaged: libsndfile says {str(error).strip()!r}; "
                 "get a whole copy, or convert the part that plays to WAV with another program"

@@ -105,10 +105,11 @@ def copy_tags(
         except OSError as error:
             refusal = error
             break
-        except (mutagen_error, ValueError) as error:
+        except Exception as error:  # mutagen leaves its errors in every way
             refusal = error
+    why = " ".join(str(refusal).split())
     raise AudioError(
-        f"{path}: its tags cannot be written ({refusal}); free some space or choose wav"
+        f"{path}: its tags cannot be written ({why}); free some space or choose wav"
     ) from refusal
 
 

@@ -10,11 +10,11 @@ from types import TracebackType
 import numpy as np
 
 from viso.audio._blocks import Block
-from viso.audio._encoders import Encoder, encoder_errors, encoder_for
-from viso.audio._formats import BIT_DEPTHS, format_of, parse_bitrate
+from viso.audio._encoders import Encoder, encoder_for
+from viso.audio._formats import BIT_DEPTHS, check_bitrate, format_of
 from viso.audio._sink import Sink, create_beside
 from viso.audio.resampling import Resampler
-from viso.errors import AudioError
+from viso.errors import AudioError, VisoError
 
 __all__ = ["AudioWriter", "write"]
 
@@ -59,7 +59,8 @@ class AudioWriter:
         For wav and flac (which has no "float").
     bitrate : str, optional
         Such as "320k", for the lossy formats, all channels together. MP3 takes the nearest legal
-        rate, Vorbis the quality whose nominal rate it is.
+        rate, Vorbis the quality whose nominal rate it is. Each format has a lowest and a highest
+        one for its sampling rate and channels.
 
     Attributes
     ----------
@@ -74,7 +75,7 @@ class AudioWriter:
     Raises
     ------
     AudioError
-        If the format cannot carry the sound, or the file cannot be written.
+        If the format cannot carry the sound at this bit rate, or the file cannot be written.
 
     Examples
     --------
@@ -94,7 +95,6 @@ class AudioWriter:
     ) -> None:
         self.path = Path(path)
         kind = format_of(self.path)
-        bitrate_bps = None if bitrate is None else parse_bitrate(bitrate)
         if bit_depth not in BIT_DEPTHS:
             raise AudioError(f"bit depth {bit_depth!r}: use one of {', '.join(BIT_DEPTHS)}")
         if kind.name == "flac" and bit_depth == "float":
@@ -106,12 +106,16 @@ class AudioWriter:
         self.n_channels = n_channels
         self.n_samples = 0
         self.written_rate_hz = kind.nearest_rate(rate_hz)
+        bitrate_bps = None
+        if bitrate is not None:
+            bitrate_bps = check_bitrate(
+                self.path, bitrate, kind.name, rate_hz=self.written_rate_hz, n_channels=n_channels
+            )
         self._resampler = Resampler(n_channels, from_hz=rate_hz, to_hz=self.written_rate_hz)
         self._format_name = kind.name
         self._is_finished = self._is_over = False
         self.temporary_path, descriptor = create_beside(self.path)
         self._sink = Sink(descriptor, self.path)
-        self._errors = encoder_errors(kind.name)
         try:
             self._encoder: Encoder = encoder_for(
                 self._sink,
@@ -124,7 +128,7 @@ class AudioWriter:
             self._sink.check()
         except BaseException as error:
             self.abort()
-            if isinstance(error, self._errors):
+            if _is_of_library(error):
                 raise self._refused(error) from error
             raise
 
@@ -162,7 +166,9 @@ class AudioWriter:
             return
         try:
             self._encoder.write(block)
-        except self._errors as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             self._sink.check()
             raise self._refused(error) from error
         self._sink.check()
@@ -184,7 +190,7 @@ class AudioWriter:
         except BaseException as error:
             self.abort()
             self._sink.check()
-            if isinstance(error, self._errors):
+            if _is_of_library(error):
                 raise self._refused(error) from error
             raise
         self._is_finished = True
@@ -215,7 +221,7 @@ class AudioWriter:
             return
         self._is_over = True
         # Encoders flush when they are closed or collected: let them do so before the file goes.
-        with contextlib.suppress(AttributeError, AudioError, *self._errors):
+        with contextlib.suppress(Exception):
             if not self._is_finished:
                 self._encoder.finish()
         self._sink.close()
@@ -242,6 +248,11 @@ class AudioWriter:
             f"{self.path}: {self._format_name} at {self.written_rate_hz} Hz with {self.n_channels} "
             f"channels cannot be written ({why}); use wav"
         )
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Say whether an error is one that the library behind a format raised."""
+    return isinstance(error, Exception) and not isinstance(error, VisoError | MemoryError)
 
 
 def write(

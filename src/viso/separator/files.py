@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +90,9 @@ class StemFiles:
         self._raw: IO[bytes] | None = None
         self._made: list[Path] = []
         self._texts: dict[Path, Path] = {}
+        # Lossy encoders take longer than the network: each stem has a thread.
+        self._threads = ThreadPoolExecutor(max(1, len(self._targets)), "viso-encode")
+        self._stack.enter_context(self._threads)
         try:
             for path in self._targets.values():
                 self._make_folder(path.parent)
@@ -165,8 +169,13 @@ class StemFiles:
     def _encode(self, vocals: Floats, instrumental: Floats) -> None:
         stems = {"vocals": vocals, "instrumental": instrumental}
         with uninterrupted():
-            for name, writer in self._writers.items():
-                writer.write(stems[name])
+            calls = [
+                self._threads.submit(writer.write, stems[name])
+                for name, writer in self._writers.items()
+            ]
+            wait(calls)
+            for call in calls:
+                call.result()
 
     def finish(
         self, mixture: Iterable[Floats], *, source: Path | None, tags: Mapping[str, str]
