@@ -14,7 +14,7 @@ from scipy import signal
 from bands.score import Part, Score
 from viso.audio import read
 
-__all__ = ["RATE_HZ", "amplified", "mixed", "played"]
+__all__ = ["RATE_HZ", "amplified", "limited", "mixed", "played", "summed"]
 
 RATE_HZ = 44_100
 _TICKS = 480
@@ -139,6 +139,8 @@ _LEVEL_DB = {
     "arpeggio": -9.0,
     "keys": -9.0,
     "lead": -6.0,
+    "drone": -6.0,
+    "hands": -4.0,
 }
 
 
@@ -150,19 +152,28 @@ def mixed(score: Score, soundfont: Path, g: np.random.Generator) -> Floats:
     float32 array [shape=(2, n)]
         At `RATE_HZ`; its loudest sample is 0.9.
     """
+    return limited(summed(score, soundfont, g), g)
+
+
+def summed(score: Score, soundfont: Path, g: np.random.Generator) -> Floats:
+    """Play all parts and add them up at the levels of their roles, [shape=(2, n)]."""
     n = round((score.n_beats * 60 / score.tempo_bpm + 2) * RATE_HZ)
     whole = np.zeros((2, n), np.float32)
     for part in score.parts:
         audio = played(part, score, soundfont, g)
         if part.amp:
             audio = _through_amplifiers(part, audio, score, soundfont, g)
-        elif part.role not in ("drums",):
+        elif part.program is not None:
             audio = _placed(audio, float(g.uniform(-0.5, 0.5)) * (part.role != "bass"))
         rms = float(np.sqrt(np.mean(np.square(audio)))) + 1e-9
         level = 10 ** ((_LEVEL_DB[part.role] + float(g.normal(0, 3))) / 20)
         length = min(n, audio.shape[1])
         whole[:, :length] += audio[:, :length] * (0.1 * level / rms)
-    # A record's limiter: gentle or loud.
+    return whole
+
+
+def limited(whole: Floats, g: np.random.Generator) -> Floats:
+    """Push a mix, gently or hard, into a record's limiter; its loudest sample is 0.9."""
     push = 10 ** (float(g.uniform(-4, 10)) / 20)
     whole = np.tanh(push * whole / (4 * float(np.sqrt(np.mean(whole**2))) + 1e-9))
     return np.asarray(0.9 * whole / max(1e-6, float(np.abs(whole).max())), np.float32)
