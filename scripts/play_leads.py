@@ -72,14 +72,18 @@ def draw_piece(
     sets: tuple[str, ...],
     tunes: bool,
     held_out: bool = False,
+    kind: str | None = None,
+    leader: tuple[str, str | None] | None = None,
 ) -> Piece:
-    """Compose a piece; two in five are old tunes."""
+    """Compose a piece, see `compose_piece`; two in five are old tunes."""
     tune = None
     if tunes and g.random() < 0.4:
         names = catalogue()
         for _ in range(5):
             tune = tune or read_tune(*names[int(g.integers(len(names)))])
-    return compose_piece(g, length_s=length_s, tune=tune, held_out=held_out, sets=sets)
+    return compose_piece(
+        g, length_s=length_s, tune=tune, held_out=held_out, sets=sets, kind=kind, leader=leader
+    )
 
 
 def described(piece: Piece) -> str:

@@ -90,7 +90,10 @@ class Section:
 
     def bars(self) -> list[tuple[float, int]]:
         """First beat and degree of the chord of each bar."""
-        return [(4.0 * (self.first_bar + k), self.chords[k % len(self.chords)]) for k in range(self.n_bars)]
+        return [
+            (4.0 * (self.first_bar + k), self.chords[k % len(self.chords)])
+            for k in range(self.n_bars)
+        ]
 
     def pitch(self, degree: int, *, lowest: int) -> int:
         """Return a degree of the scale as the pitch at or above `lowest` plus its octaves."""

@@ -91,7 +91,7 @@ def played(part: Part, score: Score, soundfont: Path, g: np.random.Generator) ->
             "fluidsynth", "-n", "-i", "-q", "-g", "0.3", "-r", str(RATE_HZ),
             "-o", "synth.dynamic-sample-loading=1",
             "-o", f"synth.reverb.active={wet}", "-o", f"synth.chorus.active={wet}",
-            "-O", "float", "-T", "wav", "-F", str(sound), str(soundfont), str(song),
+            "-z", "4096", "-O", "float", "-T", "wav", "-F", str(sound), str(soundfont), str(song),
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
         audio, _ = read(sound)

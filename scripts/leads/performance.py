@@ -68,7 +68,11 @@ def _neighbour(pitch: int, step: int, scale: frozenset[int]) -> int:
 
 
 def _decorated(
-    line: list[Note], manner: Manner, g: np.random.Generator, tempo_bpm: float, scale: frozenset[int]
+    line: list[Note],
+    manner: Manner,
+    g: np.random.Generator,
+    tempo_bpm: float,
+    scale: frozenset[int],
 ) -> list[Note]:
     """Add grace notes, turns and trills."""
     beats_per_s = tempo_bpm / 60
@@ -147,7 +151,9 @@ def _pitch(notes: list[Played], manner: Manner, g: np.random.Generator, n: int) 
         joined = previous is not None and note.on_s - previous.off_s < 0.02
         if previous is not None and joined:
             width = manner.glide_s * float(g.uniform(0.5, 1.5)) if note.tied else 0.012
-            width = min(width, 0.6 * (note.off_s - note.on_s), 0.6 * (previous.off_s - previous.on_s))
+            width = min(
+                width, 0.6 * (note.off_s - note.on_s), 0.6 * (previous.off_s - previous.on_s)
+            )
             centre = note.on_s + 0.1 * width
             a, b = (round((centre + d) * CONTROL_HZ) for d in (-width, width))
             a, b = max(0, a), min(n, b)
@@ -169,8 +175,14 @@ def _pitch(notes: list[Played], manner: Manner, g: np.random.Generator, n: int) 
                 curve[at:] -= float(g.uniform(1, 4)) * np.minimum(along, 1.2) ** 2
         previous = note
     curve += _vibrato(notes, manner, g, seconds)
-    drift = ndimage.gaussian_filter1d(g.standard_normal(n), 0.15 * CONTROL_HZ)
-    return curve + manner.drift_st * drift / max(1e-9, float(drift.std()))
+    return curve + manner.drift_st * _wandering(g, n, every_s=0.3)
+
+
+def _wandering(g: np.random.Generator, n: int, *, every_s: float) -> Curve:
+    """Return slow noise of standard deviation about 1."""
+    points = g.standard_normal(2 + int(n / CONTROL_HZ / every_s))
+    wave = np.interp(np.arange(n) / CONTROL_HZ / every_s, np.arange(len(points)), points)
+    return ndimage.gaussian_filter1d(wave, 0.1 * CONTROL_HZ)
 
 
 def _vibrato(notes: list[Played], manner: Manner, g: np.random.Generator, seconds: Curve) -> Curve:
@@ -185,7 +197,9 @@ def _vibrato(notes: list[Played], manner: Manner, g: np.random.Generator, second
         a, b = round(note.on_s * CONTROL_HZ), round(note.off_s * CONTROL_HZ)
         along = seconds[a:b] - note.on_s
         after = min(manner.vibrato_after_s * float(g.uniform(0.5, 1.3)), 0.5 * length)
-        depth = manner.vibrato_st * float(g.uniform(0.5, 1.4)) * np.clip((along - after) / 0.25, 0, 1)
+        depth = (
+            manner.vibrato_st * float(g.uniform(0.5, 1.4)) * np.clip((along - after) / 0.25, 0, 1)
+        )
         depth = depth * np.clip((length - along) / 0.05, 0, 1)
         hz = manner.vibrato_hz * float(g.uniform(0.92, 1.08)) * (1 + 0.05 * along / length)
         swing[a:b] = depth * np.sin(2 * np.pi * hz * np.maximum(0, along - after))
@@ -225,8 +239,7 @@ def _loudness(notes: list[Played], manner: Manner, g: np.random.Generator, n: in
             m = max(2, round(manner.release_s * CONTROL_HZ))
             m = min(m, n - b)
             curve[b : b + m] = curve[b - 1] * np.linspace(1, 0, m) if m else 0
-    phrase = ndimage.gaussian_filter1d(g.standard_normal(n), 1.5 * CONTROL_HZ)
-    phrase /= max(1e-9, float(np.abs(phrase).max()))
+    phrase = np.clip(_wandering(g, n, every_s=3.0), -2, 2) / 2
     curve *= 1 - manner.swell * 0.4 * (0.5 + 0.5 * phrase)
     smooth = ndimage.gaussian_filter1d(curve, 0.004 * CONTROL_HZ)
     return np.clip(smooth, 0, 1)

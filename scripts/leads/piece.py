@@ -25,6 +25,7 @@ _MODES = SCALES | {
 }
 _DRONES = (20, 48, 49, 88, 89, 90, 92, 95, 104, 107, 42, 43)
 _HAND_DRUMS = (60, 61, 62, 63, 64, 41, 54, 56, 70, 75, 77)
+_WITH_BANKS = ("fluid", "musescore", "csound")
 _LOWEST, _HIGHEST = 51, 84  # 156 to 1047 Hz
 
 
@@ -63,6 +64,8 @@ def compose_piece(
     tune: Tune | None = None,
     held_out: bool = False,
     sets: tuple[str, ...] = tuple(SETS),
+    kind: str | None = None,
+    leader: tuple[str, str | None] | None = None,
 ) -> Piece:
     """Compose a piece.
 
@@ -74,12 +77,19 @@ def compose_piece(
         Take held-out instruments and the held-out sample set, and only these; otherwise never.
     sets : tuple of str
         Sample sets that are there.
+    kind : str or None
+        A key of `KINDS`, what plays below the lead; drawn if None.
+    leader : (str, str or None) or None
+        Name of the first instrument that leads, and its sample set (None: own synthesiser).
     """
     able = [s for s in sets if (s == VALID_SET) == held_out]
-    kind = str(g.choice(list(KINDS), p=np.array(list(KINDS.values())) / sum(KINDS.values())))
+    drawn = str(g.choice(list(KINDS), p=np.array(list(KINDS.values())) / sum(KINDS.values())))
+    kind = kind or drawn
     style_name = str(g.choice(sorted(STYLES)))
     if tune is None:
-        tempo = float(g.uniform(60, 150) if kind != "full" else g.uniform(*STYLES[style_name].tempo_bpm))
+        tempo = float(
+            g.uniform(60, 150) if kind != "full" else g.uniform(*STYLES[style_name].tempo_bpm)
+        )
         section = _own_section(g, kind, style_name, length_s, tempo)
         passes: list[Note] = []
     else:
@@ -92,7 +102,12 @@ def compose_piece(
             section.n_bars * (k + 1) // n_spans - section.n_bars * k // n_spans,
             section.chords, section.scale, section.root,
         )  # fmt: skip
-        leads += _span_leads(span, passes, g, tempo, kind, sets=sets, held_out=held_out)
+        drawn_leader = _draw_instrument(g, sets, held_out=held_out)
+        if leader and k == 0:
+            drawn_leader = (INSTRUMENTS[leader[0]], leader[1])
+        leads += _span_leads(
+            span, passes, g, tempo, kind, drawn_leader, sets=sets, held_out=held_out
+        )
     parts = _backing(kind, STYLES[style_name], section, g)
     backing = Score(style_name, tempo, 4 * section.n_bars, parts)
     weights = np.array([SETS[s].weight for s in able])
@@ -146,7 +161,11 @@ def _tune_section(
         beat = max(beat, 4 * start)
     line = [note for note in line if note.beat < 4 * n_bars]
     root = (tune.root + shift) % 12
-    return tempo, Section(0, n_bars, _fitting(line, root, tune.scale, n_bars), tune.scale, root), line
+    return (
+        tempo,
+        Section(0, n_bars, _fitting(line, root, tune.scale, n_bars), tune.scale, root),
+        line,
+    )
 
 
 def _fitting(line: list[Note], root: int, scale: tuple[int, ...], n_bars: int) -> list[int]:
@@ -165,11 +184,11 @@ def _fitting(line: list[Note], root: int, scale: tuple[int, ...], n_bars: int) -
 
 
 def _span_leads(
-    span: Section, passes: list[Note], g: np.random.Generator, tempo: float, kind: str, *,
-    sets: tuple[str, ...], held_out: bool,
+    span: Section, passes: list[Note], g: np.random.Generator, tempo: float, kind: str,
+    leader: tuple[Instrument, str | None], *, sets: tuple[str, ...], held_out: bool,
 ) -> list[Lead]:  # fmt: skip
     """Draw who leads in a span, and at times who doubles or accompanies in thirds."""
-    instrument, sample_set = _draw_instrument(g, sets, held_out=held_out)
+    instrument, sample_set = leader
     low, high = _compass(instrument, g)
     first, last = 4.0 * span.first_bar, 4.0 * (span.first_bar + span.n_bars)
     if passes:
@@ -216,15 +235,15 @@ def _draw_instrument(
     options: list[tuple[Instrument, str | None, float]] = []
     for name, instrument in INSTRUMENTS.items():
         is_out = name in HELD_OUT
+        # Of what is held out, whole instruments come six times as often as those of the held-out set.
+        chance = instrument.weight * (6 if is_out else 1)
         if instrument.own and is_out == held_out:
-            options.append((instrument, None, instrument.weight))
+            options.append((instrument, None, chance))
         elif instrument.programs:
             able = [s for s in sets if (is_out or s == VALID_SET) == held_out]
-            able = [s for s in able if not (s == VALID_SET and instrument.bank)]
+            able = [s for s in able if not instrument.bank or s in _WITH_BANKS]
             total = sum(SETS[s].weight for s in able)
-            options += [
-                (instrument, s, instrument.weight * SETS[s].weight / total) for s in able
-            ]
+            options += [(instrument, s, chance * SETS[s].weight / total) for s in able]
     chances = np.array([weight for _, _, weight in options])
     instrument, sample_set, _ = options[int(g.choice(len(options), p=chances / chances.sum()))]
     return instrument, sample_set
@@ -282,7 +301,9 @@ def _played(
     bar = section.first_bar
     while bar < section.first_bar + section.n_bars:
         n = min(int(g.choice([4, 8])), section.first_bar + section.n_bars - bar)
-        turned = [section.chords[(bar - section.first_bar + k) % len(section.chords)] for k in range(n)]
+        turned = [
+            section.chords[(bar - section.first_bar + k) % len(section.chords)] for k in range(n)
+        ]
         for part in parts:
             if len(parts) == 1 or g.random() < 0.85:
                 _add(part, style, Section(bar, n, turned, section.scale, section.root), g)

@@ -17,7 +17,7 @@ __all__ = ["midi_of", "play_sampled"]
 
 _TICKS_PER_S = 960
 _WHEEL_ST = 12
-_EVERY = 4  # control points a wheel message
+_EVERY = 5  # control points a wheel message
 _CHANNELS = (0, 1, 2)
 
 
@@ -30,10 +30,10 @@ def midi_of(performance: Performance, *, program: int, bank: int, decays: bool) 
     file = mido.MidiFile(ticks_per_beat=480)  # 120 beats a minute
     track = mido.MidiTrack()
     file.tracks.append(track)
-    events: list[tuple[int, int, mido.Message]] = []
+    events: list[tuple[int, int, str, int, dict[str, int]]] = []
 
     def put(tick: int, order: int, kind: str, channel: int, **of: int) -> None:
-        events.append((max(0, tick), order, mido.Message(kind, channel=channel, **of)))
+        events.append((max(0, tick), order, kind, channel, of))
 
     for channel in _CHANNELS:
         put(0, -3, "control_change", channel, control=0, value=bank)
@@ -60,8 +60,9 @@ def midi_of(performance: Performance, *, program: int, bank: int, decays: bool) 
         put(on, 2, "note_on", channel, note=key, velocity=velocity)
         put(max(off, on + 5), 0, "note_off", channel, note=key, velocity=0)
     now = 0
-    for tick, _, message in sorted(events, key=lambda event: event[:2]):
-        track.append(message.copy(time=tick - now))
+    for tick, _, kind, channel, of in sorted(events, key=lambda event: event[:2]):
+        of |= {"channel": channel, "time": tick - now}
+        track.append(mido.Message(kind, skip_checks=True, **of))
         now = tick
     return file
 
@@ -106,7 +107,7 @@ def play_sampled(
             "fluidsynth", "-n", "-i", "-q", "-g", "0.4", "-r", str(RATE_HZ),
             "-o", "synth.dynamic-sample-loading=1", "-o", "synth.midi-bank-select=gs",
             "-o", f"synth.reverb.active={switch}", "-o", f"synth.chorus.active={switch}",
-            "-O", "float", "-T", "wav", "-F", str(sound), str(soundfont), str(song),
+            "-z", "4096", "-O", "float", "-T", "wav", "-F", str(sound), str(soundfont), str(song),
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
         audio, _ = read(sound)

@@ -190,8 +190,10 @@ def _fm(performance: Performance, g: np.random.Generator) -> Floats:
     age, _ = _ages(performance, len(hz))
     phase = 2 * np.pi * np.cumsum(hz.astype(np.float64) / RATE_HZ)
     ratio = float(g.choice([1, 1, 2, 3, 0.5, 1.5]))
-    index = float(g.uniform(0.3, 3)) * (0.3 + loud) * (
-        1 + float(g.uniform(0, 1)) * np.exp(-age / float(g.uniform(0.05, 0.6)))
+    index = (
+        float(g.uniform(0.3, 3))
+        * (0.3 + loud)
+        * (1 + float(g.uniform(0, 1)) * np.exp(-age / float(g.uniform(0.05, 0.6))))
     )
     tone = np.sin(phase + index * np.sin(ratio * phase))
     return (tone * loud).astype(np.float32)
