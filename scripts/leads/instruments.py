@@ -43,7 +43,7 @@ class Instrument:
     """A lead instrument.
 
     `programs` are General MIDI's, from 0, where sample sets play it; `own` names a model of
-    `leads.synth`, `faust` one of `leads.faust`. `manner` is a way of playing of `leads.manner`;
+    `leads.synth`. `manner` is a way of playing of `leads.manner`;
     `low` and `high` are MIDI pitches; `amp` is a guitar amplifier.
     """
 
@@ -53,7 +53,6 @@ class Instrument:
     high: int = 84
     programs: tuple[int, ...] = ()
     own: str | None = None
-    faust: str | None = None
     weight: float = 1.0
     amp: bool = False
     bank: int = 0
@@ -133,6 +132,10 @@ _OWN = [
     Instrument("own saw lead", "synth", 51, 84, own="saw", weight=3),
     Instrument("own square lead", "synth", 51, 84, own="square", weight=2),
     Instrument("FM lead", "synth", 51, 84, own="fm", weight=2),
+    Instrument("resonant lead", "synth", 51, 84, own="resonant", weight=3),
+    Instrument("wah guitar", "electric", 51, 84, own="wah", weight=2),
+    Instrument("plunger trumpet", "brass", 54, 82, own="plunger", weight=2),
+    Instrument("bowed glass", "theremin", 57, 84, own="glass", weight=1),
 ]
 INSTRUMENTS = {instrument.name: instrument for instrument in (*_SAMPLED, *_OWN)}
 # Never in a training piece; leads/valid has these, and any instrument of the set VALID_SET.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from bands.score import Note, Section
 
 __all__ = ["composed", "folded", "in_thirds"]
@@ -70,9 +71,7 @@ def _rhythm(g: np.random.Generator) -> np.ndarray:
 
 def _ladder(section: Section, degrees: list[int], low: int, high: int) -> list[int]:
     pitches = {section.pitch(d + 7 * o, lowest=low) for d in degrees for o in range(-1, 5)}
-    ladder = sorted(p for p in pitches if low <= p <= high)
-    # A singer's compass: about an octave and a fourth.
-    return ladder
+    return sorted(p for p in pitches if low <= p <= high)
 
 
 def _step(at: int, ladder: list[int], leans: float, g: np.random.Generator) -> int:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from bands.score import Note
 from scipy import ndimage
 
+from bands.score import Note
 from leads.manner import Manner
 
 __all__ = ["CONTROL_HZ", "Performance", "Played", "perform"]

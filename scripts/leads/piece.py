@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from bands.score import Note, Part, Score, Section, play_section, players
 from bands.styles import SCALES, STYLES, Style
-
 from leads.instruments import HELD_OUT, INSTRUMENTS, SETS, VALID_SET, Instrument
 from leads.manner import Manner, draw_manner
 from leads.melody import composed, folded, in_thirds
@@ -197,7 +197,6 @@ def _span_leads(
         line = composed(span, g, tempo_bpm=tempo, low=low, high=high)
         if kind in ("alone", "drone") and g.random() < 0.5:
             line = _freely(line, g)
-    # A drone pipe has no rests, a plucked string no notes of five seconds.
     pan = 0.0 if g.random() < 0.75 else float(g.uniform(-0.6, 0.6))
     leads = [_lead(instrument, sample_set, line, pan, 0.0, g)]
     drawn = g.random()
@@ -235,7 +234,7 @@ def _draw_instrument(
     options: list[tuple[Instrument, str | None, float]] = []
     for name, instrument in INSTRUMENTS.items():
         is_out = name in HELD_OUT
-        # Of what is held out, whole instruments come six times as often as those of the held-out set.
+        # Held-out instruments come six times as often as those of the held-out set.
         chance = instrument.weight * (6 if is_out else 1)
         if instrument.own and is_out == held_out:
             options.append((instrument, None, chance))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+
 from bands.score import Score
 from bands.sound import RATE_HZ, Floats, amplified, limited, summed
-
 from leads.instruments import SETS
 from leads.performance import Performance, perform
 from leads.piece import Lead, Piece

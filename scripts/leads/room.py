@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from bands.sound import RATE_HZ, Floats
 from scipy import signal
+
+from bands.sound import RATE_HZ, Floats
 
 __all__ = ["dressed", "echoed", "panned", "reverberated", "toned"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import mido
 import numpy as np
-from bands.sound import RATE_HZ, Floats
 
+from bands.sound import RATE_HZ, Floats
 from leads.performance import CONTROL_HZ, Performance
 from viso.audio import read
 

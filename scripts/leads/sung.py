@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from bands.sound import RATE_HZ, Floats
 from scipy import ndimage, signal
+
+from bands.sound import RATE_HZ, Floats
 
 __all__ = ["pitch_classes", "quiet_points", "transposition"]
 

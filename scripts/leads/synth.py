@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from bands.sound import RATE_HZ, Floats
 from scipy import signal
 
+from bands.sound import RATE_HZ, Floats
 from leads.performance import CONTROL_HZ, Performance
 
 __all__ = ["MODELS", "play_synthesised"]
@@ -184,6 +184,34 @@ def _synth(performance: Performance, g: np.random.Generator, spectrum: Spectrum)
     return np.asarray(tone * loud, np.float32)
 
 
+def _resonance(g: np.random.Generator) -> Spectrum:
+    """Return a sawtooth through a filter whose resonance moves up the harmonics when bright."""
+    lowest, highest = float(g.uniform(1, 2.5)), float(g.uniform(6, 16))
+    width, height = float(g.uniform(0.15, 0.5)), float(g.uniform(3, 12))
+
+    def spectrum(k: Array, b: float) -> Array:
+        centre = lowest * (highest / lowest) ** b
+        peak = np.exp(-0.5 * (np.log(k / centre) / width) ** 2)
+        return (1 + height * peak) / k / (1 + (k / (2 * centre)) ** 3)
+
+    return spectrum
+
+
+def _swept(performance: Performance, g: np.random.Generator, *, decays: bool) -> Floats:
+    """Play through a wah pedal, a plunger or a resonant filter that opens and shuts."""
+    hz, loud = _curves(performance, g)
+    age, damped = _ages(performance, len(hz))
+    swing_hz, depth = float(np.exp(g.uniform(np.log(0.2), np.log(5)))), float(g.uniform(0, 0.35))
+    opens = float(g.uniform(-0.4, 0.6)) * np.exp(-age / float(g.uniform(0.05, 0.5)))
+    bright = float(g.uniform(0.2, 0.6)) + opens + depth * np.sin(2 * np.pi * swing_hz * age)
+    tone = _oscillate(_tables(_resonance(g), g), hz, bright.astype(np.float32))
+    level = loud
+    if decays:
+        rest = np.clip(1 - signal.lfilter([0.002], [1, -0.998], damped), 0, 1)
+        level = np.exp(-age / float(g.uniform(0.5, 4))) * rest * np.maximum(loud, 0.3)
+    return _body((tone * level).astype(np.float32), g, peaks=4, gain_db=4)
+
+
 def _fm(performance: Performance, g: np.random.Generator) -> Floats:
     """One oscillator swings another; louder and fresher notes more."""
     hz, loud = _curves(performance, g)
@@ -256,6 +284,11 @@ MODELS: dict[str, Callable[[Performance, np.random.Generator], Floats]] = {
     "square": lambda p, g: _synth(
         p, g, _slope(g, (2.0, 3.5), (0.9, 1.1), even=(0, 0.3), ripple=0)),
     "fm": _fm,
+    "resonant": lambda p, g: _swept(p, g, decays=False),
+    "wah": lambda p, g: _swept(p, g, decays=True),
+    "plunger": lambda p, g: _swept(p, g, decays=False),
+    "glass": lambda p, g: _blown(
+        p, g, _slope(g, (2.5, 4), (2, 3), ripple=1.0), breath=(0.003, 0.02), peaks=6, gain_db=8),
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["COLLECTIONS", "Tune", "catalogue", "read_tune"]
 
-# Printed in 1883, from 1782 and in 1903. The Essen songs are left out: their legal status is unclear.
+# Printed in 1883, from 1782 and in 1903. Not the Essen songs: their legal status is unclear.
 COLLECTIONS = ("ryansMammoth", "airdsAirs", "oneills1850")
 
 
