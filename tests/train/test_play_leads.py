@@ -158,9 +158,7 @@ def test_a_performance_is_sane(name):
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_model_sounds_and_is_deterministic(model):
     performance = performed([Note(0, 1, 64, 110), Note(1, 1, 67, 110), Note(3, 1, 62, 110)])
-    one, again = (
-        play_synthesised(performance, model, np.random.default_rng(2)) for _ in range(2)
-    )
+    one, again = (play_synthesised(performance, model, np.random.default_rng(2)) for _ in range(2))
     np.testing.assert_array_equal(one, again)
     assert one.shape == (2, 4 * RATE_HZ)
     assert np.isfinite(one).all()
@@ -273,6 +271,27 @@ def test_validation_songs(tmp_path, tones, monkeypatch, plan):
     level = np.abs(vocals[0]).reshape(-1, RATE_HZ // 2).max(axis=1)
     longest = max(len(run) for run in "".join("x" if x > 0.02 else " " for x in level).split("x"))
     assert longest >= {"together": 0, "answers": 2, "rests": 8}[plan]  # halves of a second
+
+
+def test_only_the_first_part_of_a_singers_file_is_taken(tmp_path, tones, monkeypatch):
+    monkeypatch.setattr(play_leads, "catalogue", lambda: (("a", None),))
+    monkeypatch.setattr(play_leads, "read_tune", lambda *_: TUNE)
+    singer(tmp_path / "a.wav", hz=220.0, seconds=20)
+    singer(tmp_path / "e.wav", hz=330.0, seconds=20)
+    both = [soundfile.read(tmp_path / name)[0] for name in ("a.wav", "e.wav")]
+    soundfile.write(tmp_path / "voice.wav", np.concatenate(both), RATE_HZ)
+    classes = []
+    for used_s in (20.0, None):
+        found = np.zeros(12)
+        for k in range(4):
+            vocals, *_ = build_leads_valid.built(
+                tmp_path / "voice.wav", "together", "alone", ("own erhu", None),
+                np.random.default_rng(k), used_s=used_s,
+            )  # fmt: skip
+            found += sung.pitch_classes(vocals[0])
+        classes.append(found)
+    assert classes[0][4] == 0 < classes[0][9]  # A, and no E
+    assert classes[1][4] > 0
 
 
 def test_a_lead_that_answers_is_silent_while_the_voice_sings():
