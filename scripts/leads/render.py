@@ -78,7 +78,7 @@ def play_backing(piece: Piece, g: np.random.Generator) -> Floats:
     whole = np.zeros((2, n), np.float32)
     score: Score = piece.backing
     if score.parts:
-        audio = summed(score, SETS[piece.backing_set].path, g)[:, :n]
+        audio = summed(score, SETS[piece.backing_set].path, g, block=4096)[:, :n]
         whole[:, : audio.shape[1]] = audio
     return whole
 

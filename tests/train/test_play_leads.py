@@ -198,7 +198,7 @@ def tones(monkeypatch):
     def lead(performance, soundfont, **how):
         return tone(round(performance.length_s * RATE_HZ), 440)
 
-    def part(part, score, soundfont, g):
+    def part(part, score, soundfont, g, block):
         return tone(round(score.n_beats * 60 / score.tempo_bpm * RATE_HZ), 200)
 
     monkeypatch.setattr(render, "play_sampled", lead)
