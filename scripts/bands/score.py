@@ -8,7 +8,7 @@ import numpy as np
 
 from bands.styles import SCALES, STYLES, Style
 
-__all__ = ["Note", "Part", "Score", "compose"]
+__all__ = ["Note", "Part", "Score", "Section", "compose", "play_section", "players"]
 
 _KICK, _SNARE, _RIM, _CLAP, _HAT, _OPEN, _RIDE, _CRASH = 36, 38, 37, 39, 42, 46, 51, 49
 _TOMS = (41, 45, 47, 50)
@@ -56,7 +56,7 @@ def compose(g: np.random.Generator, *, length_s: float) -> Score:
     tempo = float(g.uniform(*style.tempo_bpm))
     n_bars = max(8, round(length_s * tempo / 240))
     scale, root = SCALES[str(g.choice(style.scales))], int(g.integers(0, 12))
-    parts = _players(style, g)
+    parts = players(style, g)
     bar = 0
     while bar < n_bars:
         n = min(int(g.choice([4, 8])), n_bars - bar)
@@ -64,7 +64,7 @@ def compose(g: np.random.Generator, *, length_s: float) -> Score:
         chords[0] = 0 if g.random() < 0.7 else chords[0]
         playing = [p for p in parts if g.random() < 0.8]
         for part in playing or parts[:1]:
-            _play(part, style, _Section(bar, n, chords, scale, root), g)
+            play_section(part, style, Section(bar, n, chords, scale, root), g)
         bar += n
     return Score(name, tempo, 4 * n_bars, [p for p in parts if p.notes])
 
@@ -79,7 +79,9 @@ def _likely() -> list[float]:
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
+    """Bars of one chord each; the chords, degrees of the scale, come round again."""
+
     first_bar: int
     n_bars: int
     chords: list[int]
@@ -88,7 +90,10 @@ class _Section:
 
     def bars(self) -> list[tuple[float, int]]:
         """First beat and degree of the chord of each bar."""
-        return [(4.0 * (self.first_bar + k), self.chords[k % 4]) for k in range(self.n_bars)]
+        return [
+            (4.0 * (self.first_bar + k), self.chords[k % len(self.chords)])
+            for k in range(self.n_bars)
+        ]
 
     def pitch(self, degree: int, *, lowest: int) -> int:
         """Return a degree of the scale as the pitch at or above `lowest` plus its octaves."""
@@ -97,7 +102,9 @@ class _Section:
         return base + 12 * octave + self.scale[step]
 
 
-def _players(style: Style, g: np.random.Generator) -> list[Part]:
+def players(style: Style, g: np.random.Generator) -> list[Part]:
+    """Draw the instruments of a style; they have no notes yet."""
+
     def one(programs: tuple[int, ...]) -> int:
         return int(g.choice(programs))
 
@@ -117,7 +124,8 @@ def _players(style: Style, g: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _play(part: Part, style: Style, section: _Section, g: np.random.Generator) -> None:
+def play_section(part: Part, style: Style, section: Section, g: np.random.Generator) -> None:
+    """Add to a part what its role plays in a section."""
     match part.role:
         case "drums":
             part.notes += _drums(str(g.choice(style.drums)), section, g, style.swing)
@@ -133,7 +141,7 @@ def _play(part: Part, style: Style, section: _Section, g: np.random.Generator) -
             part.notes += _melody(section, g)
 
 
-def _drums(kind: str, section: _Section, g: np.random.Generator, swing: float) -> list[Note]:
+def _drums(kind: str, section: Section, g: np.random.Generator, swing: float) -> list[Note]:
     """Return a beat with fills at the end; every second eighth is late by `swing` of it."""
     if kind == "none":
         return []
@@ -164,7 +172,7 @@ def _drums(kind: str, section: _Section, g: np.random.Generator, swing: float) -
     return notes
 
 
-def _bass(section: _Section, g: np.random.Generator) -> list[Note]:
+def _bass(section: Section, g: np.random.Generator) -> list[Note]:
     step = float(g.choice([0.5, 0.5, 1.0, 2.0, 0.25]))
     moves = g.random() < 0.5
     notes = []
@@ -178,7 +186,7 @@ def _bass(section: _Section, g: np.random.Generator) -> list[Note]:
     return notes
 
 
-def _riff(section: _Section, g: np.random.Generator) -> list[Note]:
+def _riff(section: Section, g: np.random.Generator) -> list[Note]:
     """Power chords, and the lowest string damped between them; one pattern for the section."""
     step = float(g.choice([0.25, 0.5, 0.5]))
     beats = np.arange(0, 4, step)
@@ -203,7 +211,7 @@ def _riff(section: _Section, g: np.random.Generator) -> list[Note]:
     return notes
 
 
-def _strummed(section: _Section, g: np.random.Generator) -> list[Note]:
+def _strummed(section: Section, g: np.random.Generator) -> list[Note]:
     beats = np.arange(0, 4, 0.5)[g.random(8) < g.uniform(0.4, 1.0)]
     notes = []
     for bar, chord in section.bars():
@@ -216,7 +224,7 @@ def _strummed(section: _Section, g: np.random.Generator) -> list[Note]:
     return notes
 
 
-def _arpeggio(section: _Section, g: np.random.Generator) -> list[Note]:
+def _arpeggio(section: Section, g: np.random.Generator) -> list[Note]:
     step = float(g.choice([0.25, 0.5]))
     degrees = g.choice([0, 2, 4, 7, 9], size=round(4 / step))
     notes = []
@@ -227,7 +235,7 @@ def _arpeggio(section: _Section, g: np.random.Generator) -> list[Note]:
     return notes  # fmt: skip
 
 
-def _chords(section: _Section, g: np.random.Generator) -> list[Note]:
+def _chords(section: Section, g: np.random.Generator) -> list[Note]:
     lowest = int(g.choice([48, 55, 60, 67]))
     step = float(g.choice([4.0, 4.0, 2.0, 1.0, 0.5]))
     degrees = (0, 2, 4, 6) if g.random() < 0.3 else (0, 2, 4)
@@ -240,7 +248,7 @@ def _chords(section: _Section, g: np.random.Generator) -> list[Note]:
     ]
 
 
-def _melody(section: _Section, g: np.random.Generator) -> list[Note]:
+def _melody(section: Section, g: np.random.Generator) -> list[Note]:
     """A walk on the scale with rests, in the register where voices lie, too."""
     lowest, degree = int(g.choice([52, 57, 64, 69])), int(g.integers(0, 7))
     lengths = g.choice([0.25, 0.5, 1.0, 2.0], p=g.dirichlet([1, 2, 2, 1]), size=64)

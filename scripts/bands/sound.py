@@ -14,7 +14,7 @@ from scipy import signal
 from bands.score import Part, Score
 from viso.audio import read
 
-__all__ = ["RATE_HZ", "amplified", "mixed", "played"]
+__all__ = ["RATE_HZ", "amplified", "limited", "mixed", "played", "summed"]
 
 RATE_HZ = 44_100
 _TICKS = 480
@@ -68,8 +68,10 @@ def _vibrato(
     return [*bends, (off, 2, mido.Message("pitchwheel", channel=channel, pitch=0))]
 
 
-def played(part: Part, score: Score, soundfont: Path, g: np.random.Generator) -> Floats:
-    """Let FluidSynth play a part.
+def played(
+    part: Part, score: Score, soundfont: Path, g: np.random.Generator, block: int = 64
+) -> Floats:
+    """Let FluidSynth play a part, `block` samples at a time; large ones are faster.
 
     Returns
     -------
@@ -91,7 +93,8 @@ def played(part: Part, score: Score, soundfont: Path, g: np.random.Generator) ->
             "fluidsynth", "-n", "-i", "-q", "-g", "0.3", "-r", str(RATE_HZ),
             "-o", "synth.dynamic-sample-loading=1",
             "-o", f"synth.reverb.active={wet}", "-o", f"synth.chorus.active={wet}",
-            "-O", "float", "-T", "wav", "-F", str(sound), str(soundfont), str(song),
+            "-z", str(block), "-O", "float", "-T", "wav", "-F", str(sound),
+            str(soundfont), str(song),
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
         audio, _ = read(sound)
@@ -139,6 +142,8 @@ _LEVEL_DB = {
     "arpeggio": -9.0,
     "keys": -9.0,
     "lead": -6.0,
+    "drone": -6.0,
+    "hands": -4.0,
 }
 
 
@@ -150,32 +155,41 @@ def mixed(score: Score, soundfont: Path, g: np.random.Generator) -> Floats:
     float32 array [shape=(2, n)]
         At `RATE_HZ`; its loudest sample is 0.9.
     """
+    return limited(summed(score, soundfont, g), g)
+
+
+def summed(score: Score, soundfont: Path, g: np.random.Generator, *, block: int = 64) -> Floats:
+    """Play all parts and add them up at the levels of their roles, [shape=(2, n)]."""
     n = round((score.n_beats * 60 / score.tempo_bpm + 2) * RATE_HZ)
     whole = np.zeros((2, n), np.float32)
     for part in score.parts:
-        audio = played(part, score, soundfont, g)
+        audio = played(part, score, soundfont, g, block)
         if part.amp:
-            audio = _through_amplifiers(part, audio, score, soundfont, g)
-        elif part.role not in ("drums",):
+            audio = _through_amplifiers(part, audio, score, soundfont, g, block)
+        elif part.program is not None:
             audio = _placed(audio, float(g.uniform(-0.5, 0.5)) * (part.role != "bass"))
         rms = float(np.sqrt(np.mean(np.square(audio)))) + 1e-9
         level = 10 ** ((_LEVEL_DB[part.role] + float(g.normal(0, 3))) / 20)
         length = min(n, audio.shape[1])
         whole[:, :length] += audio[:, :length] * (0.1 * level / rms)
-    # A record's limiter: gentle or loud.
+    return whole
+
+
+def limited(whole: Floats, g: np.random.Generator) -> Floats:
+    """Push a mix, gently or hard, into a record's limiter; its loudest sample is 0.9."""
     push = 10 ** (float(g.uniform(-4, 10)) / 20)
     whole = np.tanh(push * whole / (4 * float(np.sqrt(np.mean(whole**2))) + 1e-9))
     return np.asarray(0.9 * whole / max(1e-6, float(np.abs(whole).max())), np.float32)
 
 
 def _through_amplifiers(
-    part: Part, audio: Floats, score: Score, soundfont: Path, g: np.random.Generator
+    part: Part, audio: Floats, score: Score, soundfont: Path, g: np.random.Generator, block: int
 ) -> Floats:
     """Rhythm guitars are played twice, one on either side; the others once."""
     first = amplified(audio.mean(axis=0), g)
     if part.role != "guitar" or g.random() < 0.2:
         return _placed(np.stack([first, first]), float(g.uniform(-0.3, 0.3)))
-    again = amplified(played(part, score, soundfont, g).mean(axis=0), g)
+    again = amplified(played(part, score, soundfont, g, block).mean(axis=0), g)
     length = min(len(first), len(again))
     aside = float(g.uniform(0, 0.3))
     left, right = first[:length], again[:length]

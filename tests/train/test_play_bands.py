@@ -113,7 +113,7 @@ def test_the_amplifier_makes_harmonics_and_nothing_folds_back():
 def tones(monkeypatch):
     """A synthesiser that plays each part as one tone."""
 
-    def played(part, score, soundfont, g):
+    def played(part, score, soundfont, g, block):
         n = round((score.n_beats * 60 / score.tempo_bpm + 1) * sound.RATE_HZ)
         hz = g.uniform(100, 1000)
         tone = np.sin(2 * np.pi * hz * np.arange(n) / sound.RATE_HZ)
