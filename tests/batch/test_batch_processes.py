@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def finished(archive: Archive) -> int:
     if not (archive.out / FILE).exists():
         return 0
     try:
-        with sqlite3.connect(archive.out / FILE, timeout=60) as database:
+        with closing(sqlite3.connect(archive.out / FILE, timeout=60)) as database, database:
             query = "SELECT count(*) FROM entries WHERE state = 'done'"
             return int(database.execute(query).fetchone()[0])
     except sqlite3.OperationalError:  # it is there, but its tables are not yet
@@ -164,7 +165,7 @@ def test_two_batches_share_the_work(archive: Archive) -> None:
     own = [record["song"] for record in mine if not record.get("skipped")]
     assert sorted(own) == sorted({f"archive/{n}.flac" for n in range(10)})
     assert all(archive.is_whole(archive.folder / f"{n}.flac", str(n)) for n in range(10))
-    with sqlite3.connect(archive.out / FILE) as database:
+    with closing(sqlite3.connect(archive.out / FILE)) as database, database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert database.execute("SELECT count(*) FROM batches").fetchone() == (0,)
 

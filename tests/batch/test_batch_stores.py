@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
@@ -277,7 +278,7 @@ def test_a_bad_song_is_named_by_its_address(remote: Remote) -> None:
 def test_a_manifest_of_before_stores_goes_on(archive: Archive) -> None:
     archive.add("a.flac")
     archive.run()
-    with sqlite3.connect(archive.out / FILE) as database:
+    with closing(sqlite3.connect(archive.out / FILE)) as database, database:
         database.execute("ALTER TABLE entries DROP COLUMN version")
         database.execute("DROP TABLE outputs")
         database.execute("PRAGMA user_version = 1")
