@@ -1,6 +1,6 @@
-"""Workers of a cluster that hold their songs for as long as a test wants.
+"""Workers that hold a song in its middle for as long as a test wants, here and on a cluster.
 
-Ray's processes import this module by name, so the folder of it is in their PYTHONPATH.
+Processes of workers import this module by name, so its folder must be in their path.
 """
 
 from __future__ import annotations
@@ -10,33 +10,47 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from viso.batch import cluster
+from viso.batch import cluster, local, worker
 from viso.batch.cluster_worker import ClusterWorker, Hello
+from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable
+from viso.separator import Separator
 
 
 class Hold:
-    """While its folder is there, no song that has begun comes to its end."""
+    """While its folder is there, songs that have begun do not come to their end."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "hold"
+    def __init__(self, beside: Path) -> None:
+        self.folder = beside / "hold"
 
-    def close(self) -> None:
-        """Hold all songs from now on."""
-        self.folder.mkdir(exist_ok=True)
+    def close(self, *, only: str = "") -> None:
+        """Hold songs from now on; all of them, or those of one name."""
+        making = self.folder.with_name("hold.part")
+        making.mkdir()
+        (making / "only").write_text(only, encoding="utf-8")
+        making.rename(self.folder)
 
     def open(self) -> None:
         """Let them go on."""
-        shutil.rmtree(self.folder)
+        gone = self.folder.with_name("hold.gone")
+        self.folder.rename(gone)
+        shutil.rmtree(gone)
 
-    def is_closed(self) -> bool:
-        return self.folder.exists()
+    def is_closed(self, song: str = "") -> bool:
+        """Tell whether it holds songs, or the song of this name."""
+        try:
+            only = (self.folder / "only").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        return not song or only in ("", song)
 
     def pids(self) -> set[int]:
-        """The processes that are held in the middle of a song."""
+        """The processes that are or were held in the middle of a song."""
         return {int(path.name) for path in self.folder.glob("*") if path.name.isdecimal()}
 
     def given_up(self) -> set[int]:
@@ -51,32 +65,56 @@ class Hold:
             return
 
 
+def hold_songs(hold: Hold) -> None:
+    """Let every separation of this process heed a hold."""
+    separate = Separator.to_files
+
+    def held(self: Separator, song: Path, *args: Any, **how: Any) -> Iterator[Any]:
+        with closing(separate(self, song, *args, **how)) as steps:  # type: ignore[type-var]
+            for step in steps:
+                yield step
+                try:
+                    while step.report is None and hold.is_closed(song.name):
+                        hold.note(str(os.getpid()))
+                        time.sleep(0.02)
+                        yield step  # a sign of life; "stop" is heard here
+                except GeneratorExit:
+                    hold.note(f"given-up.{os.getpid()}")
+                    raise
+
+    Separator.to_files = held  # type: ignore[method-assign]
+
+
 class HeldWorker(ClusterWorker):
-    """A worker whose songs take as long as the hold beside the output folder."""
+    """A worker of a cluster that heeds the hold beside the output folder."""
 
     def load(self) -> Hello | Unable:
-        said = super().load()
-        assert self._separator is not None
         assert isinstance(self._out, Path)
-        separate, hold = self._separator.to_files, Hold(self._out.parent)
-
-        def held(*args: Any, **how: Any) -> Iterator[Any]:
-            with closing(separate(*args, **how)) as steps:  # type: ignore[type-var]
-                for step in steps:
-                    yield step
-                    try:
-                        while hold.is_closed():
-                            hold.note(str(os.getpid()))
-                            time.sleep(0.02)
-                            yield step  # a sign of life; "stop" is heard here
-                    except GeneratorExit:
-                        hold.note(f"given-up.{os.getpid()}")
-                        raise
-
-        self._separator.to_files = held  # type: ignore[method-assign]
-        return said
+        hold_songs(Hold(self._out.parent))
+        return super().load()
 
 
-def install() -> None:
-    """Let this process start such workers in place of the usual ones."""
-    cluster.ClusterWorker = HeldWorker  # type: ignore[misc]
+def serve(beside: Path, connection: Connection, config: SeparationConfig, threads: int) -> None:
+    """As `viso.batch.worker.serve`, heeding the hold beside a path."""
+    hold_songs(Hold(beside))
+    worker.serve(connection, config, threads)
+
+
+def install(beside: Path, put: Any = setattr) -> None:
+    """Let this process start such workers; `put` may be a monkeypatch's `setattr`."""
+    put(cluster, "ClusterWorker", HeldWorker)
+    put(local, "serve", partial(serve, beside))
+
+
+def command(beside: Path) -> str:
+    """Return the code of a `viso` that starts such workers."""
+    here = str(Path(__file__).parent)
+    return f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import held_workers
+held_workers.install(Path({str(beside)!r}))
+from viso.cli import main
+main()
+"""

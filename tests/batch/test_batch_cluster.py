@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 from archives import Archive
-from held_workers import HeldWorker, Hold
+from held_workers import Hold, command, install
 
 from viso import batch
-from viso.batch import cluster as ray_cluster
 from viso.batch.cluster import Cluster
 
 pytest.importorskip("ray")
@@ -64,7 +63,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def hold(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Hold:
     """Songs wait in their middle while it is closed, so no machine is too fast or too slow."""
-    monkeypatch.setattr(ray_cluster, "ClusterWorker", HeldWorker)
+    install(archive.out.parent, monkeypatch.setattr)
     return Hold(archive.out.parent)
 
 
@@ -91,7 +90,7 @@ def test_a_node_dies_and_every_song_comes_out_once(
         for progress in batch.run(plan, engine=engine):
             n_jobs.add(len(engine.pids))
             results += [progress.result] if progress.result else []
-            if results and not is_dead:
+            if results and not is_dead and not hold.is_closed():
                 hold.close()
             # Both nodes are in the middle of a song.
             if not is_dead and len(hold.pids()) == 2:
@@ -145,8 +144,7 @@ def test_a_cluster_that_is_stopped_leaves_nothing(archive: Archive, nodes: Any) 
     words = ["separate", archive.folder, "-o", archive.out, *settings]
     words += ["--engine", "ray", "--address", nodes.address]
     # A process of its own, as Ray may end the one that loses its cluster.
-    code = "import held_workers; held_workers.install(); from viso.cli import main; main()"
-    typed = [sys.executable, "-c", code, *map(str, words)]
+    typed = [sys.executable, "-c", command(archive.out.parent), *map(str, words)]
     running = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while running.poll() is None and not hold.pids():
