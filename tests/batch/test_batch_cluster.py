@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from archives import Archive
-from held_workers import Hold, command, install
+from held_workers import command_of_batch, install
 
+from holding import Hold
 from viso import batch
 from viso.batch.cluster import Cluster
 
@@ -46,7 +47,12 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     # The workers import viso from where the tests do, and held_workers.
     source, here = Path(batch.__file__).parents[2], Path(__file__).parent
-    paths = [str(source), str(here), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [
+        str(source),
+        str(here),
+        str(here.parent),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     memory = {"object_store_memory": 100 * 2**20}
@@ -144,7 +150,7 @@ def test_a_cluster_that_is_stopped_leaves_nothing(archive: Archive, nodes: Any) 
     words = ["separate", archive.folder, "-o", archive.out, *settings]
     words += ["--engine", "ray", "--address", nodes.address]
     # A process of its own, as Ray may end the one that loses its cluster.
-    typed = [sys.executable, "-c", command(archive.out.parent), *map(str, words)]
+    typed = [sys.executable, "-c", command_of_batch(hold), *map(str, words)]
     running = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while running.poll() is None and not hold.pids():

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 from archives import Archive
-from held_workers import Hold, command, install
+from held_workers import command_of_batch, install
 
+from holding import Hold
 from viso import batch
 from viso.batch.database import FILE
 from viso.batch.local import LocalEngine
@@ -46,7 +47,7 @@ def begin(archive: Archive, *words: object) -> subprocess.Popen[str]:
         [
             sys.executable,
             "-c",
-            command(archive.out.parent),
+            command_of_batch(Hold(archive.out.parent)),
             *words_for(archive, *words)[len(VISO) :],
         ],
         cwd=archive.folder.parent,
