@@ -47,7 +47,8 @@ def build(folder: Path) -> tuple[Path, Any]:
         Separator(model=model).separate(folder / "mixture.flac").save(folder / model / "demo")
         estimates[model] = {"vocals": next((folder / model / "demo").glob("vocals.*"))}
     songs = [Song("demo", tuple(sorted(truth.iterdir())), estimates)]
-    settings = BuildSettings(title="Voices of the demo song", seed=4, per_song=3, duration_s=3.5)
+    settings = BuildSettings(title="Voices of the demo song", seed=4, per_song=3, duration_s=3.5,
+                             short_training=True)  # fmt: skip
     return folder / "test", build_test(songs, folder / "test", settings=settings)
 
 
@@ -68,6 +69,12 @@ def served(folder: Path, test: Any) -> Iterator[str]:
             answers.close()
 
 
+def hear_reference(page: Any) -> None:
+    """Play the reference until the page has taken note of it."""
+    page.keyboard.press("0")
+    page.get_by_text("Play the reference first").wait_for(state="hidden")
+
+
 def photograph(address: str) -> bytes:
     """Listen and rate a little, and return the page as PNG."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -81,8 +88,14 @@ def photograph(address: str) -> bytes:
         page.goto(address)
         page.get_by_role("button", name="Begin").click()
         page.get_by_role("heading", name="Training").wait_for()
+        hear_reference(page)
+        for index in range(page.locator(".stimuli li").count()):
+            page.keyboard.press("abcdefgh"[index])
+            page.locator(f".stimuli li:nth-child({index + 1}) input:focus").wait_for()
+        page.get_by_text("You have heard all sounds").wait_for()
         page.get_by_role("button", name="Next").click()
         page.get_by_role("heading", name="Page 1 of").wait_for()
+        hear_reference(page)
         for index, rating in enumerate(RATINGS):
             page.keyboard.press("abcdef"[index])
             page.locator(f".stimuli li:nth-child({index + 1}) input:focus").wait_for()

@@ -112,9 +112,8 @@ def answer_to(told: Any, page: tuple[str, str]) -> dict[str, Any]:
 def pages_of(told: Any) -> list[tuple[str, str]]:
     """Return a session's pages in their order."""
     test = told["test"]
-    questions = [question["name"] for question in test["questions"]] or [""]
     return [
         (test["trials"][index]["name"], question)
         for index in test["orders"][0]["trials"]
-        for question in questions
+        for question in test["trials"][index]["questions"] or [""]
     ]

@@ -256,3 +256,12 @@ def test_all_parts_are_in_the_tags(mask_model: Path, tmp_path: Path) -> None:
     assert tags["viso_model_licence"] == "MIT; CC0"
     assert tags["viso_model_sha256"] == separator.sha256
     assert "viso_wiener" not in tags
+
+
+def test_what_a_model_of_somebody_elses_runs_on_is_not_guessed(mask_model: Path) -> None:
+    class OnCard(Share):
+        device = "cuda"
+
+    assert load_blend(Share(0.5)).device == "unknown"
+    assert load_blend(OnCard(0.5)).device == "cuda"
+    assert load_blend([OnCard(0.5), str(mask_model)]).device == "cpu+cuda"

@@ -62,15 +62,18 @@ def test_folders_and_options_make_one_corpus(folder: Path) -> None:
         ("voices/dora-1", "vocals", "CC0"),
         ("music/tune", "instrumental", "CC0"),
     }
-    left_out, *groups, total = result.stdout.splitlines()
+    held_out, left_out, *groups, total = result.stdout.splitlines()
+    assert "held out for validation: songs/Ben - Two" in held_out, "one of two songs"
     assert "test: left out" in left_out
     assert [line.split()[:3] for line in groups] == [
         ["songs", "train", "vocals"],
         ["songs", "train", "instrumental"],
+        ["songs", "valid", "vocals"],
+        ["songs", "valid", "instrumental"],
         ["voices", "train", "vocals"],
         ["music", "train", "instrumental"],
     ]
-    assert "2 tracks, 2 singers" in groups[0]
+    assert "1 track, 1 singer" in groups[0]
     assert "corpus: 6 tracks" in total
     assert corpus.hash[:16] in total
 
@@ -84,7 +87,7 @@ def test_validation_songs_and_a_table(folder: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert {(t.group, t.split) for t in Corpus(folder / "corpus").tracks} == {
-        ("songs", "train"), ("table", "train"),
+        ("songs", "train"), ("songs", "valid"), ("table", "train"),
     }  # fmt: skip
     result = viso("data", "pack", "--valid", "songs/train", "-o", "corpus", cwd=folder)
     assert result.returncode == 0, result.stderr

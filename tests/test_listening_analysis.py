@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from listeners import careless, choose, taste
-from viso.errors import DataError
+from viso.cli import app
+from viso.cli.listening_pictures import pictures_of
+from viso.errors import ConfigError, DataError
 from viso.listening import (
     Choice,
     ListeningTest,
@@ -20,6 +24,7 @@ from viso.listening import (
     analyse,
     as_lines,
     as_summary,
+    caveats,
     read_results,
     screen,
     write_report,
@@ -33,6 +38,7 @@ from viso.listening.statistics import (
     share_interval,
     t_quantile,
 )
+from viso.plots.ratings import boxes, cloud, intervals, signs_of
 
 SYSTEMS = {"alpha": 14.0, "beta": 8.0, "gamma": 2.0}
 QUALITY = {
@@ -183,9 +189,39 @@ def test_correlation_by_hand() -> None:
     assert found.spearman.value == pytest.approx(1)
     tied = correlate(np.array([1.0, 1, 2]), np.array([3.0, 5, 4]), list("aab"))
     assert tied.spearman.value == pytest.approx(0.0)
+    # Perfect in every sample: what is left out shows nothing.
+    assert math.isnan(found.spearman.low)
     assert math.isnan(tied.spearman.low)
     assert math.isnan(correlate(x[:2], y[:2], list("ab")).pearson.value)
     assert math.isnan(correlate(np.ones(4), y, list("abcd")).pearson.value)
+
+
+@pytest.mark.parametrize("n_songs", [4, 6, 10])
+def test_intervals_of_a_correlation_hold_the_truth(n_songs: int) -> None:
+    """Three systems, and songs that differ from one another in SDR and in ratings."""
+
+    def draw(random: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        quality = np.linspace(0, 6, 3)
+        sdr = quality + random.normal(0, 2, (n, 1)) + random.normal(0, 1, (n, 3))
+        rating = 6 * quality + random.normal(0, 8, (n, 1)) + random.normal(0, 8, (n, 3))
+        return sdr.ravel(), rating.ravel()
+
+    many = correlate(*draw(np.random.default_rng(0), 500), [str(i // 3) for i in range(1500)])
+    songs = [str(i // 3) for i in range(3 * n_songs)]
+    random = np.random.default_rng(n_songs)
+    n, hits = 200, [0, 0]
+    for _ in range(n):
+        found = correlate(*draw(random, n_songs), songs)
+        for i, (one, truth) in enumerate(zip(found[:2], many[:2], strict=True)):
+            hits[i] += one.low <= truth.value <= one.high
+    # A bootstrap over songs holds 0.5 to 0.8 of them.
+    assert min(hits) >= 0.88 * n
+
+
+def test_three_songs_give_no_interval() -> None:
+    random = np.random.default_rng(0)
+    found = correlate(random.normal(size=9), random.normal(size=9), list("aaabbbccc"))
+    assert math.isfinite(found.pearson.value) and math.isnan(found.pearson.low)
 
 
 def test_simulated_listeners_are_understood() -> None:
@@ -240,10 +276,168 @@ def test_intervals_cover_the_truth() -> None:
     assert 181 <= hits <= 199
 
 
-def test_nobody_left_is_an_error() -> None:
+def test_nobody_left_gives_a_report_that_says_why(tmp_path: Path) -> None:
     test = definition(n_trials=8)
-    with pytest.raises(DataError, match="none of the 3 listeners passes"):
-        analyse(test, Results((), tuple(careless(test, n_listeners=3)), ()))
+    found = analyse(test, Results((), tuple(careless(test, n_listeners=3)), ()))
+    assert found.n_listeners == 3 and found.n_kept == 0
+    assert not (found.means or found.quartiles or found.comparisons or found.correlations)
+    assert "None of the 3 listeners passes" in caveats(found)[0]
+    write_report(tmp_path / "report", found, pictures=pictures_of(found))
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "None of the 3 listeners passes" in page
+    for screened in found.screened:
+        assert screened.listener in page and screened.reasons[0] in page
+        assert screened.reasons[0].startswith("rated the hidden reference below 90 in ")
+    assert "listener by listener" in page and page.count("<svg") == 1
+    with (tmp_path / "report" / "ratings.csv").open() as file:
+        assert {row["is_kept"] for row in csv.DictReader(file)} == {"False"}
+
+
+def test_the_command_shows_who_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = definition(n_trials=8)
+    monkeypatch.setattr("viso.cli.listening_work.load_test", lambda _: test)
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(as_lines(careless(test, n_listeners=2)))
+    report = tmp_path / "report"
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["listen", "analyse", "test", str(answers), *words])
+
+    shown = run("-o", str(report))
+    assert isinstance(shown.exception, DataError)
+    assert "none of the 2 listeners passes" in str(shown.exception)
+    assert str(report / "report.html") in str(shown.exception)
+    assert "careless-1: rated the hidden reference below 90 in" in shown.output
+    assert "careless-0" in (report / "report.html").read_text()
+    told = json.loads(run("--json").stdout)
+    assert [found["is_kept"] for found in told["screened"]] == [False, False]
+    # With two that count it says that two are few, where no program reads the figures.
+    answers.write_text(as_lines(taste(test, QUALITY, n_listeners=2)))
+    few = run("--json")
+    assert few.exception is None and "too few to show any difference" in few.stderr
+    assert "too few to show any difference" in json.loads(few.stdout)["caveats"][0]
+
+
+def test_who_is_left_out_for_what() -> None:
+    test = definition(n_trials=10, questions=(QUESTIONS["overall"], QUESTIONS["target"]))
+    rows = {"fooled": [91.0] * 10, **{f"fair-{i}": [60.0] * 10 for i in range(9)}}
+    ratings = answers(test, rows, of="low-pass 7 kHz")
+    half = answers(test, {"half": [50.0] * 10}, of="alpha")
+    ratings += [r.model_copy(update={"question": "target"}) for r in half]
+    found = {s.listener: s.reasons for s in screen(test, ratings, mid_anchor=True)}
+    assert found.pop("fooled") == (
+        "rated the 7 kHz anchor above 90 in 10 of 10 trials (100 %), more than 15 %",
+    )
+    assert found.pop("half") == ("rated nothing for the question 'overall'",)
+    assert set(found.values()) == {()}
+
+
+def few(n_listeners: int, **changes: object) -> list[str]:
+    test = definition(n_trials=4, **changes)
+    records = taste(test, QUALITY, n_listeners=n_listeners)
+    return caveats(
+        analyse(test, Results((), tuple(r for r in records if r.record == "ratings"), ()))
+    )
+
+
+def test_few_listeners_are_told() -> None:
+    told = few(2)
+    # Three pairs: 3 * 2 ** (1 - n) falls below 0.05 with 7 listeners.
+    assert "2 listeners count: too few to show any difference" in told[0]
+    assert "with 7 listeners" in told[0] and "20 are often enough" in told[1]
+    assert "1 listener counts: too few" in few(1)[0]
+    assert "with 7 listeners" in few(6)[0]
+    assert [line for line in few(7) if "too few" in line] == []
+    assert "20 are often enough" in few(19)[0] and few(20) == []
+    test = definition("preference", n_trials=2)
+    choices = tuple(c for n in range(3) for c in choose(test, n, 0.8, liked="beta"))
+    assert "with 6 listeners" in caveats(analyse(test, Results((), (), choices)))[0]
+    test = definition("abx", n_trials=2)
+    choices = tuple(c for n in range(2) for c in choose(test, n, 1.0))
+    assert "4 answers to a pair" in caveats(analyse(test, Results((), (), choices)))[0]
+    choices = tuple(c for n in range(3) for c in choose(test, n, 1.0))
+    assert caveats(analyse(test, Results((), (), choices))) == []
+
+
+def test_quartiles_by_hand() -> None:
+    test = definition(n_trials=4)
+    rows = {"x": [10.0, 20.0, 30.0, 40.0], "y": [50.0, 60.0, 70.0, 100.0]}
+    found = analyse(test, Results((), tuple(answers(test, rows, of="beta")), ()))
+    (row,) = [row for row in found.quartiles if row.condition == "beta"]
+    assert (row.least, row.lower_quartile, row.median) == (10, 27.5, 45)
+    assert (row.upper_quartile, row.most, row.n) == (62.5, 100, 8)
+
+
+def test_trials_may_differ_in_what_they_hold(tmp_path: Path) -> None:
+    """A test put together of two: only the second knows gamma and the 7 kHz anchor."""
+    whole = definition(n_trials=4)
+    lacking = ("gamma", "low-pass 7 kHz")
+    trials = [
+        trial.model_copy(
+            update={"stimuli": tuple(s for s in trial.stimuli if s.condition not in lacking)}
+        )
+        for trial in whole.trials[:2]
+    ]
+    test = whole.model_copy(update={"trials": (*trials, *whole.trials[2:])})
+    records = [r for r in taste(test, QUALITY, n_listeners=8) if isinstance(r, Ratings)]
+    found = analyse(test, Results((), tuple(records), ()))
+    means = {row.condition: row for row in found.means}
+    assert list(means) == ["reference", *SYSTEMS, "low-pass 7 kHz", "low-pass 3.5 kHz"]
+    assert means["gamma"].mean == pytest.approx(QUALITY["gamma"], abs=6)
+    pairs = {(pair.one, pair.other): pair.difference for pair in found.comparisons}
+    assert pairs["beta", "gamma"] == pytest.approx(22, abs=8) and len(pairs) == 3
+    assert {row.n for row in found.quartiles if row.condition == "gamma"} == {16}
+    write_report(tmp_path / "report", found, pictures=pictures_of(found))
+
+
+def test_a_system_has_one_sign_in_all_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, object]] = []
+    for name in ("intervals", "boxes", "cloud"):
+
+        def draw(found: object, *, signs: object, _name: str = name, **_: object) -> str:
+            drawn.append((_name, signs))
+            return "<svg></svg>"
+
+        monkeypatch.setattr(f"viso.plots.ratings.{name}", draw)
+    test = definition(n_trials=4)
+    records = [r for r in taste(test, QUALITY, n_listeners=3) if isinstance(r, Ratings)]
+    pictures_of(analyse(test, Results((), tuple(records), ())))
+    assert [name for name, _ in drawn] == ["intervals", "boxes", "intervals", "intervals", "cloud"]
+    assert all(signs == drawn[0][1] for _, signs in drawn)
+    signs = signs_of([f"system {i}" for i in range(24)])
+    assert len(set(signs.values())) == 24
+
+
+def test_pictures_use_their_signs() -> None:
+    signs = signs_of(["alpha", "beta"])
+    bounds = (50.0, 40.0, 60.0)
+    for picture in (
+        intervals({"beta": {"beta": bounds}}, unit="x", limits=(0, 100), signs=signs),
+        intervals({"beta": {"a song": bounds}}, unit="x", limits=(0, 100), signs=signs),
+        boxes({"beta": [1.0, 50.0, 51.0, 52.0, 99.0]}, unit="x", limits=(0, 100), signs=signs),
+        cloud([("beta", 1.0, 2.0)], x_label="x", y_label="y", signs=signs),
+    ):
+        assert signs["beta"].colour in picture and signs["alpha"].colour not in picture
+    # One value, and equal ones, make a picture, too.
+    assert "<svg" in boxes({"a": [3.0], "$b": [4.0] * 5}, unit="x", limits=(0, 100))
+
+
+def test_a_report_replaces_no_files_of_others(tmp_path: Path) -> None:
+    test = definition(n_trials=2)
+    records = [r for r in taste(test, QUALITY, n_listeners=3) if isinstance(r, Ratings)]
+    found = analyse(test, Results((), tuple(records), ()))
+    theirs = tmp_path / "summary.json"
+    for text in ("", "my summary", "[]", '{"viso": 1}'):
+        theirs.write_text(text)
+        with pytest.raises(ConfigError, match="not empty and no report of viso listen"):
+            write_report(tmp_path, found, pictures={})
+        assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+        assert theirs.read_text() == text
+    theirs.unlink()
+    for _ in range(2):  # and a report of ours is made anew
+        write_report(tmp_path / "report", found, pictures={})
 
 
 def test_abx_and_preference() -> None:

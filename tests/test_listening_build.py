@@ -29,6 +29,7 @@ from viso.listening import orders as ordering
 from viso.listening.anchors import distorted, interference, low_pass
 from viso.listening.definition import ANCHORS
 from viso.listening.excerpts import Excerpt, loudest
+from viso.listening.export import new_folder
 
 SECONDS = 4.0
 SYSTEMS = {"alpha": 20.0, "beta": 6.0}
@@ -61,7 +62,9 @@ def test_all_stimuli_are_equally_loud(built: tuple[Path, ListeningTest]) -> None
 
 
 def test_a_loud_test_is_lowered_as_a_whole(songs: list[Song], tmp_path: Path) -> None:
-    settings = BuildSettings(duration_s=1.2, seed=7, loudness_lufs=-10, anchors=False)
+    settings = BuildSettings(
+        duration_s=1.2, seed=7, loudness_lufs=-10, anchors=False, short_training=True
+    )
     test = build_test(songs[:1], tmp_path / "loud", settings=settings)
     assert test.loudness_lufs < -10
     peaks = []
@@ -92,7 +95,7 @@ def test_hidden_reference_is_the_reference(built: tuple[Path, ListeningTest]) ->
 def test_what_a_trial_holds(built: tuple[Path, ListeningTest]) -> None:
     folder, test = built
     assert load_test(folder) == test
-    assert [trial.training for trial in test.trials] == [True, False, False]
+    assert [trial.training for trial in test.trials] == [True, True, False, False]
     assert test.systems == ("alpha", "beta")
     for trial in test.rated:
         assert {s.condition for s in trial.stimuli} == {"reference", *SYSTEMS, *ANCHORS}
@@ -103,8 +106,25 @@ def test_what_a_trial_holds(built: tuple[Path, ListeningTest]) -> None:
         scaled = {s.condition: s.si_sdr_db for s in trial.stimuli}
         assert scaled["alpha"] is not None and scaled["beta"] is not None
         assert scaled["alpha"] - scaled["beta"] == pytest.approx(14, abs=0.5)
+    # Listeners train on all that they will rate, in another order.
+    for training, trial in zip(test.trials[:2], test.rated, strict=True):
+        assert training.stimuli == trial.stimuli and training.reference == trial.reference
+        assert (training.song, training.start_s) == (trial.song, trial.start_s)
+    assert test.questions_of(test.trials[0]) == ("overall", "interference")
+    assert test.questions_of(test.trials[1]) == ("overall",)
+    assert test.questions_of(test.trials[3]) == ("overall", "interference")
+    assert len(test.pages) == 7
+
+
+def test_a_short_training_is_one_passage(songs: list[Song], tmp_path: Path) -> None:
+    settings = BuildSettings(duration_s=1.2, seed=7, anchors=False, short_training=True)
+    test = build_test(songs, tmp_path / "short", settings=settings)
+    assert [trial.training for trial in test.trials] == [True, False, False]
     training = test.trials[0]
     assert (training.song, training.start_s) not in [(t.song, t.start_s) for t in test.rated]
+    asked = {song.name: [Excerpt(0.5, 1.5)] for song in songs}
+    test = build_test(songs, tmp_path / "asked", settings=settings, excerpts=asked)
+    assert [trial.song for trial in test.trials] == ["song 0", "song 0", "song 1"]
 
 
 def test_names_do_not_tell_the_system(built: tuple[Path, ListeningTest]) -> None:
@@ -180,7 +200,7 @@ def test_interference_is_as_loud_as_the_target() -> None:
 
 def test_orders_are_balanced_and_reproducible(built: tuple[Path, ListeningTest]) -> None:
     test = built[1]
-    n_stimuli = len(test.trials[1].stimuli)
+    n_stimuli = len(test.trials[2].stimuli)
     assert n_stimuli == 7
     orders = [order_of(test, listener) for listener in range(2 * n_stimuli)]
     assert orders == [order_of(test, listener) for listener in range(2 * n_stimuli)]
@@ -196,9 +216,9 @@ def test_orders_are_balanced_and_reproducible(built: tuple[Path, ListeningTest])
         )
         assert set(follows.values()) == {2} and len(follows) == n_stimuli * (n_stimuli - 1)
     for order in orders:
-        assert order.trials[0] == 0  # training
-        assert sorted(order.trials) == [0, 1, 2]
-    assert Counter(order.trials for order in orders) == {(0, 1, 2): 7, (0, 2, 1): 7}
+        assert order.trials[:2] == (0, 1)  # training
+        assert sorted(order.trials) == [0, 1, 2, 3]
+    assert Counter(order.trials for order in orders) == {(0, 1, 2, 3): 7, (0, 1, 3, 2): 7}
     with pytest.raises(ConfigError, match="counted from 0"):
         order_of(test, -1)
 
@@ -331,6 +351,31 @@ def test_a_folder_is_not_overwritten(songs: list[Song], tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["test"]
 
 
+def test_nothing_of_others_is_removed(songs: list[Song], tmp_path: Path) -> None:
+    settings = BuildSettings(duration_s=1.2, seed=7, anchors=False)
+    # Once the name of a folder that was not whole, and removed before each build.
+    theirs = tmp_path / ".test.part" / "letters.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    build_test(songs, tmp_path / "test", settings=settings)
+    assert theirs.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".test.part", "test"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "link").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="link: a link; choose another name"):
+        build_test(songs, tmp_path / "link", settings=settings)
+    with pytest.raises(ConfigError, match="no name for a folder"), new_folder(Path()):
+        pass
+    # Something that comes into the folder while the test is made stays there.
+    (tmp_path / "late").mkdir()
+    late = tmp_path / "late"
+    with pytest.raises(ConfigError, match="late: cannot be written"), new_folder(late):
+        (late / "letter").touch()
+    assert (tmp_path / "late" / "letter").exists()
+    assert list(tmp_path.glob(".late*")) == []
+
+
 def test_damaged_definitions_are_named(built: tuple[Path, ListeningTest], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file; name a folder"):
         load_test(tmp_path)
@@ -341,7 +386,7 @@ def test_damaged_definitions_are_named(built: tuple[Path, ListeningTest], tmp_pa
         ('kind = "mushra"', 'kind = "opera"', "kind"),
         ("training = false", "training = true", "every trial is for training"),
         ("[[trials]]", "[[trials", "not a TOML file"),
-        ("version = 1", "version = 1", "missing, but"),
+        ("version = 1", "version = 1", "missing; build"),
     ):
         place.write_text(text.replace(old, new))
         with pytest.raises(ConfigError, match=message) as caught:

@@ -128,7 +128,8 @@ def test_webmushra_configuration(built: tuple[Path, ListeningTest], tmp_path: Pa
     assert welcome["type"] == "generic" and "I &lt;agree&gt;: &quot;yes&quot;" in welcome["content"]
     assert finish["type"] == "finish" and finish["writeResults"] is True
     assert [question["name"] for question in finish["questionnaire"]] == ["listener", "age"]
-    assert rated[0] == "random" and len(rated) == 1 + 2 * 2 and len(training) == 2
+    # Training asks both questions of its first song.
+    assert rated[0] == "random" and len(rated) == 1 + 2 * 2 and len(training) == 2 + 1
     for page in [*training, *rated[1:]]:
         assert page["type"] == "mushra"
         assert page["createAnchor35"] is False and page["showConditionNames"] is False
@@ -261,7 +262,7 @@ def test_command_line(data: Path, tmp_path: Path) -> None:
     def run(*words: object) -> str:
         result = runner.invoke(app, ["listen", *(str(word) for word in words)])
         assert result.exit_code == 0, (result.output, result.exception)
-        return result.output
+        return result.stdout
 
     test, page = tmp_path / "test", tmp_path / "page"
     told = run(
@@ -278,7 +279,7 @@ def test_command_line(data: Path, tmp_path: Path) -> None:
     told = run("analyse", test, results, "-o", tmp_path / "report")
     assert "alpha against second" in told or "second against alpha" in told
     html = (tmp_path / "report" / "report.html").read_text()
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5
     summary = json.loads(run("analyse", test, results, "--json"))
     assert summary["n_listeners"] == 6
 

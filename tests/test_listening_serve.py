@@ -6,6 +6,7 @@ import re
 import sqlite3
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def test_a_session_from_consent_to_results(
     assert ask(base, "GET", "/api/session", key=key).status == 404
     told = begin(base, key, age="25 to 34", device="never asked for")
     pages = pages_of(told)
-    assert len(pages) == 6 and told["answered"] == []
+    assert len(pages) == 7 and told["answered"] == []
     first = answer_to(told, pages[0])
     assert ask(base, "POST", "/api/answers", key=key, body=first).json["stored"] == "stored"
     # On another device, later.
@@ -226,6 +227,84 @@ def test_pages_tell_no_key(built: Built, base: str) -> None:
         assert secret not in seen.replace('"reference":', "")
 
 
+def test_an_error_repeats_nothing_that_was_sent(base: str, tmp_path: Path, built: Built) -> None:
+    key = new_key()
+    begin(base, key)
+    for body in ({"trial": [MAKER]}, {"trial": "t01", "ratings": MAKER}, {"trial": MAKER}):
+        reply = ask(base, "POST", "/api/answers", key=key, body=body)
+        assert reply.status == 422 and MAKER not in reply.body.decode()
+    reply = ask(base, "GET", f"/api/maker/results?unfinished={MAKER}", key=MAKER)
+    assert reply.status == 422 and MAKER not in reply.body.decode()
+    # The maker's own link, given where the address belongs.
+    for address in (f"https://listen.example.org/maker#{MAKER}", f"https://me:{MAKER}@listen.org/"):
+        words = ["listen", "serve", str(built[0]), "--address", address]
+        result = CliRunner().invoke(app, words)
+        assert isinstance(result.exception, ConfigError)
+        assert "not where listeners reach it" in str(result.exception)
+        assert MAKER not in f"{result.exception}{result.output}"
+
+
+def test_many_who_begin_from_one_address(built: Built, data: Path) -> None:
+    with running(*built, data, entrance=Entrance(per_hour=3)) as base:
+        body, keys = {"agrees": True}, [new_key() for _ in range(4)]
+
+        def status(key: str) -> int:
+            return ask(base, "POST", "/api/session", key=key, body=body).status
+
+        refusal = ask(base, "POST", "/api/session", key=new_key(), body={"agrees": False})
+        assert refusal.status == 422  # counts for nothing
+        assert [status(key) for key in keys] == [200, 200, 200, 429]
+        reply = ask(base, "POST", "/api/session", key=keys[3], body=body)
+        assert int(reply.headers["retry-after"]) <= 3600 and "personal link" in reply.json["detail"]
+        # Who has begun goes on, and who has a link of the maker's begins.
+        assert status(keys[0]) == 200
+        made = ask(base, "POST", "/api/maker/links", key=MAKER, body={"count": 1}).json["keys"]
+        assert status(made[0]) == 200
+        assert len(ask(base, "GET", "/api/maker", key=MAKER).json["listeners"]) == 4
+
+
+def test_wrong_tokens_wait_even_at_once(base: str) -> None:
+    def status(token: str) -> int:
+        return ask(base, "GET", "/api/maker", key=token).status
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(status, [f"wrong-token-number-{i:03}" for i in range(64)]))
+    # Three cost nothing; what comes while the address waits is not looked at.
+    assert set(found) == {403, 429} and found.count(403) < 16
+
+
+def test_the_maker_removes_listeners(base: str, data: Path, built: Built) -> None:
+    keys = [new_key() for _ in range(3)]
+    names = [begin(base, key)["name"] for key in keys]
+    answer_all(base, keys[2])
+
+    def remove(names: object, key: str = MAKER) -> Any:
+        return ask(base, "POST", "/api/maker/remove", key=key, body={"names": names})
+
+    assert remove([names[0]], key=new_key()).status == 403
+    for odd in ([], ["x"], "all", [1]):
+        assert remove(odd).status == 422
+    assert remove([names[0], "0" * 16]).json == {"removed": 1}
+    assert names[0].encode() not in data.read_bytes()
+    assert ask(base, "GET", "/api/session", key=keys[0]).status == 404
+
+    def run(*words: str) -> Any:
+        found = ["listen", "remove", str(built[0]), *words, "--data", str(data)]
+        return CliRunner().invoke(app, found)
+
+    # Also while the server runs.
+    assert "nobody was removed" in str(run(names[2], names[0]).exception)
+    assert "name listeners, or give" in str(run().exception)
+    assert "name listeners, or give" in str(run(names[2], "--unanswered").exception)
+    assert "1 removed, 1 left" in run("--unanswered").output
+    assert ask(base, "GET", "/api/session", key=keys[1]).status == 404
+    assert ask(base, "GET", "/api/session", key=keys[2]).json["is_finished"]
+    assert "1 removed, 0 left" in run(names[2]).output
+    assert read_answers(data, built[1], with_unfinished=True) == ([], 0)
+    gone = CliRunner().invoke(app, ["listen", "remove", str(built[0]), "x", "--data", "none"])
+    assert "none: no such file" in str(gone.exception) and not Path("none").exists()
+
+
 def test_only_the_maker_sees_progress(base: str) -> None:
     for path in ("/api/maker", "/api/maker/results"):
         assert ask(base, "GET", path).status == 401
@@ -233,7 +312,7 @@ def test_only_the_maker_sees_progress(base: str) -> None:
     body = {"count": 1}
     assert ask(base, "POST", "/api/maker/links", key=new_key(), body=body).status == 403
     told = ask(base, "GET", "/api/maker", key=MAKER).json
-    assert told["n_waiting"] == 0 and told["listeners"] == [] and told["n_pages"] == 6
+    assert told["n_waiting"] == 0 and told["listeners"] == [] and told["n_pages"] == 7
     for count in (0, 1001):
         body = {"count": count}
         assert ask(base, "POST", "/api/maker/links", key=MAKER, body=body).status == 422
@@ -277,6 +356,26 @@ def test_nothing_personal_is_stored(built: Built, base: str, data: Path) -> None
     assert row[0] == built[1].consent and row[3] == "{}"
     assert abs(datetime.fromisoformat(row[1]) - before) < timedelta(minutes=5)
     assert row[2] >= row[1]
+
+
+def test_a_file_that_others_could_read(built: Built, data: Path) -> None:
+    Answers(data, built[1]).close()
+    data.chmod(0o644)  # as a copy has it
+    Answers(data, built[1]).close()
+    assert stat.S_IMODE(data.stat().st_mode) == 0o600
+    theirs = data.with_name("notes.txt")
+    theirs.write_text("no database " * 100)
+    theirs.chmod(0o644)
+    with pytest.raises(DataError, match="name another file"):
+        Answers(theirs, built[1])
+    assert stat.S_IMODE(theirs.stat().st_mode) == 0o644
+    link = data.with_name("link.sqlite")
+    for target in (data, data.with_name("none")):
+        link.symlink_to(target)
+        with pytest.raises(ConfigError, match=r"link.sqlite: a link"):
+            Answers(link, built[1])
+        link.unlink()
+    assert not data.with_name("none").exists()
 
 
 def test_a_foreign_page_is_refused(base: str) -> None:
@@ -404,7 +503,7 @@ def test_analyse_reads_what_is_stored(built: Built, base: str, data: Path, tmp_p
     answer_all(base, key)
     late = new_key()
     told = begin(base, late)
-    for page in pages_of(told)[:4]:
+    for page in pages_of(told)[:5]:
         assert ask(base, "POST", "/api/answers", key=late, body=answer_to(told, page)).status == 200
     # Ratings by the names of files are careless, so that nobody passes the screening.
     careless = run(data)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper
 
 from small import SMALL, build_onnx, mask_card, mdx_network, song
 from viso import Separator, weights
+from viso.audio import write
 from viso.blend import load_blend
 from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
@@ -316,3 +318,63 @@ def test_a_model_is_nobodys_business(tmp_path: Path) -> None:
     environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     assert not list(tmp_path.iterdir())
+
+
+# How loud the output is
+
+
+def scaled(path: Path, factor: float, **changes: Any) -> Path:
+    """A mask of one number for all bins."""
+    card = mask_card(**changes)
+    shape = [1, 2 * (1 + (card.input == "complex")), SMALL.n_bins, card.chunk_frames]
+    nodes = [
+        helper.make_node("Mul", ["x", "zero"], ["silence"]),
+        helper.make_node("Add", ["silence", "factor"], ["y"]),
+    ]
+    if card.output == "complex":
+        nodes = [helper.make_node("Mul", ["x", "factor"], ["y"])]
+    constants = {"zero": np.float32(0), "factor": np.float32(factor)}
+    arrays = {name: np.asarray(value) for name, value in constants.items()}
+    return build_onnx(path, nodes, arrays, in_shape=shape, out_shape=shape, card=card)
+
+
+COMPLEX = {"input": "complex", "output": "complex"}
+
+
+@pytest.mark.parametrize("card", [{}, COMPLEX], ids=["mask", "complex"])
+@pytest.mark.parametrize("factor", [1e30, -1e6, np.nan, np.inf])
+def test_outputs_that_no_separator_has(tmp_path: Path, factor: float, card: dict[str, Any]) -> None:
+    path = scaled(tmp_path / "loud.onnx", factor, **card)
+    with pytest.raises(ModelError, match=r"loud\.onnx: its output is (NaN|.*times as loud)"):
+        Separator(path).separate(song(2, 30_000), rate_hz=44_100)
+
+
+def test_a_gain_counts_as_the_mask_does(tmp_path: Path) -> None:
+    path = scaled(tmp_path / "loud.onnx", 900, gain=2.0)
+    with pytest.raises(ModelError, match=r"1\.8e\+03 times as loud"):
+        Separator(path).separate(song(2, 30_000), rate_hz=44_100)
+
+
+@pytest.mark.parametrize("card", [{}, COMPLEX], ids=["mask", "complex"])
+@pytest.mark.parametrize("level", [0.0, 1e-6, 0.5, 3e4])
+def test_loud_and_negative_outputs_are_no_damage(
+    tmp_path: Path, level: float, card: dict[str, Any]
+) -> None:
+    mixture = song(2, 30_000, level=level or 1.0) * np.float32(level > 0)
+    for factor in (10.0, -3.0):
+        path = scaled(tmp_path / "loud.onnx", factor, **card)
+        stems = Separator(path).separate(mixture, rate_hz=44_100)
+        assert np.abs(stems.vocals - mixture * np.float32(factor)).max() <= 1e-4 * level
+
+
+def test_a_loud_mask_ends_the_command(tmp_path: Path) -> None:
+    write(tmp_path / "song.wav", song(2, 30_000), rate_hz=44_100)
+    path = scaled(tmp_path / "loud.onnx", 1e30)
+    command = [sys.executable, "-c", "from viso.cli import main; main()", "separate", "song.wav"]
+    done = subprocess.run(
+        [*command, "--model", str(path)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "1e+30 times as loud" in done.stderr
+    assert not list(tmp_path.rglob("vocals*"))

@@ -326,6 +326,8 @@ def test_model_and_version_are_in_the_tags(separator: Separator, tmp_path: Path)
         assert tags["viso_version"] == __version__
         assert tags["viso_model_sha256"] == report.model_sha256
         assert len(report.model_sha256) == 64
+        assert tags["viso_song"] == "song.wav"
+        assert tags["viso_song_bytes"] == str((tmp_path / "song.wav").stat().st_size)
 
 
 def test_nothing_is_there_until_all_is(separator: Separator, tmp_path: Path) -> None:
@@ -358,12 +360,12 @@ def test_progress_counts_up_to_the_whole(separator: Separator, tmp_path: Path) -
         (np.zeros((2, 10), np.float32), 44_100.0, "sampling rate"),
         (np.zeros((2, 10), np.float32), 999, "sampling rate"),
         (np.full((1, 5), 1e39), 44_100, "infinite"),
-        (np.zeros(10, np.float32), 44_100, "channels, samples"),
+        (np.zeros(0, np.float32), 44_100, "channels, samples"),
         (np.zeros((0, 10), np.float32), 44_100, "channels, samples"),
         (np.zeros((2, 0), np.float32), 44_100, "channels, samples"),
         (np.full((1, 5), np.nan, np.float32), 44_100, "NaN"),
         (np.full((1, 5), np.inf, np.float32), 44_100, "NaN or infinite"),
-        (np.zeros((1, 5), np.int16), 44_100, "floats"),
+        (np.zeros((1, 5), np.int64), 44_100, "floats"),
     ],
 )
 def test_impossible_arrays(array: np.ndarray, rate_hz: int | None, reason: str) -> None:

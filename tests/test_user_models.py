@@ -226,3 +226,58 @@ def test_a_stream_stays_exact(above: str) -> None:
         parts = [v for v, _ in separator.stream(blocks, rate_hz=44_100, n_channels=2)]
         assert np.array_equal(np.concatenate(parts, axis=1), whole.vocals)
     assert np.array_equal(whole.vocals + whole.instrumental, mixture)
+
+
+# Files in the folder that cannot be read
+
+
+@pytest.fixture
+def hostile(own: Path, mask_model: Path) -> Path:
+    """Models of strangers beside one that is whole."""
+    zebra = put(mask_model, own, "zebra")
+    cards = {
+        "deep": "[" * 30_000,
+        "deep-and-whole": "[" * 30_000 + "]" * 30_000,
+        "no-card": "[]",
+        "huge-number": '{"name": ' + "1" * 5000 + "}",
+        "surrogate": '{"name": "\\ud800"}',
+    }
+    for name, card in cards.items():
+        graph = onnx.load(zebra)
+        helper.set_model_props(graph, {"viso.card": card})
+        onnx.save(graph, own / f"{name}.onnx")
+    plain = onnx.load(zebra)
+    helper.set_model_props(plain, {"viso.card": "is-no-text"})
+    data = plain.SerializeToString().replace(b"is-no-text", b"\xff\xfe-no-text")
+    (own / "no-text.onnx").write_bytes(data)
+    (own / "deep-blend.toml").write_text("a = " + "[" * 100_000)
+    (own / "dots-blend.toml").write_text("a" + ".a" * 10_000 + " = 1")
+    (own / "long-blend.toml").write_text(f'name = "long"\nmodels = "{"+".join(["x"] * 50_000)}"')
+    (own / "gone.onnx").symlink_to(own / "nowhere")
+    (own / "folder.onnx").mkdir()
+    (own / "folder.toml").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(own / "pipe.toml")
+    return own
+
+
+def test_files_that_cannot_be_read_are_a_line_each(hostile: Path, tmp_path: Path) -> None:
+    told = viso("models", "--json", cwd=tmp_path)
+    assert told.returncode == 1
+    names = [json.loads(line)["name"] for line in told.stdout.splitlines()]
+    assert names == [*weights.packaged(), "zebra"]
+    broken = set(weights.available()) - set(names)
+    assert len(broken) >= 11
+    lines = told.stderr.splitlines()
+    assert len(lines) == len(broken), told.stderr
+    assert all(line.startswith("error: ") and len(line) < 1000 for line in lines)
+    for name in broken:
+        assert sum(f"{name}." in line for line in lines) == 1, (name, told.stderr)
+
+
+def test_the_studio_offers_the_others(hostile: Path) -> None:
+    from viso.web.worker import Describe, _described
+
+    told = _described(Describe(models=()))
+    assert [offer.name for offer in told.offers] == [*weights.packaged(), "zebra"]
+    assert len(told.refusals) >= 11

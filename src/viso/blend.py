@@ -23,6 +23,8 @@ from viso.model import Device, Model, OnnxModel, load
 
 __all__ = ["Blend", "Models", "card_file", "load_blend", "parts_of", "shares_of"]
 
+_MOST_PARTS = 32
+
 Named = str | PathLike[str] | Model
 Models = Named | Sequence[Named]
 """A blend as a user says it: one model or several, each by name, by file or loaded."""
@@ -61,9 +63,11 @@ class Blend:
 
     @property
     def device(self) -> str:
-        """What the models run on in fact: "cpu", "cuda", or both."""
-        devices = {m.device if isinstance(m, OnnxModel) else "cpu" for m in self.models}
-        return "+".join(sorted(devices))
+        """What the models run on in fact: "cpu", "cuda", or both.
+
+        Of a model that is no `OnnxModel` its attribute `device` says it; "unknown" without one.
+        """
+        return "+".join(sorted({str(getattr(m, "device", "unknown")) for m in self.models}))
 
     @property
     def sha256(self) -> str:
@@ -124,7 +128,10 @@ def load_blend(
             raise ConfigError(f"{models}: has weights already; say them once")
         models = card.models
     if isinstance(models, str):
-        said = parts_of(models, beside=file)
+        try:
+            said = parts_of(models, beside=file)
+        except ConfigError as error:
+            raise error if file is None else ConfigError(f"{file}: models: {error}") from error
         named: list[Named] = [_beside(file, name) for name, _ in said]
         if any(weight is not None for _, weight in said):
             if weights is not None:
@@ -197,7 +204,8 @@ def parts_of(text: str, *, beside: Path | None = None) -> list[tuple[str, float 
     Raises
     ------
     ConfigError
-        If a weight is no number, only some have one, or a name is missing.
+        If a weight is no number, only some have one, a name is missing, or there are more than
+        32 models.
 
     Examples
     --------
@@ -205,6 +213,10 @@ def parts_of(text: str, *, beside: Path | None = None) -> list[tuple[str, float 
     [('viso', 3.0), ('viso-cnn', 1.0)]
     """
     pieces, parts = text.split("+"), []
+    if len(pieces) > _MOST_PARTS:  # each run of them is looked for on the disk
+        raise ConfigError(
+            f"{text:.60}: {len(pieces)} models in a blend; take at most {_MOST_PARTS}"
+        )
     while pieces:
         # The longest run of pieces that is a model; a piece by itself if none is.
         runs = ["+".join(pieces[:n]) for n in range(len(pieces), 0, -1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,6 +9,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from viso.errors import ConfigError
+from viso.parsing import read_toml
 
 __all__ = ["BlendCard", "ModelCard", "Settings", "SpectralConfig"]
 
@@ -20,9 +20,9 @@ _LARGEST_OVERLAP = 64
 
 
 class Settings(BaseModel):
-    """Base of every settings model: frozen, no unknown keys, TOML in and out."""
+    """Base of every settings model: frozen, no unknown keys, finite numbers, TOML in and out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def from_mapping(cls, values: Any, *, origin: str) -> Self:
@@ -38,7 +38,10 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "settings"
-            given = "" if first["type"] == "missing" else f", not {first['input']!r:.60}"
+            field = cls.model_fields.get(str(first["loc"][0])) if first["loc"] else None
+            # What is not shown in the settings is a secret, and may be right but for a letter.
+            is_shown = first["type"] != "missing" and (field is None or field.repr)
+            given = f", not {first['input']!r:.60}" if is_shown else ""
             raise ConfigError(f"{origin}: {key}: {first['msg']}{given}") from error
 
     @classmethod
@@ -51,11 +54,11 @@ class Settings(BaseModel):
             If the file cannot be read, is not TOML, or does not fit.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = read_toml(path)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not a TOML file ({error})") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}: not a TOML file ({error!s:.160})") from error
         return cls.from_mapping(values, origin=str(path))
 
     def to_toml(self) -> str:

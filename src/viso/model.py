@@ -7,7 +7,7 @@ ONNX Runtime session, from a file of ours (card inside) or of somebody else's (c
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
 from functools import cache
 from os import PathLike
@@ -22,12 +22,20 @@ from viso.config import ModelCard
 from viso.errors import ConfigError, ModelError
 from viso.graph import apply_graph
 from viso.model_file import LARGEST_CARD, read_model
+from viso.parsing import parse_json
 
-__all__ = ["CARD_KEY", "MEMORY_BYTES", "Model", "OnnxModel", "apply_graph", "load"]
+__all__ = ["CARD_KEY", "LOUDEST", "MEMORY_BYTES", "Model", "OnnxModel", "apply_graph", "load"]
 
 CARD_KEY = "viso.card"
 MEMORY_BYTES = 4 << 30
 """What all models together that are not of the package may take of memory on the CPU."""
+
+LOUDEST = 1000
+"""What a model takes out of a mixture may be so much louder (60 dB) at its loudest.
+
+The masks of all models that viso comes with stay below 1.01 for music, noise, silence and waves
+that clip (measured). Masks of others are above 1 where vocals and instrumental cancel out.
+"""
 
 Device = Literal["auto", "cpu", "cuda"]
 Complexes = npt.NDArray[np.complex64]
@@ -59,6 +67,8 @@ class Model(Protocol):
 class OnnxModel:
     """A network in an ONNX file, run by ONNX Runtime.
 
+    Pickled, it is the name of its file: whoever unpickles it opens that file again.
+
     Parameters
     ----------
     path : Path
@@ -86,6 +96,7 @@ class OnnxModel:
     def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
         data = read_model(path)
         self.path = path
+        self._asked: tuple[Device, int] = (device, threads)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._session = _session(data, path, device=device, threads=threads)
         self.card = _card_of(self._session, path)
@@ -93,6 +104,10 @@ class OnnxModel:
         self.device = "cuda" if on_cuda else "cpu"
         self._input = self._session.get_inputs()[0].name
         _check_shapes(self._session, self.card, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A session cannot be pickled; another process opens the same file.
+        return _reloaded, (self.path.absolute(), self.sha256, *self._asked)
 
     def run(self, features: Floats, /) -> Floats:
         """Run the bare graph on one input array, laid out as the card says."""
@@ -110,7 +125,24 @@ class OnnxModel:
                 f"{self.path}: gave an output of shape {result.shape} for {features.shape}, "
                 "which its card does not allow"
             )
+        self._check_level(features, result)
         return result
+
+    def _check_level(self, features: Floats, result: Floats) -> None:
+        """Refuse what is no number, or so loud that both stems would be turned down to silence."""
+        peak = _peak(result) * self.card.gain
+        if self.card.output == "mask":
+            reference = 1.0
+        else:
+            # In a chunk without sound, a full-scale constant's spectrum is what to compare with.
+            reference = max(_peak(features), self.card.spectral.n_fft / 2)
+        if not peak <= LOUDEST * reference:  # true of NaN, too
+            loud = f"{peak / reference:.3g} times as loud as the mixture"
+            raise ModelError(
+                f"{self.path}: its output is {loud if math.isfinite(peak) else 'NaN or infinite'}; "
+                f"more than {LOUDEST} times is refused: the file is damaged, or its card does not "
+                "fit (output, gain)"
+            )
 
     def estimate(self, chunk: Complexes) -> Complexes:
         """See `Model.estimate`."""
@@ -131,6 +163,25 @@ def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 
     if path.suffix.lower() == ".toml":
         raise ModelError(f"{path}: is no model but a card; name its ONNX file, or a single model")
     return OnnxModel(path, device=device, threads=threads)
+
+
+def _reloaded(path: Path, sha256: str, device: Device, threads: int) -> OnnxModel:
+    """Open a pickled model's file again.
+
+    Raises
+    ------
+    ModelError
+        See `OnnxModel`; also if it is another file by now.
+    """
+    model = OnnxModel(path, device=device, threads=threads)
+    if model.sha256 != sha256:
+        raise ModelError(f"{path}: is another file than when it was pickled; load it anew")
+    return model
+
+
+def _peak(values: Floats) -> float:
+    """Return the largest magnitude; NaN, if there is one."""
+    return max(float(values.max()), -float(values.min()))  # the fastest: no copy is made
 
 
 @cache
@@ -159,7 +210,7 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     if device == "cuda" and "CUDAExecutionProvider" not in available:
         raise ModelError(
             f"{path}: device cuda asked for, but this ONNX Runtime has none; "
-            "install onnxruntime-gpu or use --device cpu"
+            "use --device cpu, or put onnxruntime-gpu in its place (docs/models.md says how)"
         )
     if device != "cpu" and "CUDAExecutionProvider" in available:
         wanted.insert(0, "CUDAExecutionProvider")
@@ -194,16 +245,16 @@ def _reason(error: Exception) -> str:
 
 def _card_of(session: Any, path: Path) -> ModelCard:
     beside = path.with_suffix(".toml")
-    inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
     try:
+        inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
         if inside is not None:
-            return ModelCard.from_mapping(json.loads(inside), origin=f"{path}: card")
+            return ModelCard.from_mapping(parse_json(inside), origin=f"{path}: card")
         if beside.is_file():
             if beside.stat().st_size > LARGEST_CARD:
                 raise ModelError(f"{beside}: more than {LARGEST_CARD} bytes; no card is so long")
             return ModelCard.from_toml(beside)
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path}: the card inside is damaged ({error})") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: the card inside is damaged ({error!s:.160})") from error
     except ConfigError as error:
         raise ModelError(str(error)) from error
     raise ModelError(f"{path}: no model card inside and no {beside.name} beside it; write one")

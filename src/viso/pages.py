@@ -1,14 +1,18 @@
-"""What reports in HTML share: their style, their tables, and files that appear when whole."""
+"""What reports share: their style, tables in HTML and CSV, and files that appear when whole."""
 
 from __future__ import annotations
 
+import csv
 import html
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from viso.errors import ConfigError
 
-__all__ = ["page", "table", "write_texts"]
+__all__ = ["as_csv", "page", "table", "write_texts"]
+
+_BEGIN_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b2f; background: #fff;
@@ -42,6 +46,35 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return (
         f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
+
+
+def as_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Return a table in CSV, in which no text begins a formula of a spreadsheet.
+
+    Such a text gets an apostrophe in front. Numbers, also as text, stay as they are.
+
+    References
+    ----------
+    OWASP, "CSV Injection", https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return "".join(map(_line, rows))
+
+
+def _line(row: Iterable[object]) -> str:
+    text = io.StringIO()
+    # It puts into quotes what holds a part of the line's end: text with either of the two.
+    csv.writer(text, lineterminator="\r\n").writerow(map(_cell, row))
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith(_BEGIN_FORMULAS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:

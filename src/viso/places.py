@@ -69,11 +69,13 @@ def place_of(said: str | os.PathLike[str] | Address) -> Place:
     Raises
     ------
     ConfigError
-        If it is an address without a bucket or a folder.
+        If it is an address without a bucket or a folder, or empty.
     """
     if isinstance(said, Address):
         return said
     text = os.fspath(said)
+    if not text:
+        raise ConfigError("path '': names nothing; say . for the current folder")
     # A single letter is a drive of Windows.
     if not isinstance(said, str) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return Path(text)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from viso.errors import ConfigError, DataError
+from viso.extras import how_to_install
 from viso.places import Address, Place
 
 __all__ = [
@@ -300,7 +301,7 @@ def _way_out(error: Exception) -> str | None:
 
 
 def _file_system(address: Address) -> Any:
-    extra = 'pip install "viso-audio[cloud]"'
+    extra = how_to_install("cloud")
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable
 from pathlib import Path
 
 from viso.errors import ConfigError
 
-__all__ = ["FIELDS", "fields_of", "filled"]
+__all__ = ["FIELDS", "fields_of", "filled", "stem_files"]
 
 FIELDS = ("name", "stem", "ext", "model")
 
@@ -64,3 +65,36 @@ def filled(template: str, *, name: str, stem: str, ext: str, model: str) -> Path
     if "\0" in path:
         raise ConfigError(f"{path!r}: no file has a name with a zero byte")
     return Path(path)
+
+
+def stem_files(
+    template: str, *, name: str, model: str, stems: Iterable[str], ext: str, table: bool
+) -> dict[str, Path]:
+    """Return the path of each file of a song, below the output folder.
+
+    Parameters
+    ----------
+    template : str
+        A checked one.
+    name : str
+        What it calls the song.
+    model : str
+        The loaded models' name.
+    stems : iterable of str
+    ext : str
+        Of the stems.
+    table : bool
+        Whether there is also a table of doubts, "confidence".
+
+    Raises
+    ------
+    ConfigError
+        See `filled`.
+    """
+    # A star would not do as part of a file's name everywhere.
+    model = model.replace("*", " ")
+    files = {s: filled(template, name=name, stem=s, ext=ext, model=model) for s in stems}
+    if table:
+        path = filled(template, name=name, stem="confidence", ext="csv", model=model)
+        files["confidence"] = path.with_suffix(".csv")
+    return files

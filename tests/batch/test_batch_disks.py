@@ -193,3 +193,22 @@ def test_a_folder_where_a_stem_should_be(archive: Archive) -> None:
     found, _ = archive.run(overwrite=True)
     assert not found["a.flac"].is_done
     assert found["b.flac"].is_done
+
+
+def test_a_file_that_was_to_be_replaced_stays_if_the_manifest_is_taken_away(
+    archive: Archive,
+) -> None:
+    archive.add("a.flac")
+    plan = archive.plan()
+    (task,) = plan.tasks
+    mine = archive.out / task.files["vocals"]
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+
+    def taken(_order) -> bool:
+        (archive.out / FILE).unlink()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        archive.run(plan, dies=taken, overwrite=True)
+    assert mine.read_bytes() == b"mine"

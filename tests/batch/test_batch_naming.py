@@ -23,7 +23,7 @@ def song(name: str, folder: str = "") -> Song:
 
 
 def given_files(songs: list[Song], config: SeparationConfig) -> list[dict[str, Path]]:
-    names, found = Names(Path("/out"), songs), []
+    names, found = Names(Path("/out"), (one.key for one in songs)), []
     for one in songs:
         options = possible_files(one, config, model="m")
         files = next(f for f in options if names.are_free(one.key, f.values()))
@@ -82,7 +82,7 @@ def test_names_of_255_bytes(template: str, letter: str) -> None:
 
 def test_a_song_in_the_output_folder_is_not_replaced(tmp_path: Path) -> None:
     inside = Song(tmp_path / "a/vocals.wav", os.path.realpath(tmp_path / "a/vocals.wav"))
-    names = Names(tmp_path, [inside])
+    names = Names(tmp_path, [inside.key])
     assert not names.are_free("other", [Path("a/vocals.wav")])
     assert names.are_free("other", [Path("b/vocals.wav")])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from viso import batch, storage
+from viso.batch import staging
 from viso.batch.database import FILE, connected
 from viso.batch.engine import Done, Order, Step
 from viso.batch.keeping import MARK
@@ -364,3 +366,46 @@ def test_what_a_killed_process_had_brought_here_is_removed(archive: Archive, scr
     assert len(list(scratch.glob("viso-*/song.flac"))) == 1
     viso(archive, address, "-o", archive.out, "--jobs", 1)
     assert not list(scratch.glob("viso-*"))
+
+
+def test_a_folder_that_only_looks_like_a_dead_process_s_is_left(
+    archive: Archive, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "runs", lambda _pid: False)
+    address = place_of(f"file://{archive.add('a.flac')}")
+    with staging.brought(address) as (path, _):
+        left = path.parent
+        assert left.name.startswith("viso-")
+        mine = left.with_name(f"{left.name}-mine")
+        mine.mkdir()
+        (mine / "song.wav").write_bytes(b"music")
+        with staging.brought(address):
+            assert not left.exists(), "its process does not run, as far as is known"
+    assert (mine / "song.wav").read_bytes() == b"music"
+    shutil.rmtree(mine)
+
+
+def test_what_was_there_before_a_delivery_that_failed_stays(
+    tmp_path: Path, memory: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, first, second = (tmp_path / name for name in ("old", "first", "second"))
+    for path in (old, first, second):
+        path.write_bytes(path.name.encode())
+    vocals, instrumental = (place_of(f"{OUT}/{stem}.flac") for stem in ("vocals", "instrumental"))
+    storage.upload(old, instrumental)
+    order = Order(1, tmp_path / "song", {"vocals": vocals, "instrumental": instrumental}, None)
+    staged = staging.Staged(
+        order, tmp_path / "song", {"vocals": first, "instrumental": second}, None, None
+    )
+    upload = storage.upload
+
+    def failing(file: Path, address: Address) -> None:
+        if address == instrumental:
+            raise DataError("the store is full")
+        upload(file, address)
+
+    monkeypatch.setattr(storage, "upload", failing)
+    with pytest.raises(DataError, match="full"):
+        staged.deliver()
+    assert storage.read_bytes(vocals) is None
+    assert storage.read_bytes(instrumental) == b"old"

@@ -314,3 +314,24 @@ def test_nothing_is_left_of_a_writer_that_failed_at_its_first_track(tmp_path, tr
     with pytest.raises(KeyError):
         write_some(tmp_path / "new", track, KEYS, stop="a")
     assert contents(tmp_path / "new") == {}
+
+
+@pytest.mark.parametrize("name", ["index.json", "audio.i16", "journal.jsonl", "song.wav"])
+@pytest.mark.parametrize("plan", [None, ["key"]])
+def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(tmp_path, name, plan):
+    (tmp_path / name).write_bytes(b'{"mine": 1}')
+    with pytest.raises(DataError, match="holds other files"):
+        CorpusWriter(tmp_path, plan=plan)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b'{"mine": 1}'
+
+
+def test_a_link_in_the_place_of_sound_that_is_being_written_is_not_followed(tmp_path):
+    mine = tmp_path / "mine.wav"
+    mine.write_bytes(b"music")
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "audio.i16.part").symlink_to(mine)
+    with pytest.raises(DataError, match="is a link"):
+        CorpusWriter(folder)
+    assert mine.read_bytes() == b"music"

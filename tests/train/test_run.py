@@ -268,6 +268,10 @@ def test_a_folder_of_another_recipe_or_other_recordings_is_refused_and_kept(
     before = (folder / "recipe.toml").read_bytes()
     with pytest.raises(ConfigError, match="another recipe"):
         Trainer(recipe(corpus=str(corpus.folder), learning_rate=1e-4), folder, device="cpu")
+    # A run can be lengthened, but neither shortened nor ended by other means.
+    for length in ({"steps": 3}, {"steps": 4, "time_s": 100.0}, {"steps": None, "time_s": 100.0}):
+        with pytest.raises(ConfigError, match="its 4 steps may be more"):
+            Trainer(recipe(corpus=str(corpus.folder), **length), folder, device="cpu")
     assert (folder / "recipe.toml").read_bytes() == before
     # The same recipe, written differently.
     (folder / "recipe.toml").write_bytes(b"# ours\n" + before)
@@ -328,3 +332,12 @@ def test_a_row_that_a_crash_cut_short_is_forgotten(tmp_path, whole):
     assert [row.step for row in folder.history()] == [2, 3, 4, 6, 8, 9]
     folder.trim_log(6)
     assert [row["step"] for row in rows_of(tmp_path)] == ["2", "3", "4", "6"]
+
+
+@pytest.mark.parametrize("name", ["log.csv", "best.pt", "song.wav"])
+def test_a_folder_of_other_files_is_no_run_s(tmp_path, recipe, name):
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="holds other files and no run"):
+        Trainer(recipe(steps=1), tmp_path, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"mine"

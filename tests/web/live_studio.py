@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from viso.web import StudioConfig, create_app
+from viso.web.connections import server_config
 from viso.web.orders import Offer
 
 HERE = "http://localhost"
@@ -79,12 +80,12 @@ def asked(app: FastAPI, *, url: str = HERE) -> httpx.Client:
 
 
 @contextmanager
-def live(config: StudioConfig) -> Iterator[tuple[httpx.Client, FastAPI]]:
-    """Serve a studio on a free port while in the block."""
+def live(config: StudioConfig, **served: Any) -> Iterator[tuple[httpx.Client, FastAPI]]:
+    """Serve a studio on a free port while in the block; `served` are settings of uvicorn's."""
     app = create_app(config)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2)
+            server_config(app, log_level="error", timeout_graceful_shutdown=2, **served)
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -129,4 +129,4 @@ def test_without_its_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "fastapi", None)
     result = CliRunner().invoke(app, ["serve", "--data", str(tmp_path)])
     assert isinstance(result.exception, ConfigError)
-    assert "viso-audio[web]" in str(result.exception)
+    assert 'pip install -c constraints.txt ".[web]"' in str(result.exception)

@@ -41,7 +41,7 @@ def idle(tmp_path: Path, **settings: Any) -> httpx.Client:
 
 
 def files_in(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and "sqlite" not in path.name]
+    return [path for path in folder.rglob("*") if path.is_file() and "studio" not in path.name]
 
 
 def test_a_song_is_taken_and_described(tmp_path: Path, flac: bytes) -> None:

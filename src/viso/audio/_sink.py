@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
 from viso.errors import AudioError
+from viso.processes import hidden_name
 
 __all__ = ["Sink", "create_beside"]
 
@@ -25,7 +25,7 @@ def create_beside(target: Path) -> tuple[Path, int]:
     try:
         if target.is_dir():
             raise AudioError(f"{target}: a folder has this name; choose another name")
-        path = target.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
+        path = target.with_name(hidden_name(target.suffix))
         # Not tempfile: its files are private, and a stem should have the usual permissions.
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         return path, os.open(path, flags, 0o666)

@@ -25,6 +25,7 @@ from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
 from viso.errors import VisoError
 from viso.places import Address, Place
+from viso.separator.together import clear
 from viso.storage import listing, remove
 
 __all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
@@ -105,32 +106,41 @@ class Claims:
             When it was last done or failed, as far as the plan knew. It is compared, not put in
             an order: clocks jump, and those of other machines differ.
         """
-        # Before nobody else may write: a store takes its time to answer.
+        # Outside of the lock: a store takes its time to answer, and others wait a minute at most.
         there = {} if overwrite else self._there(files.values())
+        leftovers: list[tuple[list[Place], int]] = []
+        found: Claim | Standing | None
         with transaction(self._database):
-            standing = self._of_song(song, ended_s)
-            standing = standing or self._of_files(song, files, there)
-            if standing is not None:
-                return standing
-            self._database.execute(
-                "INSERT INTO entries (song, settings, state, owner) VALUES (?, ?, 'claimed', ?)"
-                " ON CONFLICT DO UPDATE SET state = 'claimed', owner = excluded.owner,"
-                " kind = NULL, reason = NULL",
-                (storable(song), self._settings, self._owner.name),
-            )
-            (entry,) = self._database.execute(
-                "SELECT id FROM entries WHERE song = ? AND settings = ?",
-                (storable(song), self._settings),
-            ).fetchone()
-            self._database.execute("DELETE FROM files WHERE entry = ?", (entry,))
-            self._database.executemany(
-                "INSERT OR REPLACE INTO files (key, entry, stem, path) VALUES (?, ?, ?, ?)",
-                [(_key(path), entry, s, storable(str(path))) for s, path in files.items()],
-            )
+            found = self._of_song(song, ended_s, leftovers)
+            found = found or self._of_files(song, files, there)
+            found = found or self._taken(song, files)
+        for paths, pid in leftovers:
+            remove_hidden(paths, pid)
+        return found
+
+    def _taken(self, song: str, files: Mapping[str, Path]) -> Claim:
+        """Write down that the song is ours."""
+        self._database.execute(
+            "INSERT INTO entries (song, settings, state, owner) VALUES (?, ?, 'claimed', ?)"
+            " ON CONFLICT DO UPDATE SET state = 'claimed', owner = excluded.owner,"
+            " kind = NULL, reason = NULL",
+            (storable(song), self._settings, self._owner.name),
+        )
+        (entry,) = self._database.execute(
+            "SELECT id FROM entries WHERE song = ? AND settings = ?",
+            (storable(song), self._settings),
+        ).fetchone()
+        self._database.execute("DELETE FROM files WHERE entry = ?", (entry,))
+        self._database.executemany(
+            "INSERT OR REPLACE INTO files (key, entry, stem, path) VALUES (?, ?, ?, ?)",
+            [(_key(path), entry, s, storable(str(path))) for s, path in files.items()],
+        )
         return Claim(entry, dict(files))
 
-    def _of_song(self, song: str, known_s: float | None) -> Standing | None:
-        """Look what others do, or have done, with the song."""
+    def _of_song(
+        self, song: str, known_s: float | None, leftovers: list[tuple[list[Place], int]]
+    ) -> Standing | None:
+        """Look what others do, or have done, with the song; add what a dead batch has left."""
         row = self._database.execute(
             "SELECT id, state, owner, ended_s, kind, reason FROM entries"
             " WHERE song = ? AND settings = ?",
@@ -142,7 +152,7 @@ class Claims:
         if state == "claimed":
             if is_alive(self._database, other):
                 return Standing("busy")
-            self._remove_leftovers(entry, other)
+            leftovers += self._leftovers(entry, other)
         if state in ("done", "failed") and ended_s != known_s:
             return Standing(state, kind or "", readable(reason or ""))
         return None
@@ -179,19 +189,18 @@ class Claims:
                 (" ".join(map(str, pids)), self._owner.name),
             )
 
-    def _remove_leftovers(self, entry: int, owner: str) -> None:
-        """Remove the hidden files of a song whose batch died on this machine."""
+    def _leftovers(self, entry: int, owner: str) -> list[tuple[list[Place], int]]:
+        """Return the files of a song whose batch died on this machine, with each dead worker."""
         row = self._database.execute(
             "SELECT host, workers FROM batches WHERE owner = ?", (owner,)
         ).fetchone()
         if row is None or row[0] != self._owner.host:
-            return
+            return []
         files = self._database.execute("SELECT path FROM files WHERE entry = ?", (entry,))
-        paths = [self._folder / readable(path) for (path,) in files]
-        for pid in map(int, row[1].split()):
-            # A batch may be silent and alive: after a jump of the clock, or in a debugger.
-            if os.name == "nt" or not runs(pid):
-                remove_hidden(paths, pid)
+        paths: list[Place] = [self._folder / readable(path) for (path,) in files]
+        # A batch may be silent and alive: after a jump of the clock, or in a debugger.
+        pids = [pid for pid in map(int, row[1].split()) if os.name == "nt" or not runs(pid)]
+        return [(paths, pid) for pid in pids]
 
     def finish(
         self,
@@ -247,6 +256,7 @@ class Claims:
 
     def fail(self, claim: Claim, *, kind: str, reason: str) -> None:
         """Note why a song failed; files that it did not get are free for others."""
+        there = self._there(claim.files.values())  # outside of the lock; they are ours alone
         with transaction(self._database):
             n_changed = self._database.execute(
                 "UPDATE entries SET state = 'failed', kind = ?, reason = ?, ended_s = ?"
@@ -254,25 +264,33 @@ class Claims:
                 (kind, storable(reason), time.time(), claim.entry, self._owner.name),
             ).rowcount
             if n_changed:
-                self._free([claim.entry])
+                self._free(path for path in claim.files.values() if path not in there)
 
     def release(self) -> None:
         """Give back whatever is still claimed."""
+        asked = self._claimed_files()
+        there = self._there(asked)  # outside of the lock
         with transaction(self._database):
-            claimed = self._database.execute(
-                "SELECT id FROM entries WHERE owner = ? AND state = 'claimed'", (self._owner.name,)
-            ).fetchall()
-            for (entry,) in claimed:
-                self._database.execute("UPDATE entries SET state = 'open' WHERE id = ?", (entry,))
-            self._free([entry for (entry,) in claimed])
+            # Another batch may have taken over what it thinks is dead.
+            still_ours = self._claimed_files()
+            self._free(path for path in asked if path in still_ours and path not in there)
+            self._database.execute(
+                "UPDATE entries SET state = 'open' WHERE owner = ? AND state = 'claimed'",
+                (self._owner.name,),
+            )
 
-    def _free(self, entries: Iterable[int]) -> None:
-        query = "SELECT key, path FROM files WHERE entry = ?"
-        rows = [row for entry in entries for row in self._database.execute(query, (entry,))]
-        paths = {key: Path(readable(path)) for key, path in rows}
-        there = self._there(paths.values())
-        gone = [(key,) for key, path in paths.items() if path not in there]
-        self._database.executemany("DELETE FROM files WHERE key = ?", gone)
+    def _claimed_files(self) -> set[Path]:
+        """Return the files of the songs that are ours now."""
+        rows = self._database.execute(
+            "SELECT path FROM files JOIN entries ON entries.id = entry"
+            " WHERE owner = ? AND state = 'claimed'",
+            (self._owner.name,),
+        )
+        return {Path(readable(path)) for (path,) in rows}
+
+    def _free(self, paths: Iterable[Path]) -> None:
+        """Let others have files of ours."""
+        self._database.executemany("DELETE FROM files WHERE key = ?", [(_key(p),) for p in paths])
 
     def _there(self, paths: Iterable[Path]) -> dict[Path, int]:
         """Return the sizes of those files that are there."""
@@ -296,8 +314,7 @@ def remove_hidden(paths: Iterable[Place], pid: int) -> None:
                     if name.startswith(f".viso-{pid}-"):
                         remove(folder / name)
                 continue
-            for path in folder.glob(f".viso-{pid}-*"):
-                path.unlink(missing_ok=True)
+            clear(folder, [path.name for path in folder.glob(f".viso-{pid}-*")])
 
 
 def _key(path: Path) -> str | bytes:

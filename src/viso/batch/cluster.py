@@ -23,6 +23,7 @@ from viso.batch.planning import Plan
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable
 from viso.errors import ConfigError, ModelError
+from viso.extras import how_to_install
 from viso.places import absolute
 
 __all__ = ["Cluster", "RayEngine"]
@@ -58,7 +59,8 @@ class Cluster:
             import ray
         except ImportError as error:
             raise ConfigError(
-                'engine ray: Ray is not installed; pip install "viso-audio[cluster]"'
+                f"engine ray: Ray is not installed; it needs the extra [cluster]: "
+                f"{how_to_install('cluster')}"
             ) from error
         self._ray: Any = ray
         self._is_ours = not ray.is_initialized()

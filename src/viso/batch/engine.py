@@ -53,12 +53,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A song cannot be separated; `kind` is the error's name. `is_full`: the disk is."""
+    """A song cannot be separated; `kind` is the error's name. `is_full`: the disk is.
+
+    `trace` is the error's traceback.
+    """
 
     number: int
     kind: str
     reason: str
     is_full: bool = False
+    trace: str = ""
 
 
 @dataclass(frozen=True)

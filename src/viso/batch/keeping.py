@@ -17,6 +17,7 @@ from viso import storage
 from viso.batch.database import transaction
 from viso.batch.owners import this_host
 from viso.errors import DataError
+from viso.parsing import parse_json
 from viso.places import Address
 
 __all__ = ["MARK", "Keeper"]
@@ -86,7 +87,7 @@ class Keeper:
         if content is None:
             return None
         try:
-            found = json.loads(content)
+            found = parse_json(content)
             return {str(key): str(value) for key, value in found.items()}
         except (ValueError, AttributeError) as error:
             raise DataError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import sqlite3
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Self
 
 from viso.batch.database import connected
 from viso.errors import VisoError
+from viso.processes import runs, this_host
 
 __all__ = ["STALE_S", "Owner", "is_alive", "runs", "this_host"]
 
@@ -21,14 +21,6 @@ STALE_S = 120.0
 """A batch that has given no sign of life for so many seconds is over; so is its claim."""
 
 _BEAT_S = 15.0
-
-
-def this_host() -> str:
-    """Name the machine, and of a container also its own numbering of processes."""
-    try:
-        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
 
 
 class Owner:
@@ -90,19 +82,3 @@ def is_alive(database: sqlite3.Connection, owner: str | None) -> bool:
     if time.time() - beat_s > STALE_S:
         return False
     return host != this_host() or runs(pid)
-
-
-def runs(pid: int) -> bool:
-    """Tell whether there is such a process on this machine; of Windows it is not known: True."""
-    if os.name == "nt":  # os.kill would end it; wait for its signs of life to fail
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    # One that was killed is there until its parent has noticed: in containers that may take long.
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
-    return True

@@ -12,7 +12,7 @@ from viso.batch.estimate import look_at
 from viso.batch.local import n_cores, usual_jobs
 from viso.batch.looking import Finished, Look, outputs_of
 from viso.batch.manifest import Entry, Renewed, manifest_if_there
-from viso.batch.naming import Names, possible_files, unique_files
+from viso.batch.naming import Names, are_anothers, possible_files, unique_files
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Song, Unreadable, find_songs
 from viso.errors import ConfigError
@@ -159,11 +159,11 @@ def plan(
             map(place_of, inputs), recursive=recursive, out=out, is_output=outputs_of(out, owned)
         )
         looked = Look(out, config, known, found)
-        names = Names(out, found.songs)
+        names = Names(out, (song.key for song in found.songs))
         for song, path in owned:
             names.give(looked.new_paths.get(song, song), [path])
         tasks = [
-            (song, *_named(song, known, names, config, separator.name)) for song in looked.open
+            (song, *_named(song, known, names, config, separator.name, out)) for song in looked.open
         ]
         sized = [(song.path, _n_bytes(song)) for song in looked.open]
         lengths = look_at(sized, config)
@@ -207,14 +207,23 @@ def _home(out: Place, manifest: str | PathLike[str] | None) -> Path:
 
 
 def _named(
-    song: Song, known: Mapping[str, Entry], names: Names, config: SeparationConfig, model: str
+    song: Song,
+    known: Mapping[str, Entry],
+    names: Names,
+    config: SeparationConfig,
+    model: str,
+    out: Place,
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return the files of a song, those it has had if it has any, and spare ones."""
     spare = unique_files(song, config, model=model)
     entry = known.get(song.key)
     had = [entry.files] if entry is not None and set(entry.files) == set(spare) else []
     for files in (*had, *possible_files(song, config, model=model)):
-        if names.are_free(song.key, files.values()):
+        if not names.are_free(song.key, files.values()):
+            continue
+        # Those in a store are looked at when they are claimed.
+        is_had = files in had
+        if is_had or isinstance(out, Address) or not are_anothers(out, files, song.path.name):
             names.give(song.key, files.values())
             return files, spare
     raise ConfigError(

@@ -26,6 +26,8 @@ class Result:
     took_s : float
     is_elsewhere : bool
         Another batch on the same output folder ended it.
+    trace : str
+        The traceback of a failure, for who looks for its cause.
     """
 
     song: Place
@@ -35,6 +37,7 @@ class Result:
     reason: str = ""
     took_s: float = 0.0
     is_elsewhere: bool = False
+    trace: str = ""
 
     @property
     def is_done(self) -> bool:

@@ -96,6 +96,7 @@ class _Running:
     claim: Claim
     order: Order
     began_s: float
+    before: dict[Path, tuple[int, int] | None]
     done_s: float = 0.0
     tries: int = 1
 
@@ -191,7 +192,8 @@ class _Batch:
         targets: dict[str, Place] = {s: self._plan.out / path for s, path in claim.files.items()}
         table = targets.pop("confidence", None)
         order = Order(self._number, task.song.path, targets, table)
-        self._running[self._number] = _Running(task, claim, order, time.monotonic())
+        before = {path: _identity(self._plan.out / path) for path in claim.files.values()}
+        self._running[self._number] = _Running(task, claim, order, time.monotonic(), before)
         self._submit(order)
 
     def _submit(self, order: Order) -> None:
@@ -255,7 +257,9 @@ class _Batch:
         for running in self._running.values():
             for path in running.claim.files.values():
                 with suppress(OSError):
-                    (out / path).unlink()
+                    # What was there before the song was begun, and still is, is no file of ours.
+                    if _identity(out / path) != running.before.get(path):
+                        (out / path).unlink()
 
     def _why_it_died(self, running: _Running, event: Died) -> str:
         return (
@@ -288,10 +292,27 @@ class _Batch:
             return None
         self._claims.fail(running.claim, kind=event.kind, reason=event.reason)
         took_s = time.monotonic() - running.began_s
-        return Result(running.task.song.path, kind=event.kind, reason=event.reason, took_s=took_s)
+        return Result(
+            running.task.song.path,
+            kind=event.kind,
+            reason=event.reason,
+            took_s=took_s,
+            trace=event.trace,
+        )
 
     def _to_go_on(self, error: VisoError) -> DiskFullError:
         return DiskFullError(
             f"{self._plan.out}: the disk is full, the batch has stopped ({error}); free some space "
             "and start it again: it goes on where it stopped"
         )
+
+
+def _identity(place: Place) -> tuple[int, int] | None:
+    """Return what tells a file of a disk from one that takes its name later; None without one."""
+    if isinstance(place, Address):
+        return None
+    try:
+        facts = place.lstat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns

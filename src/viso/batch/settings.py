@@ -12,7 +12,7 @@ from viso.errors import ConfigError
 from viso.model import Device
 from viso.separator import STEMS, Separator
 from viso.separator.filtering import WINDOW_S
-from viso.templates import fields_of, filled
+from viso.templates import fields_of, stem_files
 from viso.weights import DEFAULT
 
 __all__ = ["SeparationConfig"]
@@ -143,16 +143,14 @@ class SeparationConfig:
         dict of str to Path
             By stem; the table of doubts, if it is wanted, is "confidence".
         """
-        # A star would not do as part of a file's name everywhere.
-        model = model.replace("*", " ")
-
-        def path(stem: str, ext: str) -> Path:
-            return filled(self.template, name=name, stem=stem, ext=ext, model=model)
-
-        files = {stem: path(stem, self.format) for stem in self.stems}
-        if self.confidence:
-            files["confidence"] = path("confidence", "csv").with_suffix(".csv")
-        return files
+        return stem_files(
+            self.template,
+            name=name,
+            model=model,
+            stems=self.stems,
+            ext=self.format,
+            table=self.confidence,
+        )
 
 
 def key_of(facts: str) -> str:

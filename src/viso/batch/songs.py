@@ -174,7 +174,8 @@ def find_songs(
         elif isinstance(place, Address):
             walk.take_listed(place, PurePath(place.name if n_folders > 1 else ""))
         else:
-            walk.enter(place, PurePath(place.resolve().name if n_folders > 1 else ""))
+            name = os.path.basename(real_path(place))  # noqa: PTH119
+            walk.enter(place, PurePath(name if n_folders > 1 else ""))
     return Found(tuple(walk.songs.values()), tuple(walk.unreadable), walk.n_others, walk.n_again)
 
 

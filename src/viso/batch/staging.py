@@ -22,6 +22,8 @@ from viso.separator import Report
 
 __all__ = ["Staged", "brought", "staged"]
 
+_MARKER = ".viso-scratch"  # in a folder that is removed when its process is gone
+
 
 @dataclass(frozen=True)
 class Staged:
@@ -61,16 +63,24 @@ class Staged:
             See `storage.upload`.
         """
         wanted = [*self.order.targets.values(), self.order.table]
-        sent: list[Address] = []
+        files = [
+            (file, place)
+            for file, place in zip(self.files, wanted, strict=False)
+            if isinstance(place, Address)
+        ]
+        before = {place: storage.facts_of(place) for _, place in files}
+        begun: list[Address] = []
         try:
-            for file, place in zip(self.files, wanted, strict=False):
-                if isinstance(place, Address):
-                    sent.append(place)
-                    storage.upload(file, place)
+            for file, place in files:
+                begun.append(place)
+                storage.upload(file, place)
         except BaseException:
-            for place in sent:
+            for place in begun:
                 with suppress(DataError):
-                    storage.remove(place)
+                    # What was there, and still is, is no file of ours.
+                    was = before[place]
+                    if was is None or storage.facts_of(place) != was:
+                        storage.remove(place)
             raise
 
     def told(self, report: Report) -> Report:
@@ -81,6 +91,8 @@ class Staged:
         """Return a message with the names that the order has."""
         places: list[tuple[Path, Place]] = [(self.song, self.order.song)]
         places += [(path, self.order.targets[stem]) for stem, path in self.targets.items()]
+        if self.table is not None and self.order.table is not None:
+            places.append((self.table, self.order.table))
         for here, place in places:
             text = text.replace(str(here), str(place))
         return text
@@ -135,10 +147,11 @@ def _scratch() -> Iterator[Path]:
     base = Path(tempfile.gettempdir())
     for left in base.glob(f"viso-{host}-*"):
         pid = left.name.split("-")[2]
-        if pid.isdecimal() and not runs(int(pid)):
+        if pid.isdecimal() and not runs(int(pid)) and (left / _MARKER).is_file():
             shutil.rmtree(left, ignore_errors=True)
     try:
         made = tempfile.mkdtemp(prefix=f"viso-{host}-{os.getpid()}-")
+        (Path(made) / _MARKER).touch()
     except OSError as error:
         raise DataError(
             f"{base}: no folder for songs on their way can be made there ({error.strerror}); "

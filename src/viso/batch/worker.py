@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
@@ -21,6 +22,7 @@ from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Stamp
 from viso.batch.staging import Staged, staged
 from viso.errors import AudioError, VisoError
+from viso.faults import unexpected
 from viso.separator import Separator
 
 __all__ = ["Ready", "Unable", "mind_signals", "separate_order", "serve"]
@@ -117,6 +119,7 @@ def separate_order(
                 duration_s=config.duration_s,
                 confidence=here.table,
                 overwrite=True,
+                song_name=order.song.name,
             )
             report = None
             told_s = began
@@ -201,8 +204,11 @@ def _failure(order: Order, here: Staged | None, error: Exception) -> Failed:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     is_full = any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes)
-    reason = str(error) if here is None else here.renamed(str(error))
-    if not isinstance(error, VisoError):
-        told = " ".join(reason.split()) or "no reason given"
-        reason = f"{order.song}: cannot be separated ({type(error).__name__}: {told:.200})"
-    return Failed(order.number, type(error).__name__, reason, is_full)
+    reason = str(error)
+    if isinstance(error, OSError):
+        reason = f"{order.song}: cannot be separated ({error})"
+    elif not isinstance(error, VisoError):
+        reason = f"{order.song}: {unexpected(error)}"
+    reason = reason if here is None else here.renamed(reason)
+    trace = "".join(traceback.format_exception(error))
+    return Failed(order.number, type(error).__name__, reason, is_full, trace)

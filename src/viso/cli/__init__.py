@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from viso._version import __version__
-from viso.cli.console import EXIT_FAILED, error_line
-from viso.errors import VisoError
+from viso.cli.console import DEBUG, EXIT_FAILED, error_line, out, shown, told, trace
 
 __all__ = ["app", "main"]
 
+
+class _Commands(TyperGroup):
+    """Looks over all words of a command line before any command does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take --debug wherever it stands, and refuse words that are empty."""
+        end = args.index("--") if "--" in args else len(args)
+        words = [word for word in args[:end] if word != "--debug"]
+        for word in (*words, *args[end:]):
+            # As a path it would mean the whole current folder.
+            if not word or (word.startswith("--") and word.endswith("=")):
+                raise typer.BadParameter(
+                    f"{word!r}: an empty word; is it a variable that is not set?"
+                )
+        if len(words) < end:
+            words.insert(0, "--debug")
+        return super().parse_args(ctx, [*words, *args[end:]])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = shown(message)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
     name="viso",
+    cls=_Commands,
     help="Takes a song, gives back the vocals and the instrumental.",
     no_args_is_help=True,
     add_completion=False,
@@ -50,7 +82,7 @@ for _module in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"viso {__version__}")
+        out().print(f"viso {__version__}")
         raise typer.Exit
 
 
@@ -60,8 +92,14 @@ def _options(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
     ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar=DEBUG, help="Show where in the code an error comes from."),
+    ] = False,
 ) -> None:
     """Takes a song, gives back the vocals and the instrumental."""
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
@@ -70,15 +108,13 @@ def _terminated(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; never shows a traceback for a user's mistake."""
+    """Run the command line: an error, whatever it is, is one line; --debug shows its traceback."""
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _terminated)
     try:
         app()
-    except VisoError as error:
-        error_line(str(error))
-        sys.exit(EXIT_FAILED)
-    except OSError as error:
-        error_line(f"{error.filename or 'output'}: {error.strerror or error}")
+    except Exception as error:
+        trace(error)
+        error_line(told(error))
         sys.exit(EXIT_FAILED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from contextlib import closing
@@ -11,11 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from viso import batch, weights
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, own_stdout, shown
-from viso.cli.telling import as_json_line, batch_told, failure_line, plan_told
+from viso.cli.console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    bar,
+    error_line,
+    out,
+    own_stdout,
+    print_json,
+    trace,
+)
+from viso.cli.telling import as_record, batch_told, common_reason, failure_record, plan_told
 from viso.errors import ConfigError, DataError, ModelError, VisoError
 from viso.places import Place
 
@@ -138,52 +144,54 @@ def _take_result(result: batch.Result, asked: Asked, tally: _Tally) -> None:
     if not asked.as_json:
         return
     if not result.is_done:
-        typer.echo(failure_line(result.song, result.kind, result.reason))
+        print_json(failure_record(result.song, result.kind, result.reason))
     elif result.report is None:
-        typer.echo(json.dumps({"song": str(result.song), "ok": True, "elsewhere": True}))
+        print_json({"song": str(result.song), "ok": True, "elsewhere": True})
     else:
-        typer.echo(as_json_line(result.song, result.report, result.table, None, result.took_s))
+        print_json(as_record(result.song, result.report, result.table, result.took_s))
 
 
 def _tell_plan(plan: batch.Plan, asked: Asked) -> None:
     if not asked.as_json:
         if not asked.quiet or asked.is_dry:
-            out().print(shown(plan_told(plan)))
+            out().print(plan_told(plan))
         return
-    typer.echo(
-        json.dumps(
-            {
-                "plan": {
-                    "out": str(plan.out),
-                    "manifest": str(plan.manifest),
-                    "songs": len(plan.tasks),
-                    "done_before": len(plan.finished),
-                    "again": plan.n_renewed,
-                    "duration_s": round(plan.audio_s, 3),
-                    "is_exact": plan.is_exact,
-                    "expected_s": plan.expected_s,
-                    "stem_bytes": round(plan.stem_bytes),
-                    "free_bytes": plan.free_bytes,
-                    "jobs": plan.n_jobs,
-                    "threads": plan.threads,
-                    "unreadable": [folder.reason for folder in plan.unreadable],
-                }
+    print_json(
+        {
+            "plan": {
+                "out": str(plan.out),
+                "manifest": str(plan.manifest),
+                "songs": len(plan.tasks),
+                "done_before": len(plan.finished),
+                "again": plan.n_renewed,
+                "duration_s": round(plan.audio_s, 3),
+                "is_exact": plan.is_exact,
+                "expected_s": plan.expected_s,
+                "stem_bytes": round(plan.stem_bytes),
+                "free_bytes": plan.free_bytes,
+                "jobs": plan.n_jobs,
+                "threads": plan.threads,
+                "unreadable": [folder.reason for folder in plan.unreadable],
             }
-        )
+        }
     )
     for done in plan.finished:
         stems = {stem: str(plan.out / path) for stem, path in done.files.items()}
         record = {"song": str(done.song), "ok": True, "skipped": True, "stems": stems}
-        typer.echo(json.dumps(record))
+        print_json(record)
     for task in plan.tasks if asked.is_dry else ():
         stems = {stem: str(plan.out / path) for stem, path in task.files.items()}
-        typer.echo(json.dumps({"song": str(task.song.path), "planned": True, "stems": stems}))
+        print_json({"song": str(task.song.path), "planned": True, "stems": stems})
 
 
 def _tell_end(
     plan: batch.Plan, asked: Asked, tally: _Tally, *, stopped: str, is_interrupted: bool
 ) -> None:
+    failed = [(failure.song, failure.reason) for failure in tally.failures]
+    if not (tally.last and tally.last.n_done) and (common := common_reason(failed)):
+        error_line(common)
     for failure in tally.failures:
+        trace(failure.trace)
         error_line(failure.reason)
     if stopped:
         error_line(stopped)
@@ -202,8 +210,8 @@ def _tell_end(
                 {"song": str(f.song), "error": f.kind, "reason": f.reason} for f in tally.failures
             ],
         }
-        typer.echo(json.dumps({"batch": record}))
+        print_json({"batch": record})
     elif not asked.quiet:
-        out().print(shown(batch_told(plan, last, took_s=took_s)))
+        out().print(batch_told(plan, last, took_s=took_s))
     if is_interrupted:
         error_line("interrupted; the same command goes on where it stopped")

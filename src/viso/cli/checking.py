@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, print_json, shown
 from viso.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,11 +53,11 @@ def _check_all(
             findings += checked.findings
             seconds += checked.duration_s
             speed = f"{seconds / max(1e-9, time.monotonic() - began):.0f}x"
-            name = shown(checked.song)[:40]
+            name = checked.song[:40]
             progress.update(task, description=name, advance=bool(checked.song), speed=speed)
             if as_json:
                 for finding in checked.findings:
-                    typer.echo(json.dumps(asdict(finding)))
+                    print_json(asdict(finding))
     return findings
 
 

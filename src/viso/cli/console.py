@@ -1,43 +1,136 @@
-"""What a person sees: the progress bar, one line an error, exit codes."""
+"""What a person sees: the progress bar, one line an error, exit codes.
+
+Names of files, cards and tags come from strangers. Everything that is printed passes `_Plain` or
+`bar`, where it loses its power over the terminal.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "bar", "error_line", "out", "own_stdout", "shown"]
+from viso.errors import VisoError
+from viso.faults import unexpected
+
+__all__ = [
+    "DEBUG",
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "bar",
+    "error_line",
+    "note_line",
+    "out",
+    "own_stdout",
+    "print_json",
+    "shown",
+    "told",
+    "trace",
+]
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
+DEBUG = "VISO_DEBUG"
+"""An environment variable that asks for tracebacks; ``--debug`` sets it."""
+# C0, DEL and C1 command the terminal; the marks of direction let text read as another; surrogates
+# are bytes of a file's name that are no text.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+class _Plain(Console):
+    """Prints text as it is, wraps tables only, and lets no text command the terminal."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__(file=file, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text to print. Our own lines end in line feeds, so these stay (see `shown`)."""
+        lines = "\n".join(map(shown, text.split("\n")))
+        # A terminal or a file may have no letters but those of one language.
+        told = lines.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return super().render_str(told, **options)
+
 
 def out() -> Console:
-    """Return a console on standard output that prints text as it is, and wraps tables only."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    """Return a console on standard output."""
+    return _Plain(sys.stdout)
+
+
+def print_json(record: object) -> None:
+    """Print an object as one line of JSON, which any terminal can show."""
+    # All else that commands a terminal is escaped already.
+    typer.echo(json.dumps(record).replace("\x7f", "\\u007f"))
 
 
 def error_line(message: str) -> None:
     """Print an error on one line of standard error."""
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console = _Plain(sys.stderr)
     console.print("error: ", end="", style="bold red")
     console.print(shown(" ".join(message.split())))
 
 
+def told(error: Exception) -> str:
+    """Return what one line says of any error."""
+    if isinstance(error, VisoError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}"
+    return unexpected(error)
+
+
+def trace(error: Exception | str) -> None:
+    """Print the traceback of an error, or one that is text already, if it was asked for."""
+    if os.environ.get(DEBUG):
+        text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
+        sys.stderr.write(shown(text))
+
+
+def note_line(message: str) -> None:
+    """Print a line on standard error, away from the figures, which a program may read."""
+    _Plain(sys.stderr).print(shown(message))
+
+
 def shown(text: str) -> str:
-    """Return text that any terminal can print, whatever bytes a file's name is made of."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return text of a stranger as one line that does nothing but stand there.
+
+    What commands a terminal, turns the direction of reading, ends a line or is no text is escaped.
+
+    Examples
+    --------
+    >>> print(shown("a\\x1b[2Jb\\nc"))
+    a\\x1b[2Jb\\nc
+    """
+    return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class _ShownColumn(TextColumn):
+    def render(self, task: Task) -> Text:
+        return Text(shown(self.text_format.format(task=task)))
 
 
 @contextmanager
@@ -46,11 +139,11 @@ def bar(*, quiet: bool) -> Iterator[Progress]:
     console = Console(file=sys.stderr)
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
+        _ShownColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[speed]}"),
+        _ShownColumn("{task.fields[speed]}"),
         console=console,
         transient=True,
         disable=quiet or not console.is_terminal,

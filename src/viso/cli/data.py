@@ -134,7 +134,7 @@ def _pack_all(items: list[Item], output: Path) -> list[Track]:
                 tracks.append(packed.track)
                 n_kept += packed.is_kept
                 seconds += packed.track.n_samples / 44_100
-                name, done = shown(packed.track.song), f"{seconds / 3600:.2f} h"
+                name, done = packed.track.song, f"{seconds / 3600:.2f} h"
                 progress.update(task, description=name, completed=len(tracks), speed=done)
     except KeyboardInterrupt as error:
         error_line(f"interrupted; {len(tracks)} of {len(items)} tracks are packed, {_AGAIN}")
@@ -164,7 +164,8 @@ def _summarise(tracks: list[Track], output: Path) -> None:
             f"{_counted(group.n_tracks, 'track')}{singers}, {top}"
         )
     hours = sum(group.hours for group in groups)
-    out().print(f"{output}: {len(tracks)} tracks, {hours:.2f} h, hash {corpus.hash[:16]}")
+    facts = f"{len(tracks)} tracks, {hours:.2f} h, hash {corpus.hash[:16]}"
+    out().print(shown(f"{output}: {facts}"))
 
 
 def _counted(n: int, thing: str) -> str:

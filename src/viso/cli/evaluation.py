@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from viso.cli.console import bar, out, shown
+from viso.cli.console import bar, out, print_json, shown
 from viso.cli.scores import comparison_line, group_table, pictures, stem_tables
 from viso.errors import ConfigError, DataError
 from viso.evaluate import (
@@ -31,7 +28,7 @@ from viso.evaluate import (
     system_of,
     write_report,
 )
-from viso.evaluate.report import as_records
+from viso.evaluate.report import as_records, check_folder
 from viso.separator import STEMS
 
 __all__ = ["Asked", "run"]
@@ -89,6 +86,8 @@ def _is_bare(system: System) -> bool:
 def _scored(
     systems: Sequence[System], songs: Mapping[str, list[Path]], asked: Asked
 ) -> list[SongResult]:
+    if asked.report is not None:
+        check_folder(asked.report)
     store = None if asked.report is None else asked.report / "songs"
     found = {}
     with bar(quiet=asked.as_json) as progress:
@@ -158,7 +157,7 @@ def _print(
         for kind, parts in groups.items():
             for group, part in parts.items():
                 records += as_records(part, kind=kind, group=group)
-        typer.echo(json.dumps(records))
+        print_json(records)
         return
     for stem in STEMS:
         for table in stem_tables(rows, stem):

@@ -50,6 +50,9 @@ def build(
         bool, typer.Option("--undecided", help="Allow no preference (preference).")
     ] = False,
     repeats: Annotated[int, typer.Option(help="How often a pair is heard (ABX, preference).")] = 1,
+    short_training: Annotated[
+        bool, typer.Option("--short-training", help="Train on one passage, not on every sound.")
+    ] = False,
     instructions: Annotated[
         Path | None, typer.Option(help="Text file that listeners read instead of the usual words.")
     ] = None,
@@ -83,6 +86,7 @@ def build(
         "shows_reference": show_reference,
         "repeats": repeats,
         "may_be_undecided": undecided,
+        "short_training": short_training,
         "asks_device": ask_device,
         "asks_age": ask_age,
         "seed": seed,
@@ -145,11 +149,17 @@ def serve(
         bool, typer.Option("--invited", help="Only personal links that you hand out can begin.")
     ] = False,
     listeners: Annotated[int, typer.Option(min=1, help="How many may begin.")] = 1000,
+    per_hour: Annotated[
+        int,
+        typer.Option(
+            min=0, help="How many may begin from one address in an hour without a personal link."
+        ),
+    ] = 100,
     closes: Annotated[
         str, typer.Option(help="Nobody begins after it: 2026-12-24, or with a time, T18:00.")
     ] = "",
 ) -> None:
-    """Run a test for many listeners, each with a link of their own; needs the extra [web]."""
+    """Run a test for many listeners, each with a link of their own; needs the extra \\[web]."""
     from viso.cli.listening_serving import serve_test
 
     serve_test(
@@ -162,8 +172,32 @@ def serve(
         n_links=links,
         is_open=not invited,
         most=listeners,
+        per_hour=per_hour,
         closes=closes,
     )
+
+
+@listen.command()
+def remove(
+    test: Annotated[
+        Path, typer.Argument(metavar="TEST", help="Folder that viso listen build made.")
+    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="LISTENER...", help="Names, as the maker's page shows them."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="SQLite file of the answers; TEST/results.sqlite if not said."),
+    ] = None,
+    unanswered: Annotated[
+        bool, typer.Option("--unanswered", help="All who began and answered nothing.")
+    ] = False,
+) -> None:
+    """Delete listeners with all their answers, and free their places; a server may run."""
+    from viso.cli.listening_work import remove_listeners
+
+    remove_listeners(test, names or [], data, unanswered=unanswered)
 
 
 @listen.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import datetime, time
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 from viso.cli.console import out, shown
 from viso.errors import ConfigError
+from viso.extras import how_to_install
 from viso.listening import Answers, load_test
 
 __all__ = ["serve_test"]
@@ -25,6 +27,7 @@ def serve_test(
     n_links: int,
     is_open: bool,
     most: int,
+    per_hour: int,
     closes: str,
 ) -> None:
     """Say where the test is, and run it until Ctrl-C."""
@@ -32,11 +35,12 @@ def serve_test(
         from viso.web.listen import Entrance, bind, create_listening_app, serve
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"viso listen serve needs {error.name}: pip install -c constraints.txt '.[web]'"
+            f"{error.name} is not installed; viso listen serve needs the extra [web]: "
+            f"{how_to_install('web')}"
         ) from error
 
     test = load_test(folder)
-    entrance = Entrance(is_open, most, _moment(closes))
+    entrance = Entrance(is_open, most, _moment(closes), per_hour)
     name = _host_of(address)
     token = token or secrets.token_urlsafe(16)
     path = data or folder / "results.sqlite"
@@ -77,9 +81,12 @@ def _host_of(address: str) -> str:
         name = parts.hostname
     except ValueError:
         name = None
-    if not name or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+    is_plain = name and parts.scheme in ("http", "https") and not re.search(r"[#?@]", address)
+    if not name or not is_plain:
+        # Not the whole of it: the maker's own link ends in the token.
+        start = re.sub(r"[^/]*@", "", re.split(r"[#?]", address)[0])
         raise ConfigError(
-            f"--address {address}: not where listeners reach it; write https://listen.example.org/"
+            f"--address {start}: not where listeners reach it; write https://listen.example.org/"
         )
     return name
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from viso.cli.console import out, shown
+from viso.cli.console import note_line, out, print_json, shown
+from viso.cli.listening_pictures import pictures_of
 from viso.errors import ConfigError, DataError
 from viso.evaluate import estimate_files, songs_of
 from viso.listening import (
     Analysis,
+    Answers,
     BuildSettings,
-    MeanRow,
     Results,
     Song,
     analyse,
     as_summary,
     build_test,
+    caveats,
     export_page,
     export_webmushra,
     load_test,
@@ -31,7 +32,7 @@ from viso.listening import (
     write_report,
 )
 
-__all__ = ["analyse_results", "build_from", "export_to"]
+__all__ = ["analyse_results", "build_from", "export_to", "remove_listeners"]
 
 
 def build_from(
@@ -104,6 +105,27 @@ def export_to(
     out().print(shown(f"{output / 'index.html'}: {how}"))
 
 
+def remove_listeners(
+    folder: Path, names: Sequence[str], data: Path | None, *, unanswered: bool
+) -> None:
+    """Delete listeners by their names, or those who answered nothing; say how many are left."""
+    if bool(names) == unanswered:
+        raise ConfigError("viso listen remove: name listeners, or give --unanswered, not both")
+    path = data or folder / "results.sqlite"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; name the answers that viso listen serve stored")
+    answers = Answers(path, load_test(folder))
+    try:
+        begun = {listener.name: listener for listener in answers.progress()[0]}
+        if unknown := [name for name in names if name not in begun]:
+            raise DataError(f"{path}: listener {unknown[0]!r:.40} is not in it; nobody was removed")
+        chosen = names or [name for name, one in begun.items() if not one.n_answered]
+        n_removed = answers.remove(chosen)
+    finally:
+        answers.close()
+    out().print(shown(f"{path}: {n_removed} removed, {len(begun) - n_removed} left"))
+
+
 def analyse_results(
     folder: Path,
     results: Sequence[Path],
@@ -117,50 +139,70 @@ def analyse_results(
     test = load_test(folder)
     found: Results = read_results(results, test, with_unfinished=unfinished)
     if found.n_unfinished:
-        # Not among the figures, which a program may read.
-        typer.echo(
-            f"left out: {found.n_unfinished} who have not finished; --unfinished takes them, too",
-            err=True,
+        note_line(
+            f"left out: {found.n_unfinished} who have not finished; --unfinished takes them, too"
         )
     analysis = analyse(test, found, mid_anchor=mid_anchor)
     if output is not None:
-        write_report(output, analysis, pictures=_pictures(analysis))
+        write_report(output, analysis, pictures=pictures_of(analysis))
     if as_json:
-        typer.echo(json.dumps(as_summary(analysis)))
-        return
-    _print(analysis)
-    if output is not None:
-        out().print(shown(str(output / "report.html")))
+        print_json(as_summary(analysis))
+    else:
+        _print(analysis)
+        if output is not None:
+            out().print(shown(str(output / "report.html")))
+    if test.kind == "mushra" and not analysis.n_kept:
+        where = "" if output is None else f", see {output / 'report.html'}"
+        raise DataError(
+            f"{test.title}: none of the {analysis.n_listeners} listeners passes the screening"
+            f"{where}; look at how the test was done, and get more listeners"
+        )
+    for told in caveats(analysis):
+        note_line(f"note: {told}")
 
 
 def _print(analysis: Analysis) -> None:
     if analysis.test.kind != "mushra":
         out().print(_pair_table(analysis), soft_wrap=False)
         return
-    left_out = [found.listener for found in analysis.screened if not found.is_kept]
+    left_out = [found for found in analysis.screened if not found.is_kept]
     told = f"{analysis.n_listeners} listeners"
     if left_out:
-        told += f", {len(left_out)} left out by the screening: {', '.join(left_out)}"
+        told += f", {len(left_out)} left out by the screening:"
     out().print(shown(told))
+    for found in left_out:
+        out().print(shown(f"  {found.listener}: {'; '.join(found.reasons)}"))
+    if not analysis.n_kept:
+        return
     for question in analysis.test.questions:
-        table = Table(title=question.name, title_justify="left", box=SIMPLE_HEAD)
-        table.add_column("condition")
-        for name in ("mean", "95 % interval", "listeners"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in analysis.means:
-            if row.question == question.name:
-                bounds = f"{row.low:.1f} to {row.high:.1f}"
-                table.add_row(shown(row.condition), f"{row.mean:.1f}", bounds, str(row.n))
-        out().print(table, soft_wrap=False)
-        for pair in analysis.comparisons:
-            if pair.question == question.name:
-                out().print(
-                    shown(
-                        f"{pair.one} against {pair.other}: {pair.difference:+.1f} "
-                        f"({pair.low:+.1f} to {pair.high:+.1f}), p {pair.p_holm:.2g} (Holm), "
-                        f"higher for {pair.n_better} of {pair.n_listeners} listeners"
-                    )
+        _print_question(analysis, question.name)
+
+
+def _print_question(analysis: Analysis, question: str) -> None:
+    medians = {row.condition: row.median for row in analysis.quartiles if row.question == question}
+    table = Table(title=question, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("condition")
+    for name in ("mean", "95 % interval", "median", "listeners"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in analysis.means:
+        if row.question == question:
+            bounds = _bounds(row.low, row.high, ".1f")
+            median = f"{medians[row.condition]:.1f}"
+            table.add_row(shown(row.condition), f"{row.mean:.1f}", bounds, median, str(row.n))
+    out().print(table, soft_wrap=False)
+    for pair in analysis.comparisons:
+        if pair.question == question:
+            out().print(
+                shown(
+                    f"{pair.one} against {pair.other}: {pair.difference:+.1f} "
+                    f"({_bounds(pair.low, pair.high, '+.1f')}), p {pair.p_holm:.2g} (Holm), "
+                    f"higher for {pair.n_better} of {pair.n_listeners} listeners"
                 )
+            )
+
+
+def _bounds(low: float, high: float, form: str) -> str:
+    return f"{low:{form}} to {high:{form}}" if math.isfinite(low) else "no interval"
 
 
 def _pair_table(analysis: Analysis) -> Table:
@@ -173,65 +215,8 @@ def _pair_table(analysis: Analysis) -> Table:
         table.add_row(
             shown(f"{row.one} / {row.other}"),
             f"{100 * row.share:.0f} %",
-            f"{100 * row.low:.0f} to {100 * row.high:.0f} %",
+            f"{_bounds(100 * row.low, 100 * row.high, '.0f')} %",
             f"{row.p_holm:.2g}",
             str(row.n_answers),
         )
     return table
-
-
-def _pictures(analysis: Analysis) -> dict[str, str]:
-    try:
-        from viso.plots.ratings import cloud, intervals
-    except ModuleNotFoundError:
-        # Not among the figures, which a program may read.
-        typer.echo(
-            "no plots in the report without the extra [listen]: pip install '.[listen]'", err=True
-        )
-        return {}
-    drawn: dict[str, str] = {}
-    if analysis.pairs:
-        rows = {
-            shown(f"{row.one} / {row.other}"): (100 * row.share, 100 * row.low, 100 * row.high)
-            for row in analysis.pairs
-        }
-        drawn["Pairs"] = intervals({"": rows}, unit="%", limits=(0, 100))
-    songs = {t.name: f"{t.song}, {t.start_s:g} s ({t.name})" for t in analysis.test.rated}
-    kept = {found.listener for found in analysis.screened if found.is_kept}
-    listeners = {
-        found.listener: found.listener + ("" if found.is_kept else " (left out)")
-        for found in sorted(analysis.screened, key=lambda found: found.listener not in kept)
-    }
-    for question in analysis.test.questions:
-        name = question.name.capitalize()
-        unit = f"{question.name}, 0 to 100"
-        for caption, rows_of, labels in (
-            ("means and 95 % intervals", analysis.means, {"": question.name}),
-            ("song by song", analysis.by_trial, songs),
-            ("listener by listener", analysis.by_listener, listeners),
-        ):
-            series = _series(rows_of, question.name, labels)
-            if caption.startswith("means"):
-                # The conditions are the rows, there is nothing else to tell apart.
-                series = {"": {name: next(iter(v.values())) for name, v in series.items()}}
-            drawn[f"{name}: {caption}"] = intervals(series, unit=unit, limits=(0, 100))
-        points = analysis.points.get(question.name, {}).get("sdr")
-        if points:
-            told = [(shown(system), x, y) for system, x, y in points]
-            drawn[f"{name}: beside SDR, a dot a trial and system"] = cloud(
-                told, x_label="SDR of the excerpt, dB", y_label=unit
-            )
-    return drawn
-
-
-def _series(
-    rows: Sequence[MeanRow], question: str, labels: Mapping[str, str]
-) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Return means by condition, then by what they are of, in the labels' order."""
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for of, label in labels.items():
-        for row in rows:
-            if row.question == question and row.of == of:
-                bounds = (row.mean, row.low, row.high)
-                found.setdefault(shown(row.condition), {})[shown(label)] = bounds
-    return found

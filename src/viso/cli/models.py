@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from typer.core import TyperGroup
 from viso import weights
 from viso.blend import Blend, load_blend, parts_of, shares_of
 from viso.cli import importing
-from viso.cli.console import EXIT_FAILED, error_line, out
+from viso.cli.console import EXIT_FAILED, error_line, out, print_json
 from viso.config import ModelCard
-from viso.errors import ConfigError, ModelError
+from viso.errors import VisoError
 from viso.model import OnnxModel, load
 
 __all__ = ["register"]
@@ -153,13 +152,13 @@ def _show(wanted: _Wanted, path: Path, *, as_json: bool) -> None:
     if path.suffix.lower() == ".toml":
         blend = load_blend(path, device="cpu", threads=1)
         if as_json:
-            typer.echo(json.dumps(_blend_record(blend, path)))
+            print_json(_blend_record(blend, path))
         else:
             out().print(_blend_lines(blend, path), soft_wrap=False)
         return
     model = load(path, device="cpu", threads=1)
     if as_json:
-        typer.echo(json.dumps(_record(model, share=wanted.share)))
+        print_json(_record(model, share=wanted.share))
     else:
         out().print(_lines(model, share=wanted.share), soft_wrap=False)
 
@@ -182,16 +181,17 @@ def list_(
     known = weights.available(folder=folder)
     is_broken = False
     for wanted in itertools.chain(*(_members(str(name), known) for name in files or known)):
+        path = Path(wanted.name)
         try:
-            path = Path(wanted.name)
             if wanted.name in known:
                 path = weights.path_of(wanted.name, folder=folder)
             _show(wanted, path, as_json=as_json)
-        except (ModelError, ConfigError) as error:
+        except (VisoError, OSError) as error:
             # One broken file among one's own does not hide the others.
             if files:
                 raise
-            error_line(str(error))
+            told = str(error) if isinstance(error, VisoError) else f"{path}: {error.strerror}"
+            error_line(told)
             is_broken = True
     if is_broken:
         raise typer.Exit(EXIT_FAILED)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from viso.cli.console import shown
+from viso.cli.console import note_line, shown
 from viso.evaluate import Comparison, Row, SongResult
+from viso.extras import how_to_install
 from viso.separator import STEMS
 
 __all__ = ["comparison_line", "group_table", "pictures", "stem_tables"]
@@ -92,10 +92,7 @@ def pictures(results: Sequence[SongResult], systems: Sequence[str]) -> dict[str,
     try:
         from viso.plots.scores import boxes, scatter
     except ModuleNotFoundError:
-        # Not among the figures, which a program may read.
-        typer.echo(
-            "no plots in the report without the extra [plot]: pip install '.[plot]'", err=True
-        )
+        note_line(f"no plots in the report without the extra [plot]: {how_to_install('plot')}")
         return {}
     usdr = {
         (stem, system): {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,7 +14,16 @@ import typer
 from rich.progress import Progress as Bar
 
 from viso import weights
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out, shown
+from viso.cli.console import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    bar,
+    error_line,
+    out,
+    print_json,
+    told,
+    trace,
+)
 from viso.cli.separating_options import (
     FORMATS,
     checked_address,
@@ -23,13 +33,14 @@ from viso.cli.separating_options import (
     checked_template,
     one_of,
 )
-from viso.cli.telling import as_json_line, described
+from viso.cli.telling import as_record, common_reason, described, failure_record
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.model import Device
 from viso.places import Address, Place, place_of
 from viso.separator import STEMS, Report, Separator
 from viso.separator.filtering import LONGEST_S, SHORTEST_S, WINDOW_S
-from viso.templates import filled
+from viso.separator.naming import Names, best_files, possible_files
+from viso.templates import stem_files
 
 if TYPE_CHECKING:
     from viso.batch import SeparationConfig
@@ -52,15 +63,26 @@ class _Wish:
     confidence: bool
     overwrite: bool
 
-    def targets(self, song: Path, model: str) -> dict[str, Path]:
-        """Return the file of each stem, always inside the output folder."""
-        return {stem: self._path(song, model, stem, self.format) for stem in self.stems}
-
-    def table(self, song: Path, model: str) -> Path | None:
-        """Return where the confidence goes, if it is wanted."""
-        if not self.confidence:
-            return None
-        return self._path(song, model, "confidence", "csv").with_suffix(".csv")
+    def files(self, name: str, *, model: str) -> dict[str, Path]:
+        """Return the files of a song that is called so, always inside the output folder."""
+        files = stem_files(
+            self.template,
+            name=name,
+            model=model,
+            stems=self.stems,
+            ext=self.format,
+            table=self.confidence,
+        )
+        if isinstance(self.out, Address):
+            raise AssertionError("a batch writes into stores")
+        root = Path(os.path.realpath(self.out))
+        for path in files.values():
+            # Unlike `resolve`, this takes a link that leads to itself in every Python.
+            if not Path(os.path.realpath(self.out / path)).is_relative_to(root):
+                raise ConfigError(
+                    f"template {self.template!r}: {self.out / path} lies outside {self.out}"
+                )
+        return files
 
     def config(
         self, model: str, wiener: int | None, wiener_window_s: float, device: Device
@@ -79,14 +101,6 @@ class _Wish:
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from error
 
-    def _path(self, song: Path, model: str, stem: str, suffix: str) -> Path:
-        if isinstance(self.out, Address):
-            raise AssertionError("a batch writes into stores")
-        path = self.out / filled(self.template, name=song.stem, stem=stem, ext=suffix, model=model)
-        if not path.resolve().is_relative_to(self.out.resolve()):
-            raise ConfigError(f"template {self.template!r}: {path} lies outside {self.out}")
-        return path
-
 
 def _run_one(
     separator: Separator,
@@ -97,7 +111,7 @@ def _run_one(
     progress: Bar,
 ) -> Report:
     """Separate one song behind a bar."""
-    task = progress.add_task(shown(song.name), total=None, speed="")
+    task = progress.add_task(song.name, total=None, speed="")
     began = time.monotonic()
     try:
         steps = separator.to_files(
@@ -123,42 +137,60 @@ def _run_one(
     raise AssertionError("a separation ends with a report")
 
 
-def _claim(taken: dict[Path, Path], paths: list[Path], song: Path) -> None:
-    """Refuse files that are, or belong to, another song of this run."""
-    for path in paths:
-        other = taken.setdefault(path.resolve(), song)
-        if other != song:
-            raise AudioError(f"{song}: {path} would replace that of {other}; rename one")
+def _named(
+    song: Path, names: Names, wish: _Wish, model: str
+) -> tuple[dict[str, Path], Path | None]:
+    """Return the file of each stem, and of the table; no other song has them."""
+    if isinstance(wish.out, Address):
+        raise AssertionError("a batch writes into stores")
+    key = os.path.realpath(song)
+    options = possible_files(song, key, lambda name: wish.files(name, model=model))
+    free = [files for files in options if names.are_free(key, files.values())]
+    files = best_files(wish.out, free, song)
+    if files is None:
+        raise AudioError(
+            f"{song}: its stems would replace a song, those of another song, or one another; "
+            "choose another folder, or a --template with {name} and {stem}"
+        )
+    names.give(key, files.values())
+    targets = {stem: wish.out / path for stem, path in files.items()}
+    return targets, targets.pop("confidence", None)
 
 
 def _run_all(
     separator: Separator, songs: list[Path], wish: _Wish, *, as_json: bool, quiet: bool
 ) -> int:
     """Separate song after song; return how many failed."""
-    n_failed = 0
-    taken = {song.resolve(): song for song in songs}
+    failed: list[tuple[Place, str]] = []
+    # A song that is named twice is separated once.
+    known: dict[str, Path] = {}
     for song in songs:
+        known.setdefault(os.path.realpath(song), song)
+    names = Names(wish.out, known)
+    for song in known.values():
         began = time.monotonic()
-        report, failure, table = None, None, None
+        report, table = None, None
         try:
-            # A star would not do as part of a file's name everywhere.
-            model = separator.name.replace("*", " ")
-            targets, table = wish.targets(song, model), wish.table(song, model)
-            _claim(taken, [*targets.values(), *([] if table is None else [table])], song)
+            targets, table = _named(song, names, wish, separator.name)
             # A bar for each song, gone before anything is printed: they share the terminal.
             with bar(quiet=quiet or as_json) as progress:
                 report = _run_one(separator, song, targets, table, wish, progress)
-        except VisoError as error:
-            failure, n_failed = error, n_failed + 1
-            error_line(str(error))
-            # What a song did not get, the next of that name may have.
-            taken = {path: owner for path, owner in taken.items() if owner != song}
+        except Exception as error:  # one song stops nothing, whatever is wrong with it
+            reason = told(error) if isinstance(error, VisoError) else f"{song}: {told(error)}"
+            failed.append((song, reason))
+            trace(error)
+            error_line(reason)
+            if as_json:
+                print_json(failure_record(song, type(error).__name__, reason))
+            continue
         took_s = time.monotonic() - began
         if as_json:
-            typer.echo(as_json_line(song, report, table, failure, took_s))
-        elif report is not None and not quiet:
-            out().print(shown(described(report, table, took_s)))
-    return n_failed
+            print_json(as_record(song, report, table, took_s))
+        elif not quiet:
+            out().print(described(report, table, took_s))
+    if len(failed) == len(known) and (common := common_reason(failed)):
+        error_line(common)
+    return len(failed)
 
 
 def register(app: typer.Typer) -> None:
@@ -282,8 +314,10 @@ def register(app: typer.Typer) -> None:
             )
             config = wish.config(model, wiener, wiener_window, wanted)
             raise typer.Exit(run_batch(asked, config))
-        separator = Separator(model, wiener=wiener, wiener_window_s=wiener_window, device=wanted)
         try:
+            separator = Separator(
+                model, wiener=wiener, wiener_window_s=wiener_window, device=wanted
+            )
             n_failed = _run_all(separator, files, wish, as_json=as_json, quiet=quiet)
         except KeyboardInterrupt as error:
             error_line("interrupted; nothing half-made is left")

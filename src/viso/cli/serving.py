@@ -13,6 +13,7 @@ import typer
 from viso import weights
 from viso.cli.console import out
 from viso.errors import ConfigError, ModelError
+from viso.extras import how_to_install
 
 if TYPE_CHECKING:
     from viso.web import StudioConfig
@@ -21,7 +22,6 @@ __all__ = ["register"]
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _WILD = ("0.0.0.0", "::", "")  # noqa: S104
-_END_S = 3  # for answers that are still being sent
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"{error.name} is not installed; viso serve needs the extra [web]: "
-                "pip install 'viso-audio[web]'"
+                f"{how_to_install('web')}"
             ) from error
         _check_token(host, token)
         values: dict[str, Any] = {
@@ -115,6 +115,7 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
     import uvicorn
 
     from viso.web import create_app
+    from viso.web.connections import server_config
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
@@ -124,14 +125,6 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
 
     with _listening(host, port) as listener:
         application = create_app(config)
-        settings = uvicorn.Config(
-            application,
-            log_level="warning",
-            access_log=False,  # ids are secrets
-            server_header=False,
-            timeout_graceful_shutdown=_END_S,
-            limit_concurrency=1000,
-        )
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in _WILD else host
         url = f"http://{shown}:{listener.getsockname()[1]}/"
         out().print(f"the studio is at {url} and keeps its files in {config.data}; Ctrl-C ends it")
@@ -140,7 +133,7 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
             timer.daemon = True
             timer.start()
         try:
-            Server(settings).run(sockets=[listener])
+            Server(server_config(application)).run(sockets=[listener])
         except KeyboardInterrupt:
             return  # the usual way to end it
 

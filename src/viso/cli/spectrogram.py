@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from viso import weights
-from viso.cli.console import out
+from viso.cli.console import out, shown
 from viso.confidence import confidence as estimated
 from viso.errors import ConfigError
+from viso.extras import how_to_install
 from viso.separator import Separator
 
 __all__ = ["register"]
@@ -41,7 +42,8 @@ def register(app: typer.Typer) -> None:
             from viso import plots
         except ModuleNotFoundError as error:
             raise ConfigError(
-                f"{error.name} is needed for pictures; for the extra [plot]: pip install '.[plot]'"
+                f"{error.name} is needed for pictures; install the extra [plot]: "
+                f"{how_to_install('plot')}"
             ) from error
         stems = Separator(model).separate(song, start_s=start, duration_s=duration)
         signals = {
@@ -58,4 +60,4 @@ def register(app: typer.Typer) -> None:
             start_s=start,
             confidence=seconds if confidence else (),
         )
-        out().print(str(path))
+        out().print(shown(str(path)))

@@ -2,70 +2,95 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from viso.cli.console import shown
 from viso.confidence import Second
-from viso.errors import VisoError
 from viso.places import Place
 from viso.separator import STEMS, Report
 
 if TYPE_CHECKING:
     from viso.batch import Plan, Progress
 
-__all__ = ["as_json_line", "batch_told", "described", "failure_line", "plan_told"]
+__all__ = [
+    "as_record",
+    "batch_told",
+    "common_reason",
+    "described",
+    "failure_record",
+    "plan_told",
+]
 
 
-def as_json_line(
+def as_record(
     song: Place,
-    report: Report | None,
+    report: Report,
     table: Place | None,
-    error: VisoError | None,
     took_s: float,
-) -> str:
-    """Return the JSON object that ``--json`` prints for a song, done or failed."""
-    if report is None:
-        return failure_line(song, type(error).__name__, str(error))
-    return json.dumps(
-        {
-            "song": str(song),
-            "ok": True,
-            "stems": {stem: str(path) for stem, path in report.outputs.items()},
-            "confidence": None if table is None else str(table),
-            "duration_s": report.duration_s,
-            "n_samples": report.n_samples,
-            "n_channels": report.n_channels,
-            "rate_hz": report.rate_hz,
-            "written_rate_hz": report.written_rate_hz,
-            "gain_db": report.gain_db,
-            "largest_error": report.largest_error,
-            "is_lossless": report.is_lossless,
-            "model": report.model,
-            "model_sha256": report.model_sha256,
-            "wiener": report.wiener,
-            "device": report.device,
-            "took_s": round(took_s, 3),
-        }
-    )
+) -> dict[str, object]:
+    """Return the JSON object that ``--json`` prints for a song that is done."""
+    return {
+        "song": str(song),
+        "ok": True,
+        "stems": {stem: str(path) for stem, path in report.outputs.items()},
+        "confidence": None if table is None else str(table),
+        "duration_s": report.duration_s,
+        "n_samples": report.n_samples,
+        "n_channels": report.n_channels,
+        "rate_hz": report.rate_hz,
+        "written_rate_hz": report.written_rate_hz,
+        "gain_db": report.gain_db,
+        "largest_error": report.largest_error,
+        "is_lossless": report.is_lossless,
+        "model": report.model,
+        "model_sha256": report.model_sha256,
+        "wiener": report.wiener,
+        "device": report.device,
+        "took_s": round(took_s, 3),
+    }
 
 
-def failure_line(song: Place, kind: str, reason: str) -> str:
+def failure_record(song: Place, kind: str, reason: str) -> dict[str, object]:
     """Return the JSON object that ``--json`` prints for a song that failed."""
-    return json.dumps({"song": str(song), "ok": False, "error": kind, "reason": reason})
+    return {"song": str(song), "ok": False, "error": kind, "reason": reason}
+
+
+def common_reason(failures: Sequence[tuple[Place, str]]) -> str | None:
+    """Return a line if several songs failed and all for one reason: it is hardly the songs'.
+
+    Parameters
+    ----------
+    failures : sequence of (Path or Address, str)
+        Each song and why it failed.
+    """
+
+    def without_names(song: Place, reason: str) -> str:
+        for name in (str(song), song.name):
+            reason = reason.replace(name, "")
+        # In the names of its stems.
+        return re.sub(rf"/{re.escape(song.stem)}(?!\w)", "/", reason)
+
+    if len(failures) < 2 or len({without_names(*failure) for failure in failures}) > 1:
+        return None
+    return (
+        f"all {len(failures)} songs failed for one reason: unless every one of them is bad, it "
+        "does not lie in them"
+    )
 
 
 def described(report: Report, table: Place | None, took_s: float) -> str:
     """Return the lines that a person reads when a song is done."""
-    paths = ", ".join(str(path) for path in report.outputs.values())
+    paths = shown(", ".join(str(path) for path in report.outputs.values()))
     speed = report.duration_s / max(1e-9, took_s)
     behind = f" and a Wiener filter ({report.wiener}x)" if report.wiener else ""
     lines = [
-        f"{report.song.name} -> {paths}",
+        f"{shown(report.song.name)} -> {paths}",
         f"  {report.duration_s:.1f} s in {took_s:.1f} s ({speed:.1f}x real time) "
-        f"with {report.model}{behind} on {report.device}",
+        f"with {shown(report.model)}{behind} on {report.device}",
     ]
     if report.gain_db:
         lines.append(f"  both stems lowered by {-report.gain_db:.2f} dB, so that neither clips")
@@ -76,7 +101,7 @@ def described(report: Report, table: Place | None, took_s: float) -> str:
     if report.written_rate_hz != report.rate_hz:
         lines.append(f"  written at {report.written_rate_hz} Hz, the format's nearest rate")
     if table is not None:
-        lines.append(f"  {_typical(report.confidence)}, second by second in {table}")
+        lines.append(f"  {_typical(report.confidence)}, second by second in {shown(str(table))}")
     return "\n".join(lines)
 
 
@@ -105,9 +130,9 @@ def plan_told(plan: Plan) -> str:
         (len(plan.unreadable), "folders that cannot be read"),
     ]
     told = "".join(f"\n  {number:,} {what}" for number, what in asides if number)
-    lines = [f"{plan.out}: {todo}{told}"]
+    lines = [f"{shown(str(plan.out))}: {todo}{told}"]
     if plan.manifest != plan.out:
-        lines.append(f"  manifest in {plan.manifest}")
+        lines.append(f"  manifest in {shown(str(plan.manifest))}")
     if plan.tasks:
         lines.append(f"  {_room(plan.stem_bytes, plan.free_bytes)}")
         how = f"  {plan.n_jobs} at a time"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out
+from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out, shown
 from viso.errors import ConfigError, VisoError
+from viso.extras import how_to_install
+from viso.parsing import parse_json
 
 if TYPE_CHECKING:
     from viso.train.loop import Outlook, Progress, Trainer
@@ -50,7 +51,8 @@ def needs_training() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{error.name} is needed for training; for the extra [train]: pip install '.[train]'"
+            f"{error.name} is needed for training; install the extra [train]: "
+            f"{how_to_install('train')}"
         ) from error
 
 
@@ -82,7 +84,7 @@ def figures_of(path: Path) -> dict[str, float]:
         If the file is neither.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return {str(name): float(value) for name, value in found.items()}
         rows = [row for row in found if not re.match("mixture|ideal ", row["system"])]
@@ -123,7 +125,7 @@ def _announce(trainer: Trainer) -> None:
     """Say what there is to learn from and to be judged by."""
     recipe = trainer.recipe
     hours = trainer.corpus.hours()
-    table = Table(title=f"{recipe.name} learns from", title_justify="left")
+    table = Table(title=f"{shown(recipe.name)} learns from", title_justify="left")
     table.add_column("what")
     table.add_column("group")
     for name in ("hours", "drawn, %"):
@@ -131,7 +133,7 @@ def _announce(trainer: Trainer) -> None:
     for role, groups in trainer.shares().items():
         for group, share in sorted(groups.items()):
             amount = hours.get(f"{role}/{group}/train", 0.0)
-            table.add_row(role, group, f"{amount:.2f}", f"{100 * share:.0f}")
+            table.add_row(role, shown(group), f"{amount:.2f}", f"{100 * share:.0f}")
         table.add_section()
     out().print(table)
     held_out = sum(h for key, h in hours.items() if key.startswith("vocals/") and "/valid" in key)
@@ -229,6 +231,8 @@ def register(app: typer.Typer) -> None:
         references: dict[str, float] = {}
         if trainer.is_main:
             _announce(trainer)
+            if trainer.is_longer:
+                out().print("the run goes on to a later end; the learning rate follows its cosine")
             references = trainer.references()
         beside = ", ".join(f"{name} {value:.2f}" for name, value in references.items())
 
@@ -250,7 +254,7 @@ def register(app: typer.Typer) -> None:
         if trainer.is_main:
             best_db = trainer.best_db
             best = f", best validation uSDR {best_db:.2f} dB" if best_db > -inf else ""
-            out().print(f"{trainer.folder.path}: {trainer.step} steps done{best}")
+            out().print(shown(f"{trainer.folder.path}: {trainer.step} steps done{best}"))
 
     @app.command()
     def export(
@@ -281,4 +285,5 @@ def register(app: typer.Typer) -> None:
             context_frames=context_frames,
             weights=weights.value,
         )
-        out().print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, parity {difference:.1e}")
+        size_mb = output.stat().st_size / 1e6
+        out().print(shown(f"{output}: {size_mb:.1f} MB, parity {difference:.1e}"))

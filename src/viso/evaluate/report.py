@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +10,50 @@ from dataclasses import asdict
 from pathlib import Path
 
 from viso._version import __version__
+from viso.errors import ConfigError
 from viso.evaluate.run import SongResult
 from viso.evaluate.scoring import METRICS
 from viso.evaluate.songs import singer_of
 from viso.evaluate.tables import Comparison, Row
-from viso.pages import page, table, write_texts
+from viso.pages import as_csv, page, table, write_texts
+from viso.parsing import parse_json
 from viso.separator import STEMS
 
-__all__ = ["as_records", "songs_csv", "write_report"]
+__all__ = ["as_records", "check_folder", "songs_csv", "write_report"]
+
+_FILES = ("songs.csv", "summary.json", "report.html")
+_FACTS = ("song", "singer", "genre", "duration_s", "system", "stem")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which a report would replace files that are no report's.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file.
+    """
+    found = [folder / name for name in _FILES if (folder / name).exists()]
+    if found and not (_is_summary(folder / "summary.json") or _is_table(folder / "songs.csv")):
+        raise ConfigError(
+            f"{found[0]}: was not made by viso evaluate; choose an empty or a new folder with --out"
+        )
+
+
+def _is_summary(path: Path) -> bool:
+    try:
+        told = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and {"viso", "rows"} <= told.keys()
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return lines.readline(200).startswith(",".join(_FACTS))
+    except OSError:
+        return False
 
 
 def as_records(rows: Sequence[Row], *, kind: str = "", group: str = "") -> list[dict[str, object]]:
@@ -31,16 +65,14 @@ def as_records(rows: Sequence[Row], *, kind: str = "", group: str = "") -> list[
 def songs_csv(results: Sequence[SongResult], genres: Mapping[str, str]) -> str:
     """Return a line for every song, system and stem; empty where a figure is not defined."""
     metrics = _metrics(results)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["song", "singer", "genre", "duration_s", "system", "stem", *metrics])
+    rows: list[list[str]] = [[*_FACTS, *metrics]]
     for result in results:
         facts = [result.song, singer_of(result.song) or "", genres.get(result.song, "")]
         for system, stems in result.scores.items():
             for stem in STEMS:
                 values = [_figure(stems[stem].get(metric), 4) for metric in metrics]
-                writer.writerow([*facts, f"{result.duration_s:.2f}", system, stem, *values])
-    return text.getvalue()
+                rows.append([*facts, f"{result.duration_s:.2f}", system, stem, *values])
+    return as_csv(rows)
 
 
 def _metrics(results: Sequence[SongResult]) -> list[str]:

@@ -19,6 +19,7 @@ from viso.errors import ConfigError
 from viso.evaluate.scoring import score_song
 from viso.evaluate.songs import Figures
 from viso.evaluate.systems import System
+from viso.parsing import parse_json
 
 __all__ = ["SongResult", "evaluate"]
 
@@ -91,7 +92,7 @@ class _Store:
             # Taken before a file is read: one that changes later is not what is scored.
             keys = {system.name: task.key(system, code=self._code) for system in task.systems}
             self._keys[task.song] = keys
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(path.read_text(encoding="utf-8"))
             known = record.get("systems", {})
             held = {
                 name: known[name]["figures"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from viso.audio import read
 from viso.errors import DataError
+from viso.parsing import parse_json
 from viso.separator import STEMS
 
 __all__ = [
@@ -191,7 +191,7 @@ def read_baseline(path: Path, *, label: str) -> dict[str, dict[str, Figures]]:
         If the file cannot be read or is something else, or two of its songs have one name.
     """
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = parse_json(path.read_text(encoding="utf-8"))
         paths = [song for song, values in records.items() if "vocals_usdr" in values]
         figures = {Path(song).name: {label: _by_stem(records[song])} for song in paths}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

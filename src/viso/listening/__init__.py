@@ -8,8 +8,9 @@
 MUSHRA (ITU-R BS.1534-3), ABX, and plain preference.
 """
 
-from viso.listening.analysis import Analysis, Comparison, MeanRow, Rating, analyse
+from viso.listening.analysis import Analysis, Comparison, analyse
 from viso.listening.building import BuildSettings, build_test
+from viso.listening.caveats import caveats
 from viso.listening.choices import PairRow
 from viso.listening.database import Answers, Begun, Progress
 from viso.listening.definition import (
@@ -19,7 +20,6 @@ from viso.listening.definition import (
     Stimulus,
     Trial,
     load_test,
-    stimulus_path,
 )
 from viso.listening.excerpts import Excerpt, read_excerpts
 from viso.listening.export import as_page, export_page, page_path
@@ -29,7 +29,9 @@ from viso.listening.orders import Order, order_of
 from viso.listening.records import Choice, Listener, Ratings, as_lines
 from viso.listening.report import as_summary, write_report
 from viso.listening.results import Results, check_record, read_results
+from viso.listening.rows import MeanRow, QuartileRow, Rating, conditions_of
 from viso.listening.screening import Screened, screen
+from viso.listening.sounds import read_stimulus, stimulus_path
 from viso.listening.storage import read_answers
 from viso.listening.webmushra import export_webmushra, read_webmushra
 
@@ -48,6 +50,7 @@ __all__ = [
     "Order",
     "PairRow",
     "Progress",
+    "QuartileRow",
     "Question",
     "Rating",
     "Ratings",
@@ -61,7 +64,9 @@ __all__ = [
     "as_page",
     "as_summary",
     "build_test",
+    "caveats",
     "check_record",
+    "conditions_of",
     "export_page",
     "export_webmushra",
     "load_test",
@@ -71,6 +76,7 @@ __all__ = [
     "read_answers",
     "read_excerpts",
     "read_results",
+    "read_stimulus",
     "read_webmushra",
     "screen",
     "stimulus_path",

@@ -4,56 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from viso.errors import DataError
 from viso.listening.choices import PairRow, pair_rows
 from viso.listening.definition import ListeningTest
 from viso.listening.results import Results
+from viso.listening.rows import MeanRow, QuartileRow, Rating, mean_rows, quartile_rows
 from viso.listening.screening import Screened, screen
 from viso.listening.statistics import Correlation, correlate, holm, mean_interval
 from viso.signs import p_of_signs
 
-__all__ = ["Analysis", "Comparison", "MeanRow", "Rating", "analyse"]
+__all__ = ["Analysis", "Comparison", "analyse"]
 
 Doubles = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Rating:
-    """One slider of one listener, 0 to 100."""
-
-    listener: str
-    trial: str
-    song: str
-    question: str
-    condition: str
-    role: str
-    value: float
-    is_kept: bool
-
-
-@dataclass(frozen=True)
-class MeanRow:
-    """The mean of a condition for a question, over all that `of` names.
-
-    `of` is empty (over all trials), a trial's name, or a listener. `low` and `high` bound the
-    95 % interval over listeners, of a listener over trials; ``nan`` of a single one.
-    """
-
-    question: str
-    condition: str
-    role: str
-    of: str
-    mean: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -81,6 +49,9 @@ class Comparison:
 class Analysis:
     """All that is said of a test; what does not belong to its kind is empty.
 
+    If no listener of a MUSHRA test passes the screening, nothing is said of conditions; ratings,
+    `by_listener` and `screened` show what there is.
+
     `correlations` are by question and measure (``sdr``, ``si_sdr``), `points` hold a triple of
     system, measure and mean rating for each trial and system, by question and measure.
     """
@@ -90,12 +61,18 @@ class Analysis:
     ratings: tuple[Rating, ...]
     screened: tuple[Screened, ...]
     means: tuple[MeanRow, ...]
+    quartiles: tuple[QuartileRow, ...]
     by_trial: tuple[MeanRow, ...]
     by_listener: tuple[MeanRow, ...]
     comparisons: tuple[Comparison, ...]
     correlations: dict[str, dict[str, Correlation]]
     points: dict[str, dict[str, tuple[tuple[str, float, float], ...]]]
     pairs: tuple[PairRow, ...]
+
+    @property
+    def n_kept(self) -> int:
+        """Listeners whose ratings count."""
+        return sum(found.is_kept for found in self.screened)
 
 
 def analyse(test: ListeningTest, results: Results, *, mid_anchor: bool = False) -> Analysis:
@@ -112,23 +89,13 @@ def analyse(test: ListeningTest, results: Results, *, mid_anchor: bool = False) 
     Returns
     -------
     Analysis
-
-    Raises
-    ------
-    DataError
-        If no listener of a MUSHRA test hears the hidden reference.
     """
     if test.kind != "mushra":
         rows = tuple(pair_rows(test, results.choices))
         n_listeners = len({choice.listener for choice in results.choices})
-        return Analysis(test, n_listeners, (), (), (), (), (), (), {}, {}, rows)
+        return Analysis(test, n_listeners, (), (), (), (), (), (), (), {}, {}, rows)
     screened = screen(test, results.ratings, mid_anchor=mid_anchor)
     kept = {found.listener for found in screened if found.is_kept}
-    if not kept:
-        raise DataError(
-            f"{test.title}: none of the {len(screened)} listeners passes the screening; look at "
-            "how the test was done, and get more listeners"
-        )
     ratings = _ratings(test, results, kept)
     counted = [rating for rating in ratings if rating.is_kept]
     points = _points(test, counted)
@@ -137,9 +104,12 @@ def analyse(test: ListeningTest, results: Results, *, mid_anchor: bool = False) 
         n_listeners=len(screened),
         ratings=tuple(ratings),
         screened=tuple(screened),
-        means=tuple(_means(test, counted, over=lambda r: r.listener, of=lambda r: "")),
-        by_trial=tuple(_means(test, counted, over=lambda r: r.listener, of=lambda r: r.trial)),
-        by_listener=tuple(_means(test, ratings, over=lambda r: r.trial, of=lambda r: r.listener)),
+        means=tuple(mean_rows(test, counted, over=lambda r: r.listener, of=lambda r: "")),
+        quartiles=tuple(quartile_rows(test, counted)),
+        by_trial=tuple(mean_rows(test, counted, over=lambda r: r.listener, of=lambda r: r.trial)),
+        by_listener=tuple(
+            mean_rows(test, ratings, over=lambda r: r.trial, of=lambda r: r.listener)
+        ),
         comparisons=tuple(_comparisons(test, counted)),
         correlations=_correlations(points),
         points={
@@ -171,52 +141,6 @@ def _ratings(test: ListeningTest, results: Results, kept: set[str]) -> list[Rati
     ]
 
 
-def _conditions(test: ListeningTest) -> list[tuple[str, str]]:
-    """Return conditions with their roles: the reference, systems as given, anchors."""
-    first = test.rated[0]
-    roles = {stimulus.condition: stimulus.role for stimulus in first.stimuli}
-    by_role = {role: [c for c, r in roles.items() if r == role] for role in ("reference", "anchor")}
-    names = [*by_role["reference"], *test.systems, *sorted(by_role["anchor"], reverse=True)]
-    return [(name, roles[name]) for name in names]
-
-
-def _means(
-    test: ListeningTest,
-    ratings: Iterable[Rating],
-    *,
-    over: Callable[[Rating], str],
-    of: Callable[[Rating], str],
-) -> list[MeanRow]:
-    """Return means of what `over` tells apart, for everything that `of` tells apart."""
-    cells: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for rating in ratings:
-        cells[rating.question, rating.condition, of(rating)][over(rating)].append(rating.value)
-    groups = sorted({group for _, _, group in cells})
-    rows = []
-    for question in test.questions:
-        for group in groups:
-            for condition, role in _conditions(test):
-                units = cells.get((question.name, condition, group))
-                if units:
-                    values = np.array([np.mean(unit) for unit in units.values()])
-                    mean, low, high = mean_interval(values)
-                    rows.append(
-                        MeanRow(
-                            question=question.name,
-                            condition=condition,
-                            role=role,
-                            of=group,
-                            mean=mean,
-                            low=low,
-                            high=high,
-                            n=values.size,
-                        )
-                    )
-    return rows
-
-
 def _comparisons(test: ListeningTest, ratings: Sequence[Rating]) -> list[Comparison]:
     values = {(r.question, r.listener, r.trial, r.condition): r.value for r in ratings}
     found = []
@@ -225,8 +149,10 @@ def _comparisons(test: ListeningTest, ratings: Sequence[Rating]) -> list[Compari
         for one, other in combinations(test.systems, 2):
             differences: dict[str, list[float]] = defaultdict(list)
             for (asked, listener, trial, condition), value in values.items():
-                if asked == question.name and condition == one:
-                    differences[listener].append(value - values[asked, listener, trial, other])
+                # Trials may differ in the systems that they hold.
+                beside = values.get((asked, listener, trial, other))
+                if asked == question.name and condition == one and beside is not None:
+                    differences[listener].append(value - beside)
             if differences:
                 units = np.array([np.mean(unit) for unit in differences.values()])
                 pairs.append(_comparison(question.name, one, other, units))

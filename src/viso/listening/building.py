@@ -28,6 +28,7 @@ from viso.listening.definition import (
 from viso.listening.excerpts import Excerpt, loudest
 from viso.listening.export import new_folder
 from viso.listening.material import Passage, Song
+from viso.listening.sounds import read_stimulus, sha256_of_sound
 from viso.listening.stimuli import Workshop
 
 __all__ = ["BuildSettings", "build_test"]
@@ -40,8 +41,9 @@ class BuildSettings(Settings):
 
     `duration_s` and `per_song` choose excerpts where none are given. `adds_reference` makes the
     reference a contender of ABX and preference tests, in which every pair is heard `repeats`
-    times; `shows_reference` lets listeners of a preference test hear it as such. Without a seed
-    one is drawn.
+    times; `shows_reference` lets listeners of a preference test hear it as such. The training of
+    a MUSHRA test holds every sound of the test, or, if `short_training`, those of one passage,
+    which is not rated if the songs have another one. Without a seed one is drawn.
     """
 
     kind: Kind = "mushra"
@@ -58,6 +60,7 @@ class BuildSettings(Settings):
     shows_reference: bool = False
     repeats: int = Field(1, ge=1, le=100)
     may_be_undecided: bool = False
+    short_training: bool = False
     asks_device: bool = False
     asks_age: bool = False
     seed: int | None = Field(None, ge=0)
@@ -103,16 +106,22 @@ def build_test(
     rated, training = _passages(songs, settings, excerpts)
     with new_folder(folder) as place:
         workshop = Workshop(place, seed=seed, stem=settings.stem, systems=systems)
-        trials = []
-        for index, passage in enumerate([training, *rated]):
-            made = workshop.make(
-                passage,
-                target_lufs=settings.loudness_lufs,
-                anchors=settings.kind == "mushra" and settings.anchors,
-            )
-            trials += list(_trials(made, passage, systems, settings, is_training=index == 0))
+        trials: list[Trial] = []
+        made: dict[tuple[str, Excerpt], dict[str, Stimulus]] = {}
+        for passage, is_training in [*((p, True) for p in training), *((p, False) for p in rated)]:
+            key = passage.song.name, passage.excerpt
+            if key not in made:
+                made[key] = workshop.make(
+                    passage,
+                    target_lufs=settings.loudness_lufs,
+                    anchors=settings.kind == "mushra" and settings.anchors,
+                )
+            trials += _trials(made[key], passage, systems, settings, is_training=is_training)
         lowered_db = workshop.finish()
         test = _definition(trials, systems, settings, seed=seed, lowered_db=lowered_db)
+        # Not part of the test's name: another encoder makes other bytes of the same sound.
+        hashes = {name: sha256_of_sound(read_stimulus(place, name)) for name in test.stimulus_ids}
+        test = test.model_copy(update={"sha256": hashes})
         (place / "test.toml").write_text(test.to_toml(), encoding="utf-8")
     return test
 
@@ -152,8 +161,13 @@ def _passages(
     songs: Sequence[Song],
     settings: BuildSettings,
     excerpts: Mapping[str, Sequence[Excerpt]] | None,
-) -> tuple[list[Passage], Passage]:
-    """Return the passages to be rated, and the one for training: another one if there is one."""
+) -> tuple[list[Passage], list[Passage]]:
+    """Return the passages to be rated, and those for training.
+
+    BS.1534-3 wants listeners to hear all sounds of the test before they rate the first one. A
+    short training, and that of a pair, takes one passage: another one if there is one.
+    """
+    is_short = settings.short_training or settings.kind != "mushra"
     rated: list[Passage] = []
     spare: list[Passage] = []
     if excerpts is not None:
@@ -166,11 +180,11 @@ def _passages(
         if excerpts is not None:
             rated += [Passage(song, excerpt) for excerpt in excerpts.get(song.name, ())]
             continue
-        count = settings.per_song + (not spare)
+        count = settings.per_song + (is_short and not spare)
         found = loudest(song.vocals, duration_s=settings.duration_s, count=count)
         rated += [Passage(song, excerpt) for excerpt in found[: settings.per_song]]
         spare += [Passage(song, excerpt) for excerpt in found[settings.per_song :]]
-    return rated, spare[0] if spare else rated[0]
+    return rated, [*spare, *rated][:1] if is_short else rated
 
 
 def _trials(

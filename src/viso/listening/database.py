@@ -11,15 +11,16 @@ import json
 import os
 import secrets
 import sqlite3
+import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from viso.errors import ConfigError, DataError
+from viso.errors import ConfigError, DataError, VisoError
 from viso.listening.definition import ListeningTest
 from viso.listening.records import Choice, Ratings
 from viso.listening.storage import Record, check, connect, make, prepare, records_of
@@ -57,7 +58,7 @@ class Answers:
     Parameters
     ----------
     path : Path
-        Made if it is missing, readable by its owner alone.
+        Made if it is missing; in any case its owner alone can read it afterwards.
     test : ListeningTest
 
     Raises
@@ -65,17 +66,14 @@ class Answers:
     DataError
         If the file holds something else, or the answers to another test.
     ConfigError
-        If it cannot be made.
+        If it cannot be made, is a link, or others can read it and this user cannot change that.
     """
 
     def __init__(self, path: Path, test: ListeningTest) -> None:
         self._test = test
-        self._n_pages = len(test.trials) * max(1, len(test.questions))
+        self._n_pages = len(test.pages)
         self._lock = threading.Lock()
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+        _make_file(path)
         self._connection = connect(path)
         try:
             prepare(self._connection)
@@ -83,10 +81,11 @@ class Answers:
                 if sql.execute("PRAGMA application_id").fetchone()[0] == 0:
                     make(sql, path, test)
             check(self._connection, path, test)
+            _close_to_others(path)
         except sqlite3.Error as error:
             self._connection.close()
             raise DataError(f"{path}: {error}; name another file for the answers") from error
-        except DataError:
+        except VisoError:
             self._connection.close()
             raise
 
@@ -208,6 +207,25 @@ class Answers:
             found = sql.execute("DELETE FROM listeners WHERE key_hash = ?", (_hash(key),))
             return found.rowcount > 0
 
+    def remove(self, names: Collection[str]) -> int:
+        """Delete all that is kept of listeners, their links too.
+
+        Parameters
+        ----------
+        names : collection of str
+            As `progress` gives them; others are passed over.
+
+        Returns
+        -------
+        int
+            How many were there.
+        """
+        with self._transaction() as sql:
+            found = sql.executemany(
+                "DELETE FROM listeners WHERE name = ?", [(name,) for name in names]
+            )
+            return max(0, found.rowcount)
+
     def progress(self) -> tuple[list[Progress], int]:
         """Return all who have begun, and how many links wait for somebody who begins."""
         with self._transaction() as sql:
@@ -223,6 +241,31 @@ class Answers:
         """Return who listened and what they answered, for `as_lines`."""
         with self._transaction() as sql:
             return records_of(sql, self._test, with_unfinished=with_unfinished)
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file for its owner alone, if there is none."""
+    # A test folder may come from somebody else: a link in it could name any file of the maker's.
+    if path.is_symlink():
+        raise ConfigError(f"{path}: a link; name the file itself, or another one with --data")
+    flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        os.close(os.open(path, flags, 0o600))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _close_to_others(path: Path) -> None:
+    """Take from others what a copy, or somebody who made the file before, allowed them."""
+    if stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or os.name == "nt":
+        return
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: others can read it, and its mode cannot be changed ({error.strerror}); "
+            "name a file of your own with --data"
+        ) from error
 
 
 def _add(sql: sqlite3.Connection, key: str) -> None:

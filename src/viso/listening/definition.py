@@ -7,12 +7,13 @@ listeners get the stimuli and never this file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from viso.config import Settings
 from viso.errors import ConfigError
+from viso.listening.sounds import read_stimulus
 
 __all__ = [
     "ANCHORS",
@@ -29,7 +30,6 @@ __all__ = [
     "Stimulus",
     "Trial",
     "load_test",
-    "stimulus_path",
 ]
 
 Kind = Literal["mushra", "abx", "preference"]
@@ -42,6 +42,7 @@ ANCHORS = ("low-pass 3.5 kHz", MID_ANCHOR, "distorted", "interference")
 OVERALL = "overall"
 
 _ID = r"^[0-9a-f]{12}$"
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Question(Settings):
@@ -155,7 +156,8 @@ class ListeningTest(Settings):
     `id` names this test in its results. `seed` fixes what every listener hears in which order.
     `systems` are in the order in which they were given. Every stimulus has `loudness_lufs` (ITU-R
     BS.1770). `may_be_undecided` allows "no preference". Device and age range are asked only if
-    `asks_device` and `asks_age` say so.
+    `asks_device` and `asks_age` say so. `sha256` holds the hash of every stimulus' file by the
+    stimulus' name; tests of earlier versions have none.
     """
 
     version: Literal[1] = FORMAT
@@ -173,6 +175,7 @@ class ListeningTest(Settings):
     systems: tuple[str, ...] = Field(min_length=1)
     questions: tuple[Question, ...] = ()
     trials: tuple[Trial, ...] = Field(min_length=1)
+    sha256: dict[str, _Sha256] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_whole(self) -> ListeningTest:
@@ -188,6 +191,8 @@ class ListeningTest(Settings):
         asked = [question.name for question in self.questions]
         if (self.kind == "mushra") != bool(asked) or len(set(asked)) < len(asked):
             raise ValueError(f"a test of the kind {self.kind} cannot ask {asked or 'nothing'}")
+        if self.sha256 and (odd_ids := {*self.sha256} ^ {*self.stimulus_ids}):
+            raise ValueError(f"stimulus {min(odd_ids)}: in one of trials and sha256 alone")
         for trial in self.trials:
             if self.kind != "mushra" and len(trial.stimuli) != 2:
                 raise ValueError(f"trial {trial.name}: {len(trial.stimuli)} stimuli, not a pair")
@@ -198,6 +203,22 @@ class ListeningTest(Settings):
         """The trials that count."""
         return tuple(trial for trial in self.trials if not trial.training)
 
+    def questions_of(self, trial: Trial) -> tuple[str, ...]:
+        """Return what is asked of a trial, a page each; one empty name where nothing is.
+
+        The first trial for training is for all scales, the others are for their sounds alone.
+        """
+        names = tuple(question.name for question in self.questions) or ("",)
+        is_first = not trial.training or trial == next(t for t in self.trials if t.training)
+        return names if is_first else names[:1]
+
+    @property
+    def pages(self) -> tuple[tuple[str, str], ...]:
+        """Every page of the test: a trial and a question."""
+        return tuple(
+            (trial.name, name) for trial in self.trials for name in self.questions_of(trial)
+        )
+
     @property
     def stimulus_ids(self) -> tuple[str, ...]:
         """Every stimulus, the shown references too, each once."""
@@ -206,25 +227,21 @@ class ListeningTest(Settings):
         return tuple(sorted(set(ids)))
 
 
-def stimulus_path(folder: Path, stimulus_id: str) -> Path:
-    """Return where a stimulus of the test in `folder` lies."""
-    return folder / "stimuli" / f"{stimulus_id}.flac"
-
-
 def load_test(folder: Path) -> ListeningTest:
     """Read the test that `build_test` left in a folder.
 
     Raises
     ------
     ConfigError
-        If there is no ``test.toml``, it does not fit, or a stimulus is missing.
+        If there is no ``test.toml``, it does not fit, or a stimulus is missing or not the
+        test's own; see `read_stimulus`.
     """
     path = folder / "test.toml"
+    if path.is_symlink():
+        raise ConfigError(f"{path}: a link; name the folder that viso listen build made")
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; name a folder that viso listen build made")
     test = ListeningTest.from_toml(path)
     for stimulus_id in test.stimulus_ids:
-        stimulus = stimulus_path(folder, stimulus_id)
-        if not stimulus.is_file():
-            raise ConfigError(f"{stimulus}: missing, but {path} names it; build the test again")
+        read_stimulus(folder, stimulus_id, sha256=test.sha256.get(stimulus_id))
     return test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from viso.errors import ConfigError
-from viso.listening.definition import ListeningTest, load_test, stimulus_path
+from viso.listening.definition import ListeningTest, load_test
 from viso.listening.orders import order_of
+from viso.listening.sounds import read_stimulus, stimulus_path
 
 __all__ = ["PAGE_FILES", "as_page", "export_page", "new_folder", "page_path"]
 
@@ -78,6 +80,7 @@ def as_page(
             {
                 "name": trial.name,
                 "training": trial.training,
+                "questions": list(filter(None, test.questions_of(trial))),
                 "reference": trial.reference,
                 "stimuli": [stimulus.id for stimulus in trial.stimuli],
             }
@@ -125,11 +128,11 @@ def export_page(
         (place / "test.js").write_text(script, encoding="utf-8")
         (place / "stimuli").mkdir()
         for stimulus_id in test.stimulus_ids:
-            stimulus = stimulus_path(source, stimulus_id)
+            sound = read_stimulus(source, stimulus_id, sha256=test.sha256.get(stimulus_id))
             if not embedded:
-                shutil.copyfile(stimulus, stimulus_path(place, stimulus_id))
+                stimulus_path(place, stimulus_id).write_bytes(sound)
                 continue
-            text = base64.b64encode(stimulus.read_bytes()).decode()
+            text = base64.b64encode(sound).decode()
             script = f'(window.visoStimuli ??= {{}})["{stimulus_id}"] = "{text}";\n'
             (place / "stimuli" / f"{stimulus_id}.js").write_text(script, encoding="utf-8")
     return test
@@ -139,22 +142,29 @@ def export_page(
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give a hidden folder to fill, which takes its name when the block ends well.
 
+    Its name is drawn, so that what is removed after a failure is what this call made. What a
+    killed process left stays.
+
     Raises
     ------
     ConfigError
-        If the folder is there already and not empty, or cannot be written.
+        If the folder is a link, is there already and not empty, or cannot be written.
     """
-    unfinished = folder.with_name(f".{folder.name}.part")
+    if not folder.name:
+        raise ConfigError(f"{folder}: no name for a folder to make; choose another one")
+    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
     try:
+        if folder.is_symlink():
+            raise ConfigError(f"{folder}: a link; choose another name or take it away")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder}: already there; choose another name or take it away")
-        shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        yield unfinished
-        if folder.exists():
-            folder.rmdir()
-        unfinished.replace(folder)
+        try:
+            yield unfinished
+            if folder.exists():
+                folder.rmdir()  # refuses what was put there meanwhile
+            unfinished.replace(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

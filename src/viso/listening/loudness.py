@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.errors import AudioError, ConfigError
+from viso.extras import how_to_install
 
 __all__ = ["gain_to", "loudness_lufs"]
 
@@ -58,7 +59,7 @@ def _meter(rate_hz: int) -> Any:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{error.name} is not installed; listening tests need the extra [listen]: "
-            "pip install '.[listen]'"
+            f"{how_to_install('listen')}"
         ) from error
     # The library's default filters are 0.04 dB off the standard's table.
     return pyloudnorm.Meter(rate_hz, filter_class="DeMan")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from viso._version import __version__
-from viso.listening.analysis import Analysis, MeanRow
-from viso.listening.statistics import Interval
-from viso.pages import page, table, write_texts
+from viso.errors import ConfigError
+from viso.listening.analysis import Analysis
+from viso.listening.caveats import caveats
+from viso.listening.rows import MeanRow, QuartileRow
+from viso.listening.statistics import FEWEST_GROUPS, Interval
+from viso.pages import as_csv, page, table, write_texts
+from viso.parsing import parse_json
 
 __all__ = ["as_summary", "write_report"]
 
@@ -31,8 +33,10 @@ def as_summary(analysis: Analysis) -> dict[str, Any]:
         "kind": analysis.test.kind,
         "stem": analysis.test.stem,
         "n_listeners": analysis.n_listeners,
+        "caveats": caveats(analysis),
         "screened": [asdict(found) for found in analysis.screened],
         "means": [asdict(row) for row in analysis.means],
+        "quartiles": [asdict(row) for row in analysis.quartiles],
         "by_trial": [asdict(row) for row in analysis.by_trial],
         "by_listener": [asdict(row) for row in analysis.by_listener],
         "comparisons": [asdict(row) for row in analysis.comparisons],
@@ -64,13 +68,13 @@ def _defined(value: Any) -> Any:
 def write_report(folder: Path, analysis: Analysis, *, pictures: Mapping[str, str]) -> list[Path]:
     """Write ``report.html``, which needs no other file, ``summary.json``, and tables as CSV.
 
-    Of a MUSHRA test ``ratings.csv`` (a line a slider, listeners left out included), ``means.csv``
-    and ``comparisons.csv``; of others ``pairs.csv``.
+    Of a MUSHRA test ``ratings.csv`` (a line a slider, listeners left out included), ``means.csv``,
+    ``quartiles.csv`` and ``comparisons.csv``; of others ``pairs.csv``.
 
     Parameters
     ----------
     folder : Path
-        Made if missing.
+        Made if missing. An earlier report in it is replaced.
     analysis : Analysis
     pictures : mapping of str to str
         SVG by caption.
@@ -83,12 +87,14 @@ def write_report(folder: Path, analysis: Analysis, *, pictures: Mapping[str, str
     Raises
     ------
     ConfigError
-        If a file cannot be written.
+        If a file cannot be written, or the folder holds something else than a report.
     """
+    _check_folder(folder)
     texts = {"summary.json": json.dumps(as_summary(analysis), indent=1) + "\n"}
     if analysis.test.kind == "mushra":
         texts["ratings.csv"] = _csv(analysis.ratings)
         texts["means.csv"] = _csv((*analysis.means, *analysis.by_trial))
+        texts["quartiles.csv"] = _csv(analysis.quartiles)
         texts["comparisons.csv"] = _csv(analysis.comparisons)
     else:
         texts["pairs.csv"] = _csv(analysis.pairs)
@@ -96,15 +102,24 @@ def write_report(folder: Path, analysis: Analysis, *, pictures: Mapping[str, str
     return write_texts(folder, texts)
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose files are not a report of ours: some could have the same names."""
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        found = parse_json((folder / "summary.json").read_text(encoding="utf-8"))
+        if isinstance(found, dict) and {"viso", "test", "kind"} <= set(found):
+            return
+    except (OSError, ValueError):
+        pass
+    raise ConfigError(
+        f"{folder}: not empty and no report of viso listen; name another folder for the report"
+    )
+
+
 def _csv(rows: Sequence[Any]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for index, row in enumerate(rows):
-        values = asdict(row)
-        if not index:
-            writer.writerow(values)
-        writer.writerow(_cell(value) for value in values.values())
-    return text.getvalue()
+    records = [asdict(row) for row in rows]
+    return as_csv([*records[:1], *(map(_cell, record.values()) for record in records)])
 
 
 def _cell(value: Any) -> Any:
@@ -122,22 +137,31 @@ def _parts(analysis: Analysis, pictures: Mapping[str, str]) -> list[str]:
         f"{test.loudness_lufs:.1f} LUFS. {analysis.n_listeners} listeners"
         f"{_left_out(analysis)}. <small>test {test.id}, viso {__version__}</small></p>"
     ]
+    parts += [f"<p><b>Note:</b> {html.escape(told)}</p>" for told in caveats(analysis)]
+    if test.kind == "mushra" and not analysis.n_kept:
+        # What explains it comes first.
+        return [*parts, _screening(analysis), *_shown(pictures)]
     if test.kind == "mushra":
         parts += _mushra_parts(analysis)
     else:
         parts += _pair_parts(analysis)
-    for caption, picture in pictures.items():
-        parts.append(f"<h2>{html.escape(caption)}</h2>{picture}")
+    parts += _shown(pictures)
     if test.kind == "mushra":
-        parts.append(f"<h2>Listeners</h2>{_screening(analysis)}")
+        parts.append(_screening(analysis))
     return parts
+
+
+def _shown(pictures: Mapping[str, str]) -> list[str]:
+    return [f"<h2>{html.escape(name)}</h2>{picture}" for name, picture in pictures.items()]
 
 
 def _left_out(analysis: Analysis) -> str:
     if analysis.test.kind != "mushra":
         return ""
-    n_kept = sum(found.is_kept for found in analysis.screened)
-    return f", of whom {n_kept} count: the others rate the hidden reference too low"
+    if analysis.n_kept == analysis.n_listeners:
+        return ", who all count"
+    n_kept = analysis.n_kept
+    return f", of whom {n_kept or 'none'} count{'' if n_kept else 's'}; see Listeners"
 
 
 def _mushra_parts(analysis: Analysis) -> list[str]:
@@ -148,7 +172,9 @@ def _mushra_parts(analysis: Analysis) -> list[str]:
             f"<h2>{html.escape(question.name.capitalize())}</h2>"
             f"<p>{html.escape(question.text)} 0 is {html.escape(question.low)}, 100 "
             f"{html.escape(question.high)}. Means over listeners, in grey the 95 % interval "
-            f"(Student's t): what other listeners would say of these songs.</p>{_means(rows)}"
+            "(Student's t): what other listeners would say of these songs. Median and quartiles "
+            "are those of all ratings, one for each listener and trial.</p>"
+            f"{_means(rows, analysis.quartiles)}"
         )
         pairs = [pair for pair in analysis.comparisons if pair.question == question.name]
         if pairs:
@@ -156,7 +182,7 @@ def _mushra_parts(analysis: Analysis) -> list[str]:
                 [
                     f"{html.escape(c.one)} - {html.escape(c.other)}",
                     f"{c.difference:+.1f}",
-                    f"{c.low:+.1f} to {c.high:+.1f}",
+                    f"{c.low:+.1f} to {c.high:+.1f}" if math.isfinite(c.low) else "",
                     f"{c.p:.2g}",
                     f"{c.p_holm:.2g}",
                     f"{c.n_better} of {c.n_listeners}",
@@ -172,16 +198,22 @@ def _mushra_parts(analysis: Analysis) -> list[str]:
     return parts
 
 
-def _means(rows: Sequence[MeanRow]) -> str:
-    body = [
-        [
-            html.escape(row.condition),
-            f'{row.mean:.1f}<br><span class="range">{row.low:.1f} to {row.high:.1f}</span>',
-            str(row.n),
-        ]
-        for row in rows
-    ]
-    return table(["condition", "mean", "listeners"], body)
+def _means(rows: Sequence[MeanRow], quartiles: Sequence[QuartileRow]) -> str:
+    of = {(row.question, row.condition): row for row in quartiles}
+    body = []
+    for row in rows:
+        found = of[row.question, row.condition]
+        body.append(
+            [
+                html.escape(row.condition),
+                _told(Interval(row.mean, row.low, row.high), digits=1),
+                f"{found.median:.1f}",
+                f"{found.lower_quartile:.1f} to {found.upper_quartile:.1f}",
+                str(row.n),
+                str(found.n),
+            ]
+        )
+    return table(["condition", "mean", "median", "quartiles", "listeners", "ratings"], body)
 
 
 def _correlation(analysis: Analysis, question: str) -> list[str]:
@@ -193,17 +225,19 @@ def _correlation(analysis: Analysis, question: str) -> list[str]:
         for measure, row in found.items()
     ]
     return [
-        "<p>Ratings beside what is measured of the same excerpts; intervals by a bootstrap over "
-        "songs.</p>" + table(["measure", "Pearson", "Spearman", "points"], body)
+        "<p>Ratings beside what is measured of the same excerpts. The 95 % intervals are over "
+        f"songs (jackknife); with fewer than {FEWEST_GROUPS} songs there is none.</p>"
+        + table(["measure", "Pearson", "Spearman", "points"], body)
     ]
 
 
-def _told(found: Interval) -> str:
+def _told(found: Interval, *, digits: int = 2) -> str:
     if not math.isfinite(found.value):
         return ""
+    value, low, high = (f"{figure:.{digits}f}" for figure in found)
     if not math.isfinite(found.low):
-        return f"{found.value:.2f}"
-    return f'{found.value:.2f}<br><span class="range">{found.low:.2f} to {found.high:.2f}</span>'
+        return value
+    return f'{value}<br><span class="range">{low} to {high}</span>'
 
 
 def _pair_parts(analysis: Analysis) -> list[str]:
@@ -239,11 +273,12 @@ def _screening(analysis: Analysis) -> str:
             "counts" if found.is_kept else "<b>left out</b>",
             f"{found.n_missed} of {found.n_trials}",
             f"{found.n_anchor} of {found.n_anchor_trials}",
+            html.escape("; ".join(found.reasons)),
         ]
-        for found in analysis.screened
+        for found in sorted(analysis.screened, key=lambda found: found.is_kept)
     ]
-    head = ["listener", "", "hidden reference below 90", "7 kHz anchor above 90"]
+    head = ["listener", "", "hidden reference below 90", "7 kHz anchor above 90", "why left out"]
     return (
-        "<p>Post-screening by ITU-R BS.1534-3: who rates the hidden reference below 90 in more "
-        "than 15 % of the trials is left out.</p>" + table(head, body)
+        "<h2>Listeners</h2><p>Post-screening by ITU-R BS.1534-3: who rates the hidden reference "
+        "below 90 in more than 15 % of the trials is left out.</p>" + table(head, body)
     )

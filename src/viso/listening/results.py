@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from viso.listening.definition import ListeningTest, Trial
 from viso.listening.records import Choice, Listener, Ratings
 from viso.listening.storage import read_answers
 from viso.listening.webmushra import read_webmushra
+from viso.parsing import parse_json
 
 __all__ = ["Results", "check_record", "read_results"]
 
@@ -124,8 +124,8 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
             continue
         origin = f"{path}: line {number}"
         try:
-            yield origin, json.loads(line)
-        except (ValueError, RecursionError) as error:
+            yield origin, parse_json(line)
+        except ValueError as error:
             raise DataError(
                 f"{origin}: not a JSON object ({error!s:.80}); get the file again, or take the "
                 "line away"

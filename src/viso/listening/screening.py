@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from viso.listening.definition import MID_ANCHOR, OVERALL, ListeningTest
@@ -20,7 +20,8 @@ class Screened:
     """A listener, and whether the ratings count.
 
     `n_trials` were rated; in `n_missed` of them the hidden reference got less than 90, in
-    `n_anchor` of `n_anchor_trials` the 7 kHz anchor more than 90.
+    `n_anchor` of `n_anchor_trials` the 7 kHz anchor more than 90. `reasons` say why the ratings
+    do not count.
     """
 
     listener: str
@@ -29,6 +30,7 @@ class Screened:
     n_anchor: int
     n_anchor_trials: int
     is_kept: bool
+    reasons: tuple[str, ...] = ()
 
 
 def screen(
@@ -58,6 +60,7 @@ def screen(
     missed: dict[str, dict[str, bool]] = {}
     fooled: dict[str, dict[str, bool]] = {}
     for record in ratings:
+        missed.setdefault(record.listener, {})
         if record.question != OVERALL:
             continue
         trial = trials[record.trial]
@@ -71,10 +74,19 @@ def screen(
     found = []
     for listener, misses in sorted(missed.items()):
         anchors = [hit for name, hit in fooled.get(listener, {}).items() if name not in unfit]
-        # In whole numbers: 3 of 20 are 15 %, and not more.
-        is_kept = sum(misses.values()) * 100 <= _MOST_PERCENT * len(misses)
-        if mid_anchor:
-            is_kept = is_kept and sum(anchors) * 100 <= _MOST_PERCENT * len(anchors)
+        reasons = []
+        if not misses:
+            reasons.append(f"rated nothing for the question {OVERALL!r}")
+        if _is_too_often(misses.values()):
+            reasons.append(
+                f"rated the hidden reference below {_THRESHOLD} in "
+                f"{_part(misses.values())}, more than {_MOST_PERCENT} %"
+            )
+        if mid_anchor and _is_too_often(anchors):
+            reasons.append(
+                f"rated the 7 kHz anchor above {_THRESHOLD} in "
+                f"{_part(anchors)}, more than {_MOST_PERCENT} %"
+            )
         found.append(
             Screened(
                 listener=listener,
@@ -82,10 +94,20 @@ def screen(
                 n_missed=sum(misses.values()),
                 n_anchor=sum(anchors),
                 n_anchor_trials=len(anchors),
-                is_kept=is_kept,
+                is_kept=not reasons,
+                reasons=tuple(reasons),
             )
         )
     return found
+
+
+def _is_too_often(hits: Collection[bool]) -> bool:
+    # In whole numbers: 3 of 20 are 15 %, and not more.
+    return sum(hits) * 100 > _MOST_PERCENT * len(hits)
+
+
+def _part(hits: Collection[bool]) -> str:
+    return f"{sum(hits)} of {len(hits)} trials ({100 * sum(hits) / len(hits):.0f} %)"
 
 
 def _share(fooled: dict[str, dict[str, bool]], trial: str) -> float:

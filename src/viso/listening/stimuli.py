@@ -14,9 +14,10 @@ import numpy.typing as npt
 from viso.audio import write
 from viso.errors import AudioError, DataError
 from viso.listening.anchors import distorted, interference, low_pass
-from viso.listening.definition import ANCHORS, REFERENCE, Stimulus, stimulus_path
+from viso.listening.definition import ANCHORS, REFERENCE, Stimulus
 from viso.listening.loudness import gain_to
 from viso.listening.material import Passage, estimate_at, truth_at
+from viso.listening.sounds import stimulus_path
 from viso.metrics import si_sdr, usdr
 
 __all__ = ["Workshop"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from pathlib import Path
 
 from viso.errors import DataError
 from viso.listening.definition import ListeningTest
 from viso.listening.records import Choice, Listener, Ratings
+from viso.parsing import parse_json
 
 __all__ = ["Record", "check", "connect", "make", "prepare", "read_answers", "records_of"]
 
@@ -132,7 +132,7 @@ def records_of(
     for row in sql.execute("SELECT * FROM listeners WHERE place IS NOT NULL ORDER BY place"):
         if row["finished_at"] is None and not with_unfinished:
             continue
-        about = json.loads(row["about"])
+        about = parse_json(row["about"])
         found.append(Listener(test=test.id, listener=row["name"], order=row["place"], **about))
         answers = sql.execute(
             "SELECT record FROM answers WHERE listener = ? AND record IS NOT NULL",

@@ -20,10 +20,10 @@ from viso.listening.definition import (
     Question,
     Trial,
     load_test,
-    stimulus_path,
 )
 from viso.listening.export import new_folder
 from viso.listening.records import Ratings
+from viso.listening.sounds import read_stimulus
 
 __all__ = ["as_configuration", "export_webmushra", "read_webmushra"]
 
@@ -55,7 +55,11 @@ def export_webmushra(source: Path, folder: Path) -> Path:
     with new_folder(folder) as place:
         (place / "configs" / test.id).mkdir(parents=True)
         for stimulus_id in test.stimulus_ids:
-            audio, rate_hz = read(stimulus_path(source, stimulus_id))
+            sound = read_stimulus(source, stimulus_id, sha256=test.sha256.get(stimulus_id))
+            copy = place / f"{stimulus_id}.flac"
+            copy.write_bytes(sound)
+            audio, rate_hz = read(copy)
+            copy.unlink()
             write(place / _path(test, stimulus_id), audio, rate_hz=rate_hz)
         (place / "configs" / f"{test.id}.yaml").write_text(text, encoding="utf-8")
     return folder / "configs" / f"{test.id}.yaml"
@@ -88,7 +92,8 @@ def as_configuration(test: ListeningTest) -> dict[str, Any]:
     ]
     rated: list[Any] = ["random"]
     for trial in test.trials:
-        for question in test.questions or (None,):
+        for name in test.questions_of(trial):
+            question = next((one for one in test.questions if one.name == name), None)
             page = _page(test, trial, question)
             (pages if trial.training else rated).append(page)
     pages.append(rated)

@@ -27,12 +27,21 @@ from viso.config import ModelCard
 from viso.errors import AudioError
 from viso.model import Device
 from viso.separator.ahead import ahead
+from viso.separator.arrays import (
+    Samples,
+    check_channels,
+    check_rate,
+    checked_array,
+    checked_blocks,
+    is_file,
+)
 from viso.separator.behind import behind
 from viso.separator.files import StemFiles, check_targets
 from viso.separator.filtering import WINDOW_S, wiener_filter
 from viso.separator.lockstep import Lockstep
+from viso.separator.naming import song_tags
 from viso.separator.results import STEMS, Progress, Report, Stems, region_s
-from viso.separator.stream import check_rate, checked_array
+from viso.separator.together import clear_leftovers
 from viso.separator.unchanged import Unchanged
 from viso.separator.uninterrupted import uninterrupted
 from viso.separator.voices import voice_of
@@ -49,6 +58,9 @@ _PORTION = 65_536
 
 class Separator:
     """Runs songs through a model, or through several at once.
+
+    It can be pickled, and so handed to a pool of processes: each opens the models' files again.
+    Start the pool with "spawn": after a fork the threads of the models are gone.
 
     Parameters
     ----------
@@ -116,15 +128,18 @@ class Separator:
         self.card: ModelCard = self._blend.cards[0]
         self.device, self.sha256 = self._blend.device, self._blend.sha256
         self._open = open_isolated if isolated else open_audio
+        self._tidy: set[Path] = set()
 
     def stream(
-        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
+        self, blocks: Iterable[Samples], *, rate_hz: int, n_channels: int
     ) -> Iterator[tuple[Floats, Floats]]:
         """Yield vocals and instrumental as the song arrives.
 
         Parameters
         ----------
-        blocks : iterable of float32 arrays [shape=(n_channels, any)]
+        blocks : iterable of arrays [shape=(n_channels, any)]
+            Of the types that `separate` takes; mono may be [shape=(any,)]. They may be empty, and
+            may be one array that is filled again and again.
         rate_hz : int
         n_channels : int
 
@@ -133,15 +148,24 @@ class Separator:
         vocals, instrumental : float32 arrays [shape=(n_channels, n)]
             Put together they are as long as the input. The result does not depend on how the
             input is cut into blocks.
+
+        Raises
+        ------
+        AudioError
+            If rate or channels are none of a song, at once; or if a block is no sound of so many
+            channels, or holds NaN or infinite samples, when it comes.
         """
-        for _, vocals, instrumental in self._parts(blocks, rate_hz=rate_hz, n_channels=n_channels):
-            yield vocals, instrumental
+        check_rate(rate_hz)
+        check_channels(n_channels)
+        parts = self._parts(
+            checked_blocks(blocks, n_channels=n_channels), rate_hz=rate_hz, n_channels=n_channels
+        )
+        return ((vocals, instrumental) for _, vocals, instrumental in parts)
 
     def _parts(
         self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int, reads_ahead: bool = False
     ) -> Generator[tuple[Floats, Floats, Floats]]:
-        """Yield the mixture and its two stems."""
-        check_rate(rate_hz)
+        """Yield the mixture and its two stems; all is checked by now."""
         voice = voice_of(self._blend, rate_hz=rate_hz, n_channels=n_channels, wiener=self._filter)
 
         def arriving() -> Generator[tuple[Floats, Any]]:
@@ -160,7 +184,7 @@ class Separator:
 
     def separate(
         self,
-        song: str | PathLike[str] | Floats,
+        song: str | PathLike[str] | Samples,
         *,
         rate_hz: int | None = None,
         start_s: float = 0.0,
@@ -170,7 +194,9 @@ class Separator:
 
         Parameters
         ----------
-        song : path, or float array [shape=(channels, n)]
+        song : path, or array [shape=(channels, n), or (n,) of a mono song]
+            Floats have full scale 1.0, integers that of a WAV file: of int16 32768, of int32 2**31,
+            of uint8 128 around 128. Of a mono song the stems are [shape=(1, n)].
         rate_hz : int, optional
             Sampling rate of an array; a file knows its own.
         start_s, duration_s : float
@@ -179,19 +205,45 @@ class Separator:
         Raises
         ------
         AudioError
-            If the song cannot be decoded, is empty, or holds NaN or infinite samples.
+            If the song cannot be decoded, is no sound, is empty, or holds NaN or infinite samples.
         """
-        if isinstance(song, str | PathLike):
-            with self._open(song) as audio:
-                rate_hz, n_channels = audio.rate_hz, audio.n_channels
-                blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
-                parts = list(self.stream(blocks, rate_hz=rate_hz, n_channels=n_channels))
-        else:
-            if start_s or duration_s is not None:
-                raise AudioError("start_s and duration_s are for files; slice the array instead")
-            array, rate_hz = checked_array(song, rate_hz)
-            parts = list(self.stream([array], rate_hz=rate_hz, n_channels=array.shape[0]))
-        vocals, instrumental = (np.concatenate(stem, axis=1) for stem in zip(*parts, strict=True))
+        if is_file(song):
+            return self._separate_file(
+                song, rate_hz=rate_hz, start_s=start_s, duration_s=duration_s
+            )
+        if start_s or duration_s is not None:
+            raise AudioError("start_s and duration_s are for files; slice the array instead")
+        if rate_hz is None:
+            raise AudioError(
+                f"{type(song).__name__} without a sampling rate; say it, rate_hz=44100"
+            )
+        check_rate(rate_hz)
+        array = checked_array(song)
+        parts = self._parts([array], rate_hz=int(rate_hz), n_channels=array.shape[0])
+        return self._joined(parts, rate_hz=int(rate_hz))
+
+    def _separate_file(
+        self,
+        song: str | PathLike[str],
+        *,
+        rate_hz: int | None,
+        start_s: float,
+        duration_s: float | None,
+    ) -> Stems:
+        if rate_hz is not None:
+            raise AudioError(
+                f"{song}: rate_hz={rate_hz} is for arrays; a file says its own rate, leave it out"
+            )
+        with self._open(song) as audio:
+            check_rate(audio.rate_hz)
+            blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
+            parts = self._parts(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
+            return self._joined(parts, rate_hz=audio.rate_hz)
+
+    def _joined(self, parts: Iterable[tuple[Floats, Floats, Floats]], *, rate_hz: int) -> Stems:
+        # Without the mixture, which would take half as much memory again.
+        stems = [(vocals, instrumental) for _, vocals, instrumental in parts]
+        vocals, instrumental = (np.concatenate(stem, axis=1) for stem in zip(*stems, strict=True))
         return Stems(vocals, instrumental, rate_hz, self.name, self._tags())
 
     def to_files(
@@ -205,6 +257,7 @@ class Separator:
         duration_s: float | None = None,
         confidence: Path | None = None,
         overwrite: bool = False,
+        song_name: str | None = None,
     ) -> Iterator[Progress]:
         """Separate a file into files, in constant memory, yielding the progress.
 
@@ -225,16 +278,21 @@ class Separator:
             A CSV file for what `viso.confidence` says of every second.
         overwrite : bool
             Replace files that are already there. Never the song itself.
+        song_name : str, optional
+            What the stems' tags say they were made from; the file's name, unless it is a copy.
 
         Raises
         ------
         AudioError
             If the song cannot be read, is another one at the end, or a stem cannot be written.
         """
+        if not is_file(song):
+            raise AudioError(f"to_files of {type(song).__name__}: takes a path; see separate")
         path = Path(song)
         with self._open(path) as audio, ExitStack() as stack:
             source = Unchanged(path)
             check_rate(audio.rate_hz)
+            self._clear_up(path.parent for path in (*targets.values(), confidence) if path)
             check_targets(path, targets, beside=confidence, overwrite=overwrite)
             total_s = region_s(audio.duration_s, start_s, duration_s)
             with uninterrupted():
@@ -262,12 +320,15 @@ class Separator:
                     n_samples += vocals.shape[1]
                     yield Progress(n_samples / audio.rate_hz, total_s)
             again = audio.blocks(start_s=start_s, duration_s=duration_s)
-            for _ in files.finish(again, source=path, tags=self._tags()):
+            made_from = song_tags(song_name or path.name, source.n_bytes)
+            for _ in files.finish(again, source=path, tags={**self._tags(), **made_from}):
                 yield Progress(n_samples / audio.rate_hz, total_s)
             seconds = meter.finish(start_s=start_s)
             if confidence is not None:
                 files.add_text(confidence, as_csv(seconds))
             source.check()
+            # Another process may have made them meanwhile.
+            check_targets(path, targets, beside=confidence, overwrite=overwrite)
             files.commit()
             report = Report(
                 song=path,
@@ -287,13 +348,20 @@ class Separator:
             )
         yield Progress(n_samples / report.rate_hz, n_samples / report.rate_hz, report)
 
+    def _clear_up(self, folders: Iterable[Path]) -> None:
+        """Clear up once in each folder after processes that were killed there."""
+        # Once, for a folder may hold a hundred thousand stems.
+        for folder in set(folders) - self._tidy:
+            clear_leftovers(folder)
+            self._tidy.add(folder)
+
     def _tags(self) -> dict[str, str]:
         filtered = {} if self._filter is None else {"viso_wiener": str(self._filter)}
         return {"viso_version": __version__, **self._blend.tags(), **filtered}
 
 
 def separate(
-    song: str | PathLike[str] | Floats,
+    song: str | PathLike[str] | Samples,
     *,
     model: Models = DEFAULT,
     rate_hz: int | None = None,

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from viso import masking
 from viso.audio import AudioWriter, copy_tags, create_beside
 from viso.errors import AudioError
+from viso.separator.together import together
 from viso.separator.uninterrupted import uninterrupted
 
 __all__ = ["STEMS", "StemFiles", "check_targets"]
@@ -114,7 +115,9 @@ class StemFiles:
             self._made.extend(missing)
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise AudioError(f"{folder}: cannot be made ({error.strerror})") from error
+            raise AudioError(
+                f"{folder}: cannot be made ({error.strerror}); choose another folder"
+            ) from error
 
     @property
     def _clips(self) -> bool:
@@ -241,19 +244,36 @@ class StemFiles:
         return AudioError(f"{self._first}: cannot be written ({error.strerror}); free some space")
 
     def commit(self) -> None:
-        """Give all files their final names."""
+        """Give all files their final names, together.
+
+        Raises
+        ------
+        AudioError
+            If one cannot have its name. What was there before is there again then.
+        """
         with uninterrupted():
-            for writer in self._writers.values():
-                writer.commit()
-            for hidden, path in self._texts.items():
-                hidden.replace(path)
+            stems = [(writer.temporary_path, writer.path) for writer in self._writers.values()]
+            with together([*stems, *self._texts.items()]):
+                for writer in self._writers.values():
+                    writer.commit()
+                for hidden, path in self._texts.items():
+                    try:
+                        hidden.replace(path)
+                    except OSError as error:
+                        raise AudioError(
+                            f"{path}: the finished file cannot take this name ({error.strerror}); "
+                            "choose another one"
+                        ) from error
             self._made = []
-            self._stack.close()
+            with suppress(OSError):
+                self._stack.close()
 
     def abort(self) -> None:
         """Remove whatever has no final name yet, and folders made for it."""
         with uninterrupted():
-            self._stack.close()
+            # A file that waits in a buffer may hit a full disk here.
+            with suppress(OSError):
+                self._stack.close()
             for folder in sorted(self._made, key=lambda path: -len(path.parts)):
                 with suppress(OSError):
                     folder.rmdir()
@@ -275,7 +295,9 @@ def _raw_file(folder: Path) -> IO[bytes]:
     try:
         return tempfile.TemporaryFile(dir=folder, prefix=".viso-", suffix=".part")
     except OSError as error:
-        raise AudioError(f"{folder}: cannot be written to ({error.strerror})") from error
+        raise AudioError(
+            f"{folder}: cannot be written to ({error.strerror}); choose another folder"
+        ) from error
 
 
 def check_targets(
@@ -286,7 +308,7 @@ def check_targets(
     if unknown or not targets:
         raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
     paths = [*targets.values(), *([] if beside is None else [beside])]
-    if len({path.resolve() for path in paths}) < len(paths):
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise AudioError(f"{song}: two files would have the name {paths[0]}")
     for path in paths:
         try:

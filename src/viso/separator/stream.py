@@ -7,22 +7,18 @@ behind that, as in Uhlich et al. 2017. `viso.separator.voices` is for those that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
 
-from viso.errors import AudioError, ModelError
+from viso.errors import ModelError
 from viso.model import Model
 from viso.separator.channels import channel_groups
 from viso.separator.filtering import WienerFilter, WienerStream
 from viso.separator.lockstep import Lockstep
 from viso.spectral import Analysis, Synthesis
 
-__all__ = ["VocalStream", "channel_groups", "check_rate", "checked_array"]
-
-# Outside of these a rate is a damaged header, and resampling would take any amount of memory.
-_LOWEST_HZ, _HIGHEST_HZ = 1_000, 768_000
+__all__ = ["VocalStream", "channel_groups"]
 
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
@@ -174,29 +170,3 @@ def blended(estimates: Sequence[Complexes], shares: Sequence[float]) -> Complexe
     for estimate, share in zip(estimates, shares, strict=True):
         total += estimate * np.float32(share)
     return total
-
-
-def check_rate(rate_hz: int) -> None:
-    """Refuse sampling rates that no song has (AudioError)."""
-    if not _LOWEST_HZ <= rate_hz <= _HIGHEST_HZ:
-        raise AudioError(
-            f"sampling rate {rate_hz} Hz: need {_LOWEST_HZ} to {_HIGHEST_HZ}; resample it"
-        )
-
-
-def checked_array(song: Floats, rate_hz: int | None) -> tuple[Floats, int]:
-    """Return an array fit for `Separator.stream`, and its rate, or say what is wrong."""
-    array = np.asarray(song)
-    if not isinstance(rate_hz, Integral) or isinstance(rate_hz, bool) or rate_hz < 1:
-        raise AudioError(
-            f"array of shape {array.shape}: sampling rate {rate_hz!r}; say a whole number, rate_hz="
-        )
-    if array.ndim != 2 or 0 in array.shape:
-        raise AudioError(f"array of shape {array.shape}: need (channels, samples), neither 0")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise AudioError(f"array of {array.dtype}: need floats with full scale 1.0")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise AudioError(f"array of shape {array.shape}: holds NaN or infinite samples")
-    return array, int(rate_hz)

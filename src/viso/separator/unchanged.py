@@ -22,6 +22,11 @@ class Unchanged:
         self._path = path
         self._before = self._stamp()
 
+    @property
+    def n_bytes(self) -> int:
+        """Its size when it was opened."""
+        return self._before[0]
+
     def check(self) -> None:
         """Refuse a song that was changed or removed since: its stems would be of neither.
 

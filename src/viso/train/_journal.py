@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from viso.parsing import parse_json
+
 __all__ = ["Journal"]
 
 
@@ -33,7 +35,7 @@ class Journal:
         entries: list[dict[str, Any]] = []
         for line in lines[:-1]:  # a line that has no end was not written whole
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
             except ValueError:
                 break
             if not isinstance(entry, dict):

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from viso.errors import DataError
+from viso.parsing import parse_json
 from viso.train._journal import Journal
 
 __all__ = ["LEVEL_BLOCK", "Corpus", "CorpusWriter", "Track"]
@@ -97,7 +98,7 @@ class CorpusWriter:
     def __init__(
         self, folder: Path, *, rate_hz: int = 44_100, plan: Sequence[str] | None = None
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _take_folder(folder)
         self.folder = folder
         self.rate_hz = rate_hz
         self.tracks: list[Track] = []
@@ -215,6 +216,50 @@ class CorpusWriter:
             self._journal.remove()
 
 
+_SOUND = {"audio.i16", "levels.f32"}
+_PASSING = {f"{name}.part" for name in (*_SOUND, "index.json", "journal.jsonl")}
+
+
+def _take_folder(folder: Path) -> None:
+    """Make a folder a corpus's, or find that it is: what lies there under its names is replaced.
+
+    Raises
+    ------
+    DataError
+        If it holds anything and no corpus, whole or begun, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made or used ({error.strerror})") from error
+    has_sound = {name.removesuffix(".part") for name in names} >= _SOUND
+    if not (names <= _PASSING or has_sound or _is_begun(folder) or _is_packed(folder)):
+        raise DataError(
+            f"{folder}: holds other files and no corpus; choose an empty or a new folder"
+        )
+    for name in names & _PASSING:
+        if (folder / name).is_symlink():
+            raise DataError(f"{folder / name}: is a link, which is not followed; take it away")
+
+
+def _is_packed(folder: Path) -> bool:
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(index, dict) and {"format", "rate_hz", "tracks"} <= index.keys()
+
+
+def _is_begun(folder: Path) -> bool:
+    try:
+        with (folder / "journal.jsonl").open(encoding="utf-8") as lines:
+            header = json.loads(lines.readline())
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and {"format", "rate_hz"} <= header.keys()
+
+
 class Corpus:
     """A packed corpus, opened for reading.
 
@@ -234,7 +279,7 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         path = folder / "index.json"
         try:
-            index = json.loads(path.read_text(encoding="utf-8"))
+            index = parse_json(path.read_text(encoding="utf-8"))
             if index["format"] != _FORMAT:
                 raise DataError(f"{path}: corpus format {index['format']}, need {_FORMAT}; repack")
             self.rate_hz = int(index["rate_hz"])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import secrets
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,7 +90,8 @@ def export(
     n_sounding = card.chunk_frames - card.chunk_frames // 4
     _frames(noise, card)[..., n_sounding:] = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.part.onnx")
+    # A name that nobody else has: it is removed in the end.
+    unfinished = path.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}.onnx")
     try:
         _trace(network, torch.from_numpy(noise), unfinished)
         graph = onnx.load(unfinished)

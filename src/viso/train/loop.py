@@ -28,7 +28,7 @@ from viso.train.learner import Average, Learner
 from viso.train.recipe import Recipe
 from viso.train.run_folder import Progress, RunFolder
 from viso.train.sharing import Agreement, Device, check_devices, sharing
-from viso.train.supervisor import Outlook, Supervisor
+from viso.train.supervisor import Outlook, Supervisor, done_of
 from viso.train.validation import Judge
 from viso.train.verdict import complaint
 
@@ -42,7 +42,7 @@ class Trainer:
     ----------
     recipe : Recipe
     folder : Path
-        Created if missing. If it holds a run, that run goes on.
+        Created if missing. If it holds a run, that run goes on; its end may be later than it was.
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU where there is one.
     devices : int
@@ -53,6 +53,11 @@ class Trainer:
     baseline_name : str
     cache : Path, optional
         Where a corpus that lies in a store is kept (see `corpus_at`).
+
+    Attributes
+    ----------
+    is_longer : bool
+        Whether the folder's run goes on to a later end than it had (in the first process).
 
     Raises
     ------
@@ -91,8 +96,7 @@ class Trainer:
         # Before the folder is claimed: a recipe that cannot be run leaves none behind.
         self._learner = Learner(recipe)
         self._mixer = self._batches.prepare(self._main_device())
-        if self.is_main:
-            self.folder.claim(recipe, corpus)
+        self.is_longer = self.is_main and self.folder.claim(recipe, corpus)
         self.best_db, self.step = -math.inf, 0
 
     def references(self) -> dict[str, float]:
@@ -171,7 +175,7 @@ class Trainer:
             on_progress=on_progress,
         )
         resume = self._checkpoint()
-        if resume is not None and resume["done"] >= 1.0:
+        if resume is not None and done_of(resume, self.recipe.schedule) >= 1.0:
             self.best_db, self.step = resume["best_db"], resume["step"]
             return
         begun = 0 if resume is None else resume["step"]

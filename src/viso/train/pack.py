@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from viso._version import __version__
 from viso.errors import DataError
+from viso.train.bandwidth import bandwidth_hz
 from viso.train.corpus import CorpusWriter, Track
 from viso.train.readers.item import Item, check_lengths, load
 
-__all__ = ["Group", "Packed", "bandwidth_hz", "groups_of", "pack"]
-
-_SILENT_DB = -75.0
+__all__ = ["Group", "Packed", "groups_of", "pack"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def _track(item: Item, audio: npt.NDArray[np.float32], rate_hz: int) -> Track:
         split=item.split,
         singer=item.singer,
         licence=item.licence,
-        bandwidth_hz=bandwidth_hz(audio, rate_hz),
+        bandwidth_hz=bandwidth_hz(audio, rate_hz=rate_hz),
         release_level=item.release_level,
         n_channels=audio.shape[0],
     )
@@ -112,32 +111,6 @@ def _key(item: Item) -> str:
             files.append((str(source.path), 0, 0))
     what = json.dumps([__version__, asdict(item), files], default=str)
     return hashlib.sha256(what.encode()).hexdigest()
-
-
-def bandwidth_hz(audio: npt.NDArray[np.float32], rate_hz: int) -> float:
-    """Return the highest frequency at which `audio` still has sound above -75 dB of its peak.
-
-    Parameters
-    ----------
-    audio : array [shape=(channels, n)]
-    rate_hz : int
-
-    Returns
-    -------
-    float
-        Hertz; the Nyquist frequency for silence.
-    """
-    n = 4096
-    frames = audio[:, : audio.shape[1] // n * n].reshape(audio.shape[0], -1, n)
-    if not frames.size:
-        return rate_hz / 2
-    frames = frames[:, :: max(1, frames.shape[1] // 400)]
-    # Channel by channel: what is in opposite phase would vanish from their sum.
-    power = (np.abs(np.fft.rfft(frames * np.hanning(n), axis=2)) ** 2).mean(axis=(0, 1))
-    if power.max() <= 0:
-        return rate_hz / 2
-    loud = np.nonzero(10 * np.log10(power / power.max() + 1e-30) > _SILENT_DB)[0]
-    return float(min((loud[-1] + 1) * rate_hz / n, rate_hz / 2))
 
 
 @dataclass(frozen=True)

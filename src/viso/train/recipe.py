@@ -128,6 +128,18 @@ class Schedule(Settings):
     checkpoint_every_s: float = Field(120.0, ge=0)
     log_every: int = Field(50, ge=1, description="steps averaged in a row of the log")
 
+    @property
+    def length(self) -> tuple[int | None, float | None]:
+        """Steps and seconds after which a run ends."""
+        return self.steps, self.time_s
+
+    def is_as_long_as(self, other: Schedule) -> bool:
+        """Tell whether a run of `other` may go on to this end: the same kind, not earlier."""
+        return all(
+            (mine is None) == (theirs is None) and (mine or 0) >= (theirs or 0)
+            for mine, theirs in zip(self.length, other.length, strict=True)
+        )
+
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if self.steps is None and self.time_s is None:
@@ -162,6 +174,13 @@ class Recipe(Settings):
         if self.teachers and not isinstance(self.network, VisoSettings | TfcTdfSettings):
             raise ValueError(f"networks of kind {self.network.kind!r} take no teachers")
         return self
+
+    def may_go_on_as(self, other: Recipe) -> bool:
+        """Tell whether `other` is this recipe, but for an end that may be later."""
+        mine, theirs = (
+            recipe.model_dump(exclude={"schedule": {"steps", "time_s"}}) for recipe in (self, other)
+        )
+        return mine == theirs and other.schedule.is_as_long_as(self.schedule)
 
     def card(self, *, parameters: int) -> ModelCard:
         """Return the card of the network this recipe trains, without scores.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from viso.errors import ConfigError, DataError
+from viso.parsing import parse_json
 from viso.train.corpus import Corpus
 from viso.train.recipe import Recipe
 
@@ -64,21 +65,33 @@ class RunFolder:
         self.last, self.best = path / "last.ckpt", path / "best.pt"
         self.log = path / "log.csv"
 
-    def claim(self, recipe: Recipe, corpus: Corpus) -> None:
+    def claim(self, recipe: Recipe, corpus: Corpus) -> bool:
         """Make the folder this recipe's, or find that it is.
+
+        The run of a recipe may go on to a later end: then the folder holds the new recipe.
+
+        Returns
+        -------
+        bool
+            Whether the end is later than it was.
 
         Raises
         ------
         ConfigError
-            If it holds a run of another recipe, or of this one on another corpus or with other
-            weights of its teachers.
+            If it holds other files and no run, a run of another recipe or with a later end, or of
+            this one on another
+            corpus or with other weights of its teachers.
         DataError
             If weights that the recipe names cannot be read.
         """
         path, origin = self.path / "recipe.toml", self.path / "origin.json"
         if path.exists():
-            if Recipe.from_toml(path) != recipe:
-                raise ConfigError(f"{self.path}: holds a run of another recipe; name a new folder")
+            before = Recipe.from_toml(path)
+            if not before.may_go_on_as(recipe):
+                raise ConfigError(
+                    f"{self.path}: holds a run of another recipe; name a new folder "
+                    f"({_length(before)} may be more, nothing else may differ)"
+                )
             known = self._known(origin)
             if known["corpus_hash"] != corpus.hash:
                 raise ConfigError(
@@ -93,7 +106,15 @@ class RunFolder:
                         f"{self.path}: began with other weights than {name} now holds; name a new "
                         "folder"
                     )
-            return
+            if before != recipe:
+                _put(path, recipe.to_toml())
+            return before != recipe
+        # A run replaces what lies under its names.
+        others = {one.name for one in self.path.iterdir()} if self.path.is_dir() else set()
+        if others - {"origin.json", "recipe.part"}:
+            raise ConfigError(
+                f"{self.path}: holds other files and no run; choose an empty or a new folder"
+            )
         facts = {
             "git_revision": _git_revision(),
             "viso": version("viso-audio"),
@@ -105,14 +126,13 @@ class RunFolder:
         }
         self.path.mkdir(parents=True, exist_ok=True)
         origin.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(recipe.to_toml(), encoding="utf-8")
-        unfinished.replace(path)
+        _put(path, recipe.to_toml())
+        return False
 
     @staticmethod
     def _known(origin: Path) -> dict[str, Any]:
         try:
-            facts: dict[str, Any] = json.loads(origin.read_text(encoding="utf-8"))
+            facts: dict[str, Any] = parse_json(origin.read_text(encoding="utf-8"))
             return {"corpus_hash": facts["corpus_hash"], "weights": dict(facts.get("weights", {}))}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
@@ -179,6 +199,18 @@ class RunFolder:
 
 
 _COLUMNS = ["step", "loss", "audio_hours", "hours", "drawing", "waiting", "valid_usdr_db"]
+
+
+def _put(path: Path, text: str) -> None:
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _length(recipe: Recipe) -> str:
+    steps, time_s = recipe.schedule.length
+    said = [f"its {steps} steps"] if steps else []
+    return " and ".join([*said, *([f"its {time_s:g} s"] if time_s else [])])
 
 
 def _weights(recipe: Recipe) -> list[str]:

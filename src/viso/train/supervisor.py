@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from viso.errors import DataError
 from viso.train.batches import Batches
 from viso.train.learner import Average, Learner
+from viso.train.recipe import Schedule
 from viso.train.run_folder import Progress, RunFolder
 from viso.train.validation import Judge, TorchModel
 
-__all__ = ["Outlook", "Supervisor"]
+__all__ = ["Outlook", "Supervisor", "done_of"]
 
 _PROBES = 3
 _CLOCK_STEPS = 10  # between two comparisons of the clocks of several processes
@@ -48,6 +49,30 @@ class Outlook:
     validation_s: float
     steps: int
     seconds: float
+
+
+def done_of(state: Mapping[str, Any], schedule: Schedule) -> float:
+    """Return how much of a run lies behind, 0 to 1, by what `Supervisor.state_dict` has kept.
+
+    If the run is to be longer than when that was kept, it is that much of the longer one.
+    """
+    done: float = state["done"]
+    # Checkpoints of earlier versions have no length; by steps the sum is the same to the bit.
+    if tuple(state.get("length", ())) == schedule.length:
+        return done
+    parts = _parts_done(state["step"], state["seconds"], state["validation_s"], schedule)
+    return min(1.0, max(parts))
+
+
+def _parts_done(
+    step: int, seconds: float, validation_s: float, schedule: Schedule
+) -> tuple[float, float]:
+    """Return how much is done by steps and by the clock."""
+    by_steps = step / schedule.steps if schedule.steps else 0.0
+    if not schedule.time_s:
+        return by_steps, 0.0
+    # The last validation belongs to the time there is.
+    return by_steps, seconds / max(schedule.time_s / 2, schedule.time_s - validation_s)
 
 
 class Supervisor(Callback):
@@ -103,6 +128,7 @@ class Supervisor(Callback):
             "validation_s": self._validation_s,
             "judged_s": self._judged_s,
             "done": self._learner.done,
+            "length": list(self._schedule.length),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -111,7 +137,10 @@ class Supervisor(Callback):
         self.step, self._losses = state_dict["step"], list(state_dict["losses"])
         self._validation_s = state_dict["validation_s"]
         self._judged_s = state_dict["judged_s"]
-        self._learner.done = state_dict["done"]
+        self._learner.done = done_of(state_dict, self._learner.recipe.schedule)
+        if state_dict["done"] >= self._learner.first_part:
+            # A longer run does not go back to its first task.
+            self._learner.done = max(self._learner.done, self._learner.first_part)
 
     # -- Lightning's hooks ---------------------------------------------------------------
 
@@ -175,16 +204,13 @@ class Supervisor(Callback):
 
     def _look_at_the_clock(self, trainer: LightningTrainer) -> bool:
         """Update how much of the run is done; return whether this was its last step."""
-        schedule, steps = self._schedule, self._schedule.steps
+        schedule = self._schedule
         self.seconds = time.monotonic() - self._began
-        by_steps = self.step / steps if steps else 0.0
-        by_time = 0.0
-        alone = trainer.world_size == 1
-        if schedule.time_s and (alone or self.step % _CLOCK_STEPS == 0):
-            # The last validation belongs to the time there is.
-            budget = max(schedule.time_s / 2, schedule.time_s - self._validation_s)
+        by_steps, by_time = _parts_done(self.step, self.seconds, self._validation_s, schedule)
+        if schedule.time_s and trainer.world_size > 1:
             # One clock for all, or their learning rates would drift apart.
-            by_time = float(trainer.strategy.broadcast(self.seconds / budget))
+            is_asked = self.step % _CLOCK_STEPS == 0
+            by_time = float(trainer.strategy.broadcast(by_time)) if is_asked else 0.0
         # Never backwards, though the next validation may turn out to be quicker than the last.
         self._learner.done = min(1.0, max(self._learner.done, by_steps, by_time))
         return self._learner.done >= 1.0

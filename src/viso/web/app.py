@@ -17,6 +17,7 @@ from viso.web import jobs, pages, songs, sound
 from viso.web.guard import Guard
 from viso.web.settings import StudioConfig
 from viso.web.studio import Studio
+from viso.web.visitors import Guesses
 
 __all__ = ["create_app"]
 
@@ -78,7 +79,8 @@ def create_app(config: StudioConfig) -> FastAPI:
         app.include_router(module.router)
     app.mount("/static", pages.Static(), name="static")
     app.add_exception_handler(RequestValidationError, _told)
-    app.add_middleware(Guard, config=config)
+    app.state.guesses = Guesses()
+    app.add_middleware(Guard, config=config, guesses=app.state.guesses)
     return app
 
 

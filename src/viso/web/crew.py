@@ -16,6 +16,7 @@ from viso.web.folders import Folders
 from viso.web.hand import Hand
 from viso.web.hub import Hub
 from viso.web.orders import Cancelled, Described, Done, Failed, Live, Offer, Order
+from viso.web.removing import Remover
 from viso.web.rows import JobRow
 from viso.web.settings import StudioConfig
 from viso.web.store import Store
@@ -36,6 +37,7 @@ class Crew:
     ----------
     store : Store
     folders : Folders
+    remover : Remover
     hub : Hub
         Told whenever something changes.
     config : StudioConfig
@@ -47,10 +49,13 @@ class Crew:
     are_described : threading.Event
     """
 
-    def __init__(self, store: Store, folders: Folders, hub: Hub, config: StudioConfig) -> None:
+    def __init__(
+        self, store: Store, folders: Folders, remover: Remover, hub: Hub, config: StudioConfig
+    ) -> None:
         self.offers: tuple[Offer, ...] = ()
         self.are_described = threading.Event()
-        self._store, self._folders, self._hub, self._config = store, folders, hub, config
+        self._store, self._folders, self._remover = store, folders, remover
+        self._hub, self._config = hub, config
         self._news = threading.Condition()
         self._is_ending = False
         self._left: set[str] = set()
@@ -122,16 +127,32 @@ class Crew:
         """Whether all is to be left."""
         return self._is_ending
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every thread that was started still works."""
+        return self._is_ending or all(hand.is_alive() for hand in self._hands)
+
+    def pause(self) -> None:
+        """Wait before something is tried again; not if all is to be left."""
+        with self._news:
+            self._news.wait_for(lambda: self._is_ending, _RETRY_S)
+
     def has_moved(self, job: str, live: Live) -> None:
         """Note how far a job is."""
         self._live[job] = live
         self._hub.tell(job)
 
     def has_ended(self, job: JobRow, how: Done | Failed | Cancelled) -> None:
-        """Note how a job ended, and remove what nobody can ask for."""
+        """Note how a job ended, and remove what nobody can ask for; again, it changes nothing.
+
+        Raises
+        ------
+        sqlite3.Error
+            If it cannot be noted, or not be read what was.
+        """
         expires_s = time.time() + self._config.keep_s
         if isinstance(how, Done):
-            is_kept = self._store.end_job(
+            self._store.end_job(
                 job.id,
                 "done",
                 expires_s=expires_s,
@@ -141,14 +162,15 @@ class Crew:
                 loudness=None if how.loudness is None else json.dumps(how.loudness),
             )
         else:
-            is_kept = False
             state = "failed" if isinstance(how, Failed) else "cancelled"
             error = how.reason if isinstance(how, Failed) else None
             self._store.end_job(job.id, state, expires_s=expires_s, error=error)
-        if not is_kept:
-            self._folders.remove_job(job.id)
-        if self._store.song(job.song) is None:  # it was deleted meanwhile
-            self._folders.remove_song(job.song)
+        # Not what `end_job` returns: at a second try the job has ended before.
+        row = self._store.job(job.id)
+        if row is None or row.state != "done":
+            self._remover.remove("job", job.id)
+        if ("song", job.song) in self._store.removals():  # it was deleted meanwhile
+            self._remover.remove("song", job.song)
         with self._news:
             self._left.discard(job.id)
             self._live.pop(job.id, None)

@@ -6,7 +6,8 @@
   ``Origin``, and not as a form (CSRF).
 - Bodies other than songs are small and come soon.
 - With a token, all but the login, its style and the health check need it, as
-  ``Authorization: Bearer`` or as the cookie that the login gives.
+  ``Authorization: Bearer`` or as the cookie that the login gives. Wrong ones are counted by
+  address, and so are requests under way of those who do not have it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -27,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viso.web.leftover import let_in
 from viso.web.settings import StudioConfig
+from viso.web.visitors import Crowd, Guesses, address_of
 
 __all__ = ["COOKIE", "LOGIN", "LOGOUT", "Guard", "is_token", "session_of"]
 
@@ -71,13 +74,24 @@ class Guard:
     ----------
     app : ASGIApp
     config : StudioConfig
+    guesses : Guesses, optional
+        Wrong tokens so far, if the login shares them.
+    crowd : Crowd, optional
     """
 
-    def __init__(self, app: ASGIApp, config: StudioConfig) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: StudioConfig,
+        *,
+        guesses: Guesses | None = None,
+        crowd: Crowd | None = None,
+    ) -> None:
         self._app = app
         self._token = config.token
         self._hosts = {host.lower().strip("[]") for host in config.hosts}
         self._any_address = config.any_address
+        self._guesses, self._crowd = guesses or Guesses(), crowd or Crowd()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it."""
@@ -94,14 +108,27 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await let_in(scope, receive)
-        elif scope["path"] != _UPLOAD:
-            receive = _SmallBody(scope, receive)
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        address = address_of(scope.get("client"))
+        wait_s, is_known = self._looked_at(Headers(scope=scope), address)
+        refusal = self._refusal(scope, wait_s=wait_s, is_known=is_known)
+        if is_known and refusal is None:
+            await self._passed(scope, receive, send_with_headers)
+            return
+        with self._crowd.within(address) as has_room:
+            if not has_room:
+                await _too_many(1)(scope, receive, send_with_headers)
+            elif refusal is not None:
+                await let_in(scope, receive)
+                await refusal(scope, receive, send_with_headers)
+            else:
+                await self._passed(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope) -> ASGIApp | None:
+    async def _passed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != _UPLOAD:
+            receive = _SmallBody(scope, receive)
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope, *, wait_s: int, is_known: bool) -> ASGIApp | None:
         headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
         host = headers.get("host", "")
         if not self._is_own(host):
@@ -115,10 +142,10 @@ class Guard:
                 return _problem(413, "only songs may be large")
             if kind in _FORMS and path not in (LOGIN, LOGOUT):
                 return _problem(415, f"{kind} is not taken; see /docs for what is")
-        if self._token is None or path in _OPEN or path.startswith(_STATIC):
+        if is_known or path in _OPEN or path.startswith(_STATIC):
             return None
-        if self._is_known(headers, self._token):
-            return None
+        if wait_s:
+            return _too_many(wait_s)
         if method in _SAFE and "text/html" in headers.get("accept", ""):
             return RedirectResponse(LOGIN, 303)
         return _problem(401, "needs the token: Authorization: Bearer TOKEN", _CHALLENGE)
@@ -129,15 +156,22 @@ class Guard:
             return True
         return self._any_address and _is_address(name)
 
-    def _is_known(self, headers: Headers, token: str) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and is_token(given.strip(), token):
-            return True
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        return COOKIE in cookies and is_token(cookies[COOKIE].value, session_of(token))
+    def _looked_at(self, headers: Headers, address: str) -> tuple[int, bool]:
+        """Return for how many seconds no token from there is looked at, and if this one is right.
+
+        Without a token everybody is known.
+        """
+        if self._token is None:
+            return 0, True
+        wait_s, given = self._guesses.wait_s(address), _given(headers)
+        if wait_s or not given:
+            return wait_s, False
+        wanted = {"bearer": self._token, "cookie": session_of(self._token)}
+        if any(is_token(value, wanted[kind]) for kind, value in given.items()):
+            return 0, True
+        for value in given.values():
+            self._guesses.note(address, value)
+        return 0, False
 
 
 class _SmallBody:
@@ -168,6 +202,24 @@ class _SmallBody:
 
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="viso studio"'}
+
+
+def _given(headers: Headers) -> dict[str, str]:
+    """Return the tokens of a request: as "bearer", and as "cookie"."""
+    given = {}
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        given["bearer"] = value.strip()
+    with suppress(CookieError):
+        cookies = SimpleCookie(headers.get("cookie", ""))
+        if COOKIE in cookies:
+            given["cookie"] = cookies[COOKIE].value
+    return given
+
+
+def _too_many(wait_s: int) -> JSONResponse:
+    why = "too many wrong tokens, or requests at a time, from your address; try again later"
+    return _problem(429, why, {"retry-after": str(wait_s), "connection": "close"})
 
 
 def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -6,9 +6,10 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from viso.batch.child import Child
 from viso.web.orders import Cancel, Cancelled, Describe, Described, Done, Failed, Live, Order, Step
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Hand"]
 
 _POLL_S = 0.2
-_RETRY_S = 5.0
 _TRIES = 3  # of processes that die before they have told of the models
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Hand(threading.Thread):
             if self._describes:
                 self._crew.has_described(self._described())
             while (job := self._crew.next_job()) is not None:
-                how = self._worked(job)
+                how = self._attempted(job)
                 if how is None:  # the studio ends
                     return
                 self._note(job, how)
@@ -47,15 +49,29 @@ class Hand(threading.Thread):
             self._end_child()
 
     def _note(self, job: JobRow, how: Done | Failed | Cancelled) -> None:
-        """Note how a job ended, however often it takes: the disk may be full for a while."""
+        self._insist("the end of a job cannot be noted", lambda: self._crew.has_ended(job, how))
+
+    def _insist(self, trouble: str, act: Callable[[], T]) -> T | None:
+        """Act on the list of jobs, however often it takes: the disk may be full for a while.
+
+        None if the studio ends before.
+        """
         while not self._crew.is_ending:
             try:
-                self._crew.has_ended(job, how)
+                return act()
             except sqlite3.Error:
-                _log.exception("the end of a job cannot be noted; trying again")
-                time.sleep(_RETRY_S)
-            else:
-                return
+                _log.exception("%s; trying again", trouble)
+                self._crew.pause()
+        return None
+
+    def _attempted(self, job: JobRow) -> Done | Failed | Cancelled | None:
+        """Work on a job, whatever becomes of it: the thread is there for the next one."""
+        try:
+            return self._worked(job)
+        except Exception:
+            _log.exception("a job cannot be worked on")
+            self._end_child()
+            return Failed("cannot be worked on; the studio's log says why")
 
     def _connection(self) -> Connection:
         if self.child is None:
@@ -87,7 +103,7 @@ class Hand(threading.Thread):
 
     def _worked(self, job: JobRow) -> Done | Failed | Cancelled | None:
         """Work on a job; None if the studio ends before."""
-        order = self._crew.order(job)
+        order = self._insist("a job cannot be looked up", lambda: self._crew.order(job))
         if not isinstance(order, Order):
             return order
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import html
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -16,6 +17,7 @@ from starlette.types import Scope
 from viso.web.finding import Here, problems
 from viso.web.guard import COOKIE, LOGIN, LOGOUT, is_token, session_of
 from viso.web.schemas import Health
+from viso.web.visitors import address_of
 
 __all__ = ["Static", "router"]
 
@@ -41,9 +43,11 @@ class Static(StaticFiles):
         return response
 
 
-@router.get("/healthz", responses=problems())
-async def healthz() -> Health:
-    """Say that the studio runs; needs no token."""
+@router.get("/healthz", responses=problems(503))
+async def healthz(studio: Here) -> Health:
+    """Say that the studio runs, and can separate; needs no token."""
+    if not studio.crew.is_whole:
+        raise HTTPException(503, "a worker has ended for good; start the studio again")
     return Health()
 
 
@@ -68,7 +72,11 @@ async def enter(request: Request, studio: Here) -> Response:
     token = studio.config.token
     body = await request.body()  # a small one: the guard sees to that
     given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
+    guesses, address = request.app.state.guesses, address_of(request.scope.get("client"))
+    if token is not None and (wait_s := guesses.wait_s(address)):
+        return _form(429, {"retry-after": str(wait_s)})
     if token is not None and not is_token(given, token):
+        guesses.note(address, given)
         await asyncio.sleep(_WRONG_S)
         return _form(401)
     response = RedirectResponse("/", 303)
@@ -92,24 +100,34 @@ async def leave() -> Response:
     return response
 
 
-def _form(status: int) -> HTMLResponse:
-    told = "" if status == 200 else "<p role=alert>That is not the token.</p>"
+_TOLD = {
+    200: "",
+    401: "<p role=alert>That is not the token.</p>",
+    429: "<p role=alert>Too many wrong tokens from your address; try again in a minute.</p>",
+}
+
+
+def _form(status: int, headers: Mapping[str, str] | None = None) -> HTMLResponse:
     return _page(
         "Login",
-        f"{told}<form method=post action={LOGIN}><label>Token "
+        f"{_TOLD[status]}<form method=post action={LOGIN}><label>Token "
         "<input name=token type=password autocomplete=current-password required autofocus>"
         "</label> <button>Enter</button></form>",
         status,
+        headers,
     )
 
 
-def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
+def _page(
+    title: str, body: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
     return HTMLResponse(
         '<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="'
         f'width=device-width, initial-scale=1"><title>viso: {title}</title>'
         "<link rel=stylesheet href=/static/plain.css>"
         f"<main><h1>viso: {title}</h1>{body}</main></html>\n",
         status,
+        headers,
     )
 
 

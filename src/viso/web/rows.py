@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sqlite3
+from dataclasses import dataclass, fields
+from typing import Literal
 
-__all__ = ["TABLES", "VERSION", "JobRow", "SongRow"]
+__all__ = ["CHANGES", "TABLES", "VERSION", "JobRow", "Kind", "SongRow", "is_studio"]
 
-VERSION = 1
+VERSION = 2
+
+Kind = Literal["upload", "song", "job", "download"]
+"""What lies below a studio's folder."""
+
+_REMOVALS = """CREATE TABLE removals (    -- files that are to go, and that no song or job names
+        kind TEXT NOT NULL CHECK (kind IN ('upload', 'song', 'job', 'download')),
+        id TEXT NOT NULL,
+        noted_s REAL NOT NULL,         -- Unix time
+        PRIMARY KEY (kind, id))"""
+
+CHANGES = {1: (_REMOVALS,)}
+"""What makes of a version's tables the next version's."""
 
 TABLES = (
     """CREATE TABLE songs (
@@ -35,6 +49,7 @@ TABLES = (
         loudness TEXT)""",
     "CREATE INDEX jobs_of_songs ON jobs (song)",
     "CREATE INDEX waiting_jobs ON jobs (state, is_preview DESC, number)",
+    _REMOVALS,
 )
 
 
@@ -69,3 +84,20 @@ class JobRow:
     gain_db: float | None
     speed: float | None
     loudness: str | None
+
+
+def is_studio(database: sqlite3.Connection) -> bool:
+    """Whether an SQLite file has the tables of a studio, of this version or of another.
+
+    Raises
+    ------
+    sqlite3.Error
+        If it cannot be read.
+    """
+    if int(database.execute("PRAGMA user_version").fetchone()[0]) < 1:
+        return False
+    for table, row in (("songs", SongRow), ("jobs", JobRow)):
+        columns = {told[1] for told in database.execute(f"PRAGMA table_info({table})")}
+        if not columns >= {field.name for field in fields(row)}:
+            return False
+    return True

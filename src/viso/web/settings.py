@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from viso.config import Settings
 from viso.errors import ConfigError
@@ -56,6 +56,8 @@ class StudioConfig(Settings):
     patience_s : float
         Seconds without progress after which a separation is given up.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     data: Path
     token: str | None = Field(None, repr=False)

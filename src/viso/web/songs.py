@@ -82,7 +82,7 @@ async def upload(
 async def _received(request: Request, studio: Studio, name: str) -> Song:
     song_id = new_id()
     config, folders = studio.config, studio.folders
-    with folders.arriving(song_id) as path:
+    with studio.remover.arriving(song_id) as path:
         try:
             n_bytes = await receive(aiter(request.stream()), path, config=config, folders=folders)
         except ClientDisconnect as error:

@@ -143,7 +143,7 @@ async def _encoded(
 ) -> FileResponse:
     """Encode a file in a thread, few at a time, and send it."""
     download = new_id()
-    path = studio.folders.new_download(download) / f"sound.{kind}"
+    path = studio.remover.new_download(download) / f"sound.{kind}"
     try:
         async with studio.encodings:
             need = masters.n_samples * masters.n_channels * 3
@@ -153,11 +153,11 @@ async def _encoded(
         raise HTTPException(422, f"{what}: {error}".replace(str(path), kind)) from error
     finally:
         if not path.exists():
-            studio.folders.remove_download(download)
+            studio.remover.remove("download", download)
     headers = _named(studio, job, f"{what}.{kind}")
     if what == "mix":
         headers["x-viso-gain-db"] = f"{gain_db:.3f}"
-    remove = BackgroundTask(studio.folders.remove_download, download)
+    remove = BackgroundTask(studio.remover.remove, "download", download)
     return FileResponse(path, headers=headers, media_type=_TYPES[kind], background=remove)
 
 

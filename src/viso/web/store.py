@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from viso.errors import ConfigError
-from viso.web.rows import TABLES, VERSION, JobRow, SongRow
+from viso.web.ownership import DATABASE, keep_private
+from viso.web.rows import CHANGES, TABLES, VERSION, JobRow, Kind, SongRow
 
-__all__ = ["ACTIVE", "FILE", "QueueFullError", "SongGoneError", "Store"]
+__all__ = ["ACTIVE", "QueueFullError", "SongGoneError", "Store"]
 
-FILE = "studio.sqlite"
 ACTIVE = ("queued", "running")
 
 _MOST_ATTEMPTS = 3
@@ -39,7 +39,7 @@ class Store:
     Parameters
     ----------
     folder : Path
-        Made if missing, for this account alone.
+        A studio's (`viso.web.ownership.take_folder`).
 
     Raises
     ------
@@ -48,12 +48,12 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / FILE
+        path = folder / DATABASE
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            keep_private(path)
         except OSError as error:
             raise ConfigError(
-                f"{folder}: cannot be made ({error.strerror}); choose another --data"
+                f"{path}: cannot be made or used ({error.strerror}); choose another --data"
             ) from error
         self._lock = threading.RLock()
         try:
@@ -88,12 +88,18 @@ class Store:
         run("PRAGMA foreign_keys = ON")
         with self._writing():  # takes the lock, too
             version = int(run("PRAGMA user_version").fetchone()[0])
-            if version == 0:
-                for table in TABLES:
-                    run(table)
-                run(f"PRAGMA user_version = {VERSION}")
-        if version not in (0, VERSION):
-            raise ConfigError(f"{path}: was made by another version of viso; choose another --data")
+            if version == 0 and run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise ConfigError(f"{path}: is no studio's; move it away or choose another --data")
+            if not 0 <= version <= VERSION:
+                raise ConfigError(
+                    f"{path}: was made by another version of viso; choose another --data"
+                )
+            for table in TABLES if version == 0 else ():
+                run(table)
+            for older in range(version or VERSION, VERSION):
+                for change in CHANGES[older]:
+                    run(change)
+            run(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -118,11 +124,12 @@ class Store:
         return [JobRow(*row) for row in rows]
 
     def add_song(self, song: SongRow) -> None:
-        """Note a song."""
+        """Note a song, whose file is no longer to be removed."""
         with self._writing() as database:
             database.execute(
                 "INSERT INTO songs VALUES (?, ?, ?, ?, ?, ?, ?)", tuple(vars(song).values())
             )
+            database.execute("DELETE FROM removals WHERE kind = 'song' AND id = ?", (song.id,))
 
     def song(self, song_id: str) -> SongRow | None:
         """Return a song that is there and whose time is not over."""
@@ -135,8 +142,10 @@ class Store:
         return SongRow(*rows[0]) if rows else None
 
     def delete_song(self, song_id: str) -> None:
-        """Forget a song and its jobs."""
+        """Forget a song and its jobs, and note that their files are to be removed."""
         with self._writing() as database:
+            self._note(database, "SELECT 'job', id, ? FROM jobs WHERE song = ?", song_id)
+            self._note(database, "SELECT 'song', id, ? FROM songs WHERE id = ?", song_id)
             database.execute("DELETE FROM songs WHERE id = ?", (song_id,))
 
     def add_job(self, job: JobRow, *, most_waiting: int, expires_s: float) -> None:
@@ -224,8 +233,9 @@ class Store:
         return bool(changed)
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a job."""
+        """Forget a job, and note that its files are to be removed."""
         with self._writing() as database:
+            self._note(database, "SELECT 'job', id, ? FROM jobs WHERE id = ?", job_id)
             database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
     def resume(self) -> None:
@@ -251,6 +261,32 @@ class Store:
         """Return all songs and all jobs."""
         songs, jobs = self._rows("SELECT id FROM songs"), self._rows("SELECT id FROM jobs")
         return {row[0] for row in songs}, {row[0] for row in jobs}
+
+    @staticmethod
+    def _note(database: sqlite3.Connection, select: str, name: str) -> None:
+        database.execute(f"INSERT OR REPLACE INTO removals {select}", (time.time(), name))
+
+    def note_removal(self, kind: Kind, name: str) -> None:
+        """Note that files of this kind and id are to be removed, before they are made."""
+        with self._writing() as database:
+            values = (kind, name, time.time())
+            database.execute("INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", values)
+
+    def forget_removal(self, kind: Kind, name: str) -> None:
+        """Note that they are gone."""
+        with self._writing() as database:
+            database.execute("DELETE FROM removals WHERE kind = ? AND id = ?", (kind, name))
+
+    def removals(self) -> list[tuple[Kind, str]]:
+        """Return kind and id of all files that are to be removed."""
+        return [(row[0], row[1]) for row in self._rows("SELECT kind, id FROM removals")]
+
+    def old_downloads(self, age_s: float) -> list[str]:
+        """Return the downloads that were begun so many seconds ago."""
+        rows = self._rows(
+            "SELECT id FROM removals WHERE kind = 'download' AND noted_s <= ?", time.time() - age_s
+        )
+        return [row[0] for row in rows]
 
     def close(self) -> None:
         """Give the file free."""

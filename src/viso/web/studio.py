@@ -17,6 +17,8 @@ from viso.web.crew import Crew
 from viso.web.folders import Folders
 from viso.web.hub import Hub
 from viso.web.masters import Masters
+from viso.web.ownership import take_folder
+from viso.web.removing import Remover
 from viso.web.rows import JobRow, SongRow
 from viso.web.schemas import Job, JobRequest, Loudness, Model, Song, State
 from viso.web.settings import StudioConfig
@@ -54,22 +56,25 @@ class Studio:
 
     def __init__(self, config: StudioConfig) -> None:
         self.config = config
+        take_folder(config.data)
         self.store = Store(config.data)
         try:
             self.folders = Folders(config.data)
         except ConfigError:
             self.store.close()
             raise
+        self.remover = Remover(self.store, self.folders)
         self.hub = Hub()
-        self.crew = Crew(self.store, self.folders, self.hub, config)
+        self.crew = Crew(self.store, self.folders, self.remover, self.hub, config)
         self.pictures = Pictures()
         self.inspections = asyncio.Semaphore(_INSPECTIONS)
         self.encodings = asyncio.Semaphore(_ENCODINGS)
         self.drawings = asyncio.Semaphore(1)
         self._n_arriving = 0
-        gone = self.folders.remove_strays(*self.store.known())
-        for song_id in gone:
-            self.store.delete_song(song_id)
+        for song_id in self.store.known()[0]:
+            if not self.folders.song(song_id).is_file():
+                self.store.delete_song(song_id)
+        self.remover.remove_noted()
         self.store.resume()
 
     def start(self) -> None:
@@ -88,7 +93,7 @@ class Studio:
         """Remove songs, with their stems, whose time is over."""
         for song_id in self.store.expired():
             self.delete_song(song_id)
-        self.folders.remove_old_downloads()
+        self.remover.remove_old_downloads()
 
     @contextmanager
     def arrivals(self) -> Iterator[bool]:
@@ -112,11 +117,12 @@ class Studio:
         """Make a song of an upload that is there."""
         expires_s = time.time() + self.config.keep_s
         row = SongRow(song_id, name, n_bytes, audio_s, rate_hz, channels, expires_s)
-        self.folders.keep_upload(song_id)
+        self.remover.note("song", song_id)
         try:
+            self.folders.keep_upload(song_id)
             self.store.add_song(row)
         except BaseException:
-            self.folders.remove_song(song_id)
+            self.remover.remove("song", song_id)
             raise
         return song_of(row)
 
@@ -126,7 +132,7 @@ class Studio:
         self.store.delete_song(song_id)
         for job in jobs:
             self._let_go(job)
-        self.folders.remove_song(song_id)
+        self.remover.remove("song", song_id)
         self.hub.tell()
 
     def delete_job(self, job: JobRow) -> None:
@@ -138,7 +144,7 @@ class Studio:
     def _let_go(self, job: JobRow) -> None:
         self.crew.leave(job.id)
         self.pictures.forget(job.id)
-        self.folders.remove_job(job.id)
+        self.remover.remove("job", job.id, is_over=self.crew.live(job.id) is None)
 
     def cancel(self, job: JobRow) -> None:
         """Have a job that waits or runs end; one that has ended stays as it is."""
@@ -232,7 +238,7 @@ class Studio:
         self.crew.are_described.wait(_MODELS_S)
         offers = self.crew.offers
         if not offers:
-            raise ConfigError("no model can be run")
+            raise ConfigError("no model can be run; the studio's log says why")
         return [
             Model(
                 name=offer.name,

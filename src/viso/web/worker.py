@@ -166,15 +166,27 @@ def _reason(order: Order, error: Exception) -> str:
 def _described(asked: Describe) -> Described:
     offers: list[Offer] = []
     refusals: list[str] = []
-    for name in dict.fromkeys(asked.models or weights.available()):
+    known = _known(refusals)
+    for name in dict.fromkeys(asked.models or known):
         try:
-            offers.append(_offer(name))
+            offers.append(_offer(name, is_known=name in known))
         except VisoError as error:
             refusals.append(str(error))
+        except Exception as error:  # one bad file hides no other, whatever is bad about it
+            refusals.append(f"{name}: cannot be opened ({type(error).__name__}: {error!s:.200})")
     return Described(tuple(offers), tuple(refusals))
 
 
-def _offer(name: str) -> Offer:
+def _known(refusals: list[str]) -> list[str]:
+    """Return the models that are known by name; if the list cannot be made, the packaged ones."""
+    try:
+        return weights.available()
+    except (VisoError, OSError, ValueError) as error:
+        refusals.append(f"only the packaged models are known by name: {error}")
+        return weights.packaged()
+
+
+def _offer(name: str, *, is_known: bool) -> Offer:
     blend = load_blend(name, device="cpu", threads=1)
     card = blend.card or blend.cards[0]
     files = [getattr(model, "path", None) for model in blend.models]
@@ -183,7 +195,7 @@ def _offer(name: str) -> Offer:
     path = card_file(name)
     return Offer(
         # A file of the studio's is nothing that visitors need to know.
-        name=name if name in weights.available() else blend.name,
+        name=name if is_known else blend.name,
         said=name,
         description=card.description if path is not None or len(files) == 1 else "",
         licence="; ".join(dict.fromkeys(part.licence for part in blend.cards)),

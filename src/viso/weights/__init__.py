@@ -15,7 +15,6 @@ checkout.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from viso.errors import ModelError
+from viso.parsing import parse_json
 
 __all__ = ["DEFAULT", "available", "checkout_folder", "packaged", "path_of", "user_folder"]
 
@@ -92,7 +92,7 @@ def checkout_folder() -> Path | None:
 
     try:
         noted = distribution(_DISTRIBUTION).read_text("direct_url.json")
-        url = urlsplit(json.loads(noted or "{}").get("url", ""))
+        url = urlsplit(parse_json(noted or "{}").get("url", ""))
     except (PackageNotFoundError, ValueError, AttributeError):
         return None
     folder = Path(url2pathname(url.path)) / "models"
@@ -140,8 +140,11 @@ def _names(folder: Path) -> list[str]:
 
 def _file(folder: Path, name: str) -> Path:
     """Return a model's file; TOML beside an ONNX file is only its card."""
-    files = (folder / f"{name}{suffix}" for suffix in _SUFFIXES)
-    return next(path for path in files if path.exists())
+    files = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+    found = next((path for path in files if os.path.lexists(path)), None)
+    if found is None:  # another program may take it away any time
+        raise ModelError(f"{files[0]}: is no more there; put it back, or name another model")
+    return found
 
 
 def _checked(path: Path) -> Path:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from browsing import served, violations, window
+from playwright.sync_api import expect
 from typer.testing import CliRunner
 
 from listeners import make_song
-from serving import MAKER, ask, running
+from serving import MAKER, ask, new_key, running
 from viso.cli import app
 from viso.listening import (
     BuildSettings,
@@ -70,6 +71,26 @@ def free(page: Any) -> list[int]:
     return [index for index, slider in enumerate(sliders) if slider.is_enabled()]
 
 
+def hear_reference(page: Any) -> None:
+    """Play the reference until the page has taken note of it."""
+    page.get_by_text("Play the reference first").wait_for()
+    page.keyboard.press("0")
+    page.get_by_text("Play the reference first").wait_for(state="hidden")
+
+
+def train(page: Any) -> None:
+    """Play every sound of both pages for training, and rate none."""
+    for number in (1, 2):
+        wait_for(page, f"Training {number} of 2")
+        hear_reference(page)
+        for key in "abc":
+            assert page.get_by_role("button", name="Next").is_disabled()
+            page.keyboard.press(key)
+            page.locator(f".stimuli li:nth-child({'abc'.index(key) + 1}) input:focus").wait_for()
+        page.get_by_text("You have heard all sounds of this page.").wait_for()
+        page.get_by_role("button", name="Next").click()
+
+
 def rate_by_mouse(page: Any, values: list[int]) -> None:
     """Play each sound by its button, and press the mouse at a place on its slider."""
     for index, value in enumerate(values):
@@ -116,7 +137,7 @@ def agree_and_begin(page: Any) -> None:
     page.get_by_label("What do you listen with? (optional)").fill("<i>studio</i> headphones")
     page.get_by_label("How old are you? (optional)").select_option("35 to 44")
     page.get_by_role("button", name="Begin").click()
-    wait_for(page, "Training")
+    wait_for(page, "Training 1 of 2")
 
 
 def test_a_whole_session_to_its_report(browser: Any, built: Built, data: Path) -> None:
@@ -129,10 +150,13 @@ def test_a_whole_session_to_its_report(browser: Any, built: Built, data: Path) -
             agree_and_begin(page)
             link = page.url
             assert "#" in link and page.locator("footer summary").is_visible()
-            # The training page can be left without ratings, and keeps none.
+            # The training can be left without ratings, and keeps none.
+            hear_reference(page)
             rate_by_mouse(page, [20])
-            page.get_by_role("button", name="Next").click()
+            page.reload()
+            train(page)
             wait_for(page, "Page 1 of 2")
+            hear_reference(page)
             first, second = rated_trials(test, 0)
             values = wanted(test, 0, first)
             rate_by_mouse(page, values)
@@ -143,6 +167,7 @@ def test_a_whole_session_to_its_report(browser: Any, built: Built, data: Path) -
             page.get_by_role("button", name="Next").click()
             wait_for(page, "Page 2 of 2")
             # Half of a page, then the window is closed.
+            hear_reference(page)
             rate_by_keyboard(page, wanted(test, 0, second)[:2])
             page.goto("about:blank")
             page.goto(base)  # the same browser needs no link
@@ -153,6 +178,7 @@ def test_a_whole_session_to_its_report(browser: Any, built: Built, data: Path) -
             page.goto(link)
             wait_for(page, "Page 2 of 2")
             assert rated(page) == ["–"] * 3
+            hear_reference(page)
             rate_by_keyboard(page, wanted(test, 0, second))
             next_button = page.get_by_role("button", name="Next")
             for _ in range(12):
@@ -172,7 +198,7 @@ def test_a_whole_session_to_its_report(browser: Any, built: Built, data: Path) -
     assert "alpha against beta: +37.0" in result.output
     assert "alpha" in (data.parent / "report" / "report.html").read_text()
     saved = CliRunner().invoke(app, ["listen", "analyse", str(folder), str(data), "--json"])
-    means = {row["condition"]: row["mean"] for row in json.loads(saved.output)["means"]}
+    means = {row["condition"]: row["mean"] for row in json.loads(saved.stdout)["means"]}
     assert means == {"reference": 100, "alpha": 70, "beta": 33}
 
 
@@ -180,9 +206,15 @@ def test_only_the_sound_that_plays_can_be_rated(browser: Any, built: Built, data
     with running(*built, data) as base, window(browser) as page:
         page.goto(base)
         agree_and_begin(page)
-        page.get_by_role("button", name="Next").click()
+        train(page)
         wait_for(page, "Page 1 of 2")
         assert free(page) == []
+        # Without the reference no sound can be rated, even while it plays.
+        page.keyboard.press("a")
+        page.locator('.stimuli button[aria-pressed="true"]').wait_for()
+        expect(page.locator(".transport output").first).not_to_have_text("0.0 s")
+        assert free(page) == [] and page.get_by_role("button", name="Next").is_disabled()
+        hear_reference(page)
         next_button = page.get_by_role("button", name="Next")
         pressed = page.locator('.stimuli button[aria-pressed="true"]')
         for index, key in enumerate("abc"):
@@ -210,8 +242,9 @@ def test_an_answer_that_does_not_arrive_is_not_lost(browser: Any, built: Built, 
     with running(*built, data) as base, window(browser) as page:
         page.goto(base)
         agree_and_begin(page)
-        page.get_by_role("button", name="Next").click()
+        train(page)
         wait_for(page, "Page 1 of 2")
+        hear_reference(page)
         rate_by_keyboard(page, wanted(test, 0, rated_trials(test, 0)[0]))
         page.route("**/api/answers", lambda route: route.abort())
         page.get_by_role("button", name="Next").click()
@@ -241,12 +274,85 @@ def test_deleting_by_the_link(browser: Any, built: Built, data: Path) -> None:
         page.get_by_role("button", name="Keep them").click()
         page.get_by_role("button", name="Delete all of it").click()
         page.get_by_role("button", name="Delete them").click()
-        page.get_by_role("button", name="Begin").wait_for()
+        # Exactly: "Begin as another listener" stands on the page that goes, too.
+        page.get_by_role("button", name="Begin", exact=True).wait_for()
         assert read_answers(data, built[1], with_unfinished=True) == ([], 0)
         page.goto(link)
         wait_for(page, "This link does not work")
         page.get_by_role("button", name="Begin as a new listener").click()
-        page.get_by_role("button", name="Begin").wait_for()
+        page.get_by_role("button", name="Begin", exact=True).wait_for()
+        page.complaints.clear()  # the link that is not known
+
+
+def test_a_link_that_is_opened_while_another_is_deleted(
+    browser: Any, built: Built, data: Path
+) -> None:
+    with running(*built, data) as base, window(browser) as page:
+        first, second = new_key(), new_key()
+        for key in (first, second):
+            body = {"agrees": True}
+            assert ask(base, "POST", "/api/session", key=key, body=body).status == 200
+        page.goto(f"{base}#{first}")
+        wait_for(page, "Training 1 of 2")
+        held: list[Any] = []
+
+        def hold(route: Any) -> None:
+            if route.request.method == "DELETE":
+                held.append(route)
+            else:
+                route.continue_()
+
+        page.route("**/api/session", hold)
+        page.get_by_text("Your link and your data").click()
+        page.get_by_role("button", name="Delete all of it").click()
+        with page.expect_request(lambda request: request.method == "DELETE"):
+            page.get_by_role("button", name="Delete them").click()
+        page.evaluate("window.isTheSame = true")
+        page.goto(f"{base}#{second}")
+        wait_for(page, "Training 1 of 2")
+        page.locator(f'footer a[href$="{second}"]').wait_for(state="attached")
+        with page.expect_response(lambda response: response.request.method == "DELETE"):
+            held[0].continue_()
+        # What follows the deletion is over when the page has done what it does next.
+        page.evaluate("new Promise((done) => setTimeout(done, 0))")
+        wait_for(page, "Training 1 of 2")
+        assert page.url == f"{base}#{second}" and page.evaluate("window.isTheSame")
+        page.goto(base)  # this browser still knows the second listener
+        wait_for(page, "Training 1 of 2")
+        assert page.url == f"{base}#{second}"
+
+
+def test_a_link_that_is_opened_while_the_server_is_away(
+    browser: Any, built: Built, data: Path
+) -> None:
+    with running(*built, data) as base, window(browser) as page:
+        page.goto(base)
+        agree_and_begin(page)
+        link = page.url
+        page.route("**/*", lambda route: route.abort())
+        page.goto(f"{base}#{new_key()}")
+        # A page of our own, and not the browser's.
+        wait_for(page, "The test cannot be opened")
+        page.get_by_text("the server does not answer").wait_for()
+        page.goto(link)
+        page.get_by_role("button", name="Try again").wait_for()
+        page.unroute("**/*")
+        page.get_by_role("button", name="Try again").click()
+        wait_for(page, "Training 1 of 2")
+        assert page.url == link
+        page.complaints.clear()  # of the requests that were cut off
+
+
+def test_a_bad_link_does_not_take_the_own_one(browser: Any, built: Built, data: Path) -> None:
+    with running(*built, data) as base, window(browser) as page:
+        page.goto(base)
+        agree_and_begin(page)
+        link = page.url
+        page.goto(f"{base}#{new_key()}")
+        wait_for(page, "This link does not work")
+        page.get_by_role("button", name="Go on where you stopped").click()
+        wait_for(page, "Training 1 of 2")
+        assert page.url == link
         page.complaints.clear()  # the link that is not known
 
 
@@ -261,9 +367,9 @@ def test_two_listeners_at_one_machine(browser: Any, built: Built, data: Path) ->
             page.get_by_role("button", name="Begin as another listener").click()
             page.get_by_label("I have read this and agree.").wait_for()
         page.goto(links[0])
-        wait_for(page, "Training")
+        wait_for(page, "Training 1 of 2")
         page.goto(links[1])  # only what follows the # is another one
-        wait_for(page, "Training")
+        wait_for(page, "Training 1 of 2")
         assert page.url == links[1] != links[0]
         assert read_answers(data, built[1])[1] == 2
 
@@ -292,7 +398,7 @@ def test_personal_links_and_the_makers_page(browser: Any, built: Built, data: Pa
             agree_and_begin(other)
             assert other.url == links[1]
         page.get_by_role("rowheader").wait_for()
-        assert "0 of 3" in page.locator("tbody").inner_text()
+        assert "0 of 4" in page.locator("tbody").inner_text()
         assert violations(page) == []
         page.get_by_label("those who have not finished, too").check()
         with page.expect_download() as caught:
@@ -300,6 +406,19 @@ def test_personal_links_and_the_makers_page(browser: Any, built: Built, data: Pa
         text = Path(caught.value.path()).read_text()
         expected = ask(base, "GET", "/api/maker/results?unfinished=true", key=MAKER)
         assert text.encode() == expected.body and '"record":"listener"' in text
+        # The listener is removed, after a question.
+        page.get_by_role("button", name="Remove the chosen").wait_for()
+        assert page.get_by_role("button", name="Remove the chosen").is_disabled()
+        page.get_by_role("button", name="Choose all who answered nothing").click()
+        page.get_by_role("button", name="Remove the chosen").click()
+        page.get_by_text("All answers of 1 listener will be gone.").wait_for()
+        assert violations(page) == []
+        page.get_by_role("button", name="Keep them").click()
+        assert len(read_answers(data, built[1], with_unfinished=True)[0]) == 1
+        page.get_by_role("button", name="Remove the chosen").click()
+        page.get_by_role("button", name="Remove them").click()
+        page.get_by_text("Nobody has begun yet.").wait_for()
+        assert read_answers(data, built[1], with_unfinished=True) == ([], 0)
         page.complaints.clear()  # the wrong token
 
 
@@ -309,20 +428,28 @@ def test_pairs(browser: Any, tmp_path: Path, data: Path, kind: Kind) -> None:
     with running(folder, test, data) as base, window(browser) as page:
         page.goto(base)
         page.get_by_role("button", name="Begin").click()
-        wait_for(page, "Training")
-        page.get_by_role("button", name="Next").click()
-        for number in (1, 2):
-            wait_for(page, f"Page {number} of 2")
-            assert page.get_by_role("button", name="Next").is_disabled()
-            for name in "abx" if kind == "abx" else "ab":
-                page.keyboard.press(name)
+        keys = "abx" if kind == "abx" else "ab"
+        choice = page.get_by_label("X is B" if kind == "abx" else "I prefer B")
+        next_button = page.get_by_role("button", name="Next")
+        for name in ("Training", "Page 1 of 2", "Page 2 of 2"):
+            wait_for(page, name)
+            # X is A or B, and has to be heard as X.
+            for index, key in enumerate(keys):
+                rest = ", ".join(keys[index:].upper())
+                page.get_by_text(f"Not played: {rest}.").wait_for()
+                assert choice.is_disabled() and next_button.is_disabled()
+                page.keyboard.press(key)
                 page.locator(
-                    '.transport button[aria-pressed="true"]', has_text=name.upper()
+                    '.transport button[aria-pressed="true"]', has_text=key.upper()
                 ).wait_for()
-            choice = "X is B" if kind == "abx" else "I prefer B"
-            page.get_by_label(choice).check()
+            page.locator("input[type=radio]:enabled").first.wait_for()
+            if name == "Training":
+                next_button.click()
+                continue
+            assert next_button.is_disabled()
+            choice.check()
             assert violations(page) == []
-            page.get_by_role("button", name="Next").click()
+            next_button.click()
         wait_for(page, "Thank you")
     choices = read_results([data], test).choices
     assert [choice.choice for choice in choices] == ["b", "b"]
@@ -352,8 +479,10 @@ def test_everybody_can_use_it(
         agree_and_begin(page)
         page.get_by_role("button", name="Play sound A").click()
         look(page)
-        page.get_by_role("button", name="Next").click()
+        train(page)
         wait_for(page, "Page 1 of 2")
+        look(page)
+        hear_reference(page)
         page.keyboard.press("c")
         page.locator(".stimuli li:nth-child(3) input:focus").wait_for()
         look(page)
@@ -375,14 +504,16 @@ def test_the_exported_page_to_its_file(
     with served(tmp_path / "page", is_file=embedded) as address, window(browser) as page:
         page.goto(f"{address}?listener=2")
         agree_and_begin(page)
-        page.get_by_role("button", name="Next").click()
+        train(page)
         first, second = rated_trials(test, 1)
         wait_for(page, "Page 1 of 2")
+        hear_reference(page)
         rate_by_keyboard(page, wanted(test, 1, first))
         page.get_by_role("button", name="Next").click()
         wait_for(page, "Page 2 of 2")
         page.reload()
         wait_for(page, "Page 2 of 2")
+        hear_reference(page)
         rate_by_keyboard(page, wanted(test, 1, second))
         if not embedded:  # axe-core asks for the style sheet, which a page from disk may not
             assert violations(page) == []
@@ -397,5 +528,5 @@ def test_the_exported_page_to_its_file(
     results = read_results([saved], test)
     assert [listener.order for listener in results.listeners] == [1]
     means = CliRunner().invoke(app, ["listen", "analyse", str(folder), str(saved), "--json"])
-    told = {row["condition"]: row["mean"] for row in json.loads(means.output)["means"]}
+    told = {row["condition"]: row["mean"] for row in json.loads(means.stdout)["means"]}
     assert told == {"reference": 100, "alpha": 70, "beta": 33}

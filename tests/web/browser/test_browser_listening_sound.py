@@ -20,6 +20,7 @@ from browsing import served, window
 from listeners import make_song
 from viso.audio import write
 from viso.listening import BuildSettings, build_test, export_page, stimulus_path
+from viso.listening.sounds import sha256_of_sound
 
 Floats = npt.NDArray[np.float64]
 
@@ -149,6 +150,11 @@ def page_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
         noise = random.uniform(-1, 1, round(SECONDS * RATE_HZ)) * LEVEL * np.sqrt(3)
         write(stimulus_path(folder / "test", name), noise[None].astype(np.float32), rate_hz=RATE_HZ)
         noises[name] = noise
+    hashes = {
+        name: sha256_of_sound(stimulus_path(folder / "test", name).read_bytes()) for name in noises
+    }
+    changed = test.model_copy(update={"sha256": hashes})
+    (folder / "test" / "test.toml").write_text(changed.to_toml())
     export_page(folder / "test", folder / "page", n_orders=1)
     return folder / "page", noises
 

@@ -1,10 +1,13 @@
 "use strict";
 // From page to page.
 
-(async () => {
+(() => {
   let session = null;
   let player = null;
   let page = null;
+  // Counts what was opened. What belongs to an earlier one may still be on the way, and must
+  // change nothing when it comes.
+  let turn = 0;
 
   async function bytesOf(id) {
     if (!session.test.embedded) {
@@ -23,28 +26,55 @@
     return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
   }
 
-  async function go() {
+  // Find out who listens, and show where that listener stopped. Another link in the same window
+  // opens the test anew without loading the page again: a page that loads itself again can
+  // cross another way that the visitor takes meanwhile, and the last one to end would win.
+  async function open() {
+    turn += 1;
+    const mine = turn;
+    const isCurrent = () => mine === turn;
+    if (session) session.isLeft = true;
+    if (player) player.close();
+    [session, player, page] = [null, null, null];
+    loading("Loading the test");
+    // A page on a server brings its own way to find out who listens.
+    const opened = await (window.visoOpen ? window.visoOpen() : new LocalSession(window.visoTest));
+    if (!isCurrent()) return;
+    if (opened.notice) {
+      opened.notice();
+      return;
+    }
+    session = opened;
+    session.enter();
+    document.title = session.test.title;
+    go(isCurrent);
+  }
+
+  async function go(isCurrent) {
+    if (!isCurrent()) return;
+    const next = () => go(isCurrent);
     page = null;
     if (player) player.pause();
     if (session.isNew) {
-      welcome(session, go);
+      welcome(session, next);
       return;
     }
     if (session.isDone) {
-      session.end(go);
+      session.end(next);
       return;
     }
     player ??= new Player();
-    loading(`${session.state.page + 1} of ${session.pages.length}`);
+    loading("Loading the sounds", `${session.state.page + 1} of ${session.pages.length}`);
     const { trial, stimuli } = session.page;
     const ids = [...new Set([...stimuli, ...(trial.reference ? [trial.reference] : [])])];
     try {
       await player.load(ids, bytesOf);
     } catch (error) {
-      failed(error, go);
+      if (isCurrent()) failed("The sounds cannot be loaded", error, next);
       return;
     }
-    page = new (session.test.kind === "mushra" ? MushraPage : PairPage)(session, player, go);
+    if (!isCurrent()) return;
+    page = new (session.test.kind === "mushra" ? MushraPage : PairPage)(session, player, next);
     show(page.element);
   }
 
@@ -66,9 +96,6 @@
     requestAnimationFrame(frame);
   }
   requestAnimationFrame(frame);
-  // A page on a server brings its own way to find out who listens.
-  session = await (window.visoOpen ? window.visoOpen() : new LocalSession(window.visoTest));
-  if (!session) return;
-  document.title = session.test.title;
-  go();
+  window.visoReopen = open;
+  open();
 })();

@@ -42,24 +42,31 @@ function welcome(session, next) {
     el("p", { class: "soft" }, session.promise), form);
 }
 
-function loading(text) {
-  show(el("h1", {}, "Loading the sounds"), el("p", { role: "status" }, text));
+function loading(title, text = "") {
+  show(el("h1", {}, title), el("p", { role: "status" }, text));
 }
 
-function failed(error, retry) {
-  show(el("h1", {}, "The sounds cannot be loaded"), el("p", { class: "warn" }, String(error.message || error)),
+function failed(title, error, retry) {
+  show(el("h1", {}, title), el("p", { class: "warn" }, String(error.message || error)),
     el("button", { class: "main", type: "button", click: retry }, "Try again"));
 }
 
 function heading(session) {
-  const page = session.page;
-  if (page.trial.training) return el("h1", {}, "Training");
   const first = session.pages.findIndex((other) => !other.trial.training);
-  return el("h1", {}, `Page ${session.state.page - first + 1} of ${session.pages.length - first}`);
+  const at = session.state.page;
+  if (at >= first) return el("h1", {}, `Page ${at - first + 1} of ${session.pages.length - first}`);
+  return el("h1", {}, first > 1 ? `Training ${at + 1} of ${first}` : "Training");
 }
 
 const TRAINING = "Get to know the sounds and the controls. Set a comfortable volume now and leave it "
   + "there. Nothing that you answer on this page is kept.";
+// After the first one.
+const MORE_TRAINING = "More sounds to get to know. Nothing that you answer on this page is kept.";
+
+function training(session) {
+  if (!session.page.trial.training) return null;
+  return el("p", {}, session.state.page ? MORE_TRAINING : TRAINING);
+}
 
 // Keep an answer and go on; if it cannot be kept, say so and stay.
 async function keep(session, values, { next, warning, done }) {
@@ -82,6 +89,8 @@ function soundButton(transport, id, name, spoken) {
   }, name);
 }
 
+const named = (rows) => rows.map((row) => row.name).join(", ");
+
 class MushraPage {
   constructor(session, player, done) {
     this.session = session;
@@ -93,15 +102,16 @@ class MushraPage {
     this.reference = soundButton(this.transport, trial.reference, "Reference", "Play the reference");
     this.transport.extra.append(this.reference);
     this.rows = stimuli.map((id, index) => this.row(id, letter(index)));
+    // Above the sliders, where it is seen on a small screen too; its place stays when it is done.
+    this.first = el("p", { role: "status" }, "Play the reference first: all sounds are compared with it.");
     this.hint = el("p", { class: "soft", role: "status" });
     this.done = done;
     this.warning = el("p", { class: "warn", role: "alert" });
     this.next = el("button", { class: "main", type: "button", click: () => this.finish() }, "Next");
     const names = question.name === "overall" ? FIVE : [question.low, question.high];
-    this.element = el("div", {}, progress(session), heading(session),
-      trial.training ? el("p", {}, TRAINING) : null,
+    this.element = el("div", {}, progress(session), heading(session), training(session),
       el("p", {}, question.text),
-      this.transport.element,
+      this.transport.element, this.first,
       el("div", { class: "scale", "aria-hidden": "true" },
         el("div", { class: names.length === 5 ? "five" : "" }, ...names.map((name) => el("span", {}, name)))),
       el("ol", { class: "stimuli" }, ...this.rows.map((row) => row.element)),
@@ -136,24 +146,36 @@ class MushraPage {
   update() {
     if (!this.rows) return;
     const { player } = this;
+    const { trial } = this.session.page;
     const heard = player.isPlaying ? player.current : null;
-    this.reference.setAttribute("aria-pressed", String(heard === this.session.page.trial.reference));
+    const knowsReference = player.played.has(trial.reference);
+    this.reference.setAttribute("aria-pressed", String(heard === trial.reference));
     for (const row of this.rows) {
       const isHeard = heard === row.id;
       const isRated = row.id in this.values;
       if (!isHeard && document.activeElement === row.input) row.button.focus();
       row.button.setAttribute("aria-pressed", String(isHeard));
-      row.input.disabled = !isHeard;
+      row.input.disabled = !isHeard || !knowsReference;
       row.input.setAttribute("aria-valuetext", isRated ? String(this.values[row.id]) : "not rated");
       row.told.textContent = isRated ? this.values[row.id] : "–";
       row.element.classList.toggle("unrated", !isRated);
     }
-    const missing = this.rows.filter((row) => !(row.id in this.values)).map((row) => row.name);
-    const isFree = this.session.page.trial.training;
-    this.next.disabled = missing.length > 0 && !isFree;
-    this.hint.textContent = missing.length
-      ? `Only the sound that plays can be rated. Not rated: ${missing.join(", ")}.`
-      : "All sounds are rated.";
+    const open = this.rows.filter((row) => !(row.id in this.values));
+    // What was rated before the page was closed has been played.
+    const unplayed = open.filter((row) => !player.played.has(row.id));
+    this.next.disabled = !knowsReference || (trial.training ? unplayed : open).length > 0;
+    this.first.classList.toggle("done", knowsReference);
+    const hint = this.hintFor(knowsReference, named(trial.training ? unplayed : open));
+    if (this.hint.textContent !== hint) this.hint.textContent = hint;
+  }
+
+  // Say what is still to be done, and why Next waits.
+  hintFor(knowsReference, rest) {
+    const isTraining = this.session.page.trial.training;
+    if (isTraining && rest) return `Play every sound before you go on. Not played: ${rest}.`;
+    if (rest) return `Only the sound that plays can be rated. Not rated: ${rest}.`;
+    if (!knowsReference) return "Play the reference before you go on.";
+    return isTraining ? "You have heard all sounds of this page. Go on when you are ready." : "All sounds are rated.";
   }
 
   key(name) {
@@ -183,7 +205,6 @@ class PairPage {
     this.places = [["A", stimuli[0]], ["B", stimuli[1]]];
     if (isAbx) this.places.push(["X", stimuli[hidden]]);
     if (trial.reference) this.places.push(["0", trial.reference]);
-    this.heard = "A";
     this.buttons = this.places.map(([name, id]) => el("button", {
       type: "button", "aria-pressed": "false", click: () => this.listen(name, id),
     }, name === "0" ? "Reference" : name));
@@ -195,37 +216,46 @@ class PairPage {
     this.inputs = answers.map(([value]) => el("input", {
       type: "radio", name: "answer", value, checked: value === chosen, change: () => this.choose(value),
     }));
+    // Who has chosen, and closed the page then, has heard everything.
+    this.hasHeardAll = Boolean(chosen);
+    this.hint = el("p", { class: "soft", role: "status" });
     this.warning = el("p", { class: "warn", role: "alert" });
-    this.next = el("button", { class: "main", type: "button", disabled: !chosen && !trial.training,
-      click: () => this.finish() }, "Next");
-    this.element = el("div", {}, progress(session), heading(session),
-      trial.training ? el("p", {}, TRAINING) : null,
+    this.next = el("button", { class: "main", type: "button", click: () => this.finish() }, "Next");
+    this.element = el("div", {}, progress(session), heading(session), training(session),
       this.transport.element,
       el("fieldset", {}, el("legend", {}, isAbx ? "Which one is X?" : "Which one do you prefer?"),
         ...answers.map(([, text], i) => el("label", { class: "choice" }, this.inputs[i], text))),
-      this.warning, this.next,
+      this.hint, this.warning, this.next,
       el("p", { class: "soft" }, el("kbd", {}, "Space"), " plays and stops, ",
         ...this.places.flatMap(([name]) => [el("kbd", {}, name), " "]), "let you hear a sound."));
     this.sounds = [...new Set(this.places.map(([, id]) => id))];
-    player.select(stimuli[0]);
+    player.select(stimuli[0], "A");
     this.update();
   }
 
   async listen(name, id) {
-    this.heard = name;
-    await this.transport.choose(id);
+    await this.transport.choose(id, name);
   }
 
   choose(value) {
     this.session.draft = { choice: value };
-    this.next.disabled = false;
+    this.update();
   }
 
   update() {
     if (!this.buttons) return;
+    const { player } = this;
     this.places.forEach(([name], i) => {
-      this.buttons[i].setAttribute("aria-pressed", String(this.player.isPlaying && name === this.heard));
+      this.buttons[i].setAttribute("aria-pressed", String(player.isPlaying && name === player.name));
     });
+    const unplayed = this.places.filter(([name]) => !player.played.has(name));
+    this.hasHeardAll ||= !unplayed.length;
+    for (const input of this.inputs) input.disabled = !this.hasHeardAll;
+    const isChosen = this.inputs.some((input) => input.checked);
+    this.next.disabled = !this.hasHeardAll || !(isChosen || this.session.page.trial.training);
+    const rest = unplayed.map(([name]) => (name === "0" ? "the reference" : name)).join(", ");
+    const hint = this.hasHeardAll ? "" : `Play everything before you answer. Not played: ${rest}.`;
+    if (this.hint.textContent !== hint) this.hint.textContent = hint;
   }
 
   key(name) {

@@ -103,8 +103,8 @@ class Transport {
     this.update();
   }
 
-  async choose(id) {
-    this.player.select(id);
+  async choose(id, name = id) {
+    this.player.select(id, name);
     await this.player.play();
     this.update();
   }
@@ -118,7 +118,9 @@ class Transport {
   }
 
   frame() {
+    const before = this.player.played.size;
     this.player.tick();
     this.place.set(this.player.position);
+    if (this.player.played.size !== before) this.onchange();
   }
 }

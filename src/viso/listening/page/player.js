@@ -11,6 +11,9 @@ class Player {
     this.master.connect(this.context.destination);
     this.tracks = new Map();
     this.current = null;
+    this.name = null; // what the page calls it: X of an ABX test is A or B, too
+    this.played = new Set(); // the names that have sounded since they were loaded
+    this.selectedAt = 0;
     this.isPlaying = false;
     this.duration = 0;
     this.loop = [0, 0];
@@ -23,6 +26,7 @@ class Player {
   async load(ids, bytesOf) {
     this.pause();
     this.tracks.clear();
+    this.played.clear();
     this.current = null;
     const buffers = await Promise.all(ids.map(async (id) => {
       const bytes = await bytesOf(id);
@@ -77,8 +81,15 @@ class Player {
     this.isPlaying = true;
   }
 
+  // Take note of what sounds; by the clock of the sound, which stands when nothing is heard.
+  note() {
+    const isHeard = this.context.currentTime > Math.max(this.startedAt, this.selectedAt);
+    if (this.isPlaying && isHeard) this.played.add(this.name);
+  }
+
   pause() {
     if (!this.isPlaying) return;
+    this.note();
     this.offset = this.position;
     this.isPlaying = false;
     const now = this.context.currentTime;
@@ -87,9 +98,18 @@ class Player {
     for (const track of this.tracks.values()) track.source.stop(now + 2 * FADE_S);
   }
 
+  // Give back what the browser keeps for sound.
+  close() {
+    this.pause();
+    this.context.close();
+  }
+
   // Let another sound be heard at the same place.
-  select(id) {
+  select(id, name = id) {
+    this.note();
     this.current = id;
+    this.name = name;
+    this.selectedAt = this.context.currentTime;
     if (!this.isPlaying) return;
     for (const [name, track] of this.tracks) {
       const target = name === id ? 1 : 0;
@@ -115,6 +135,7 @@ class Player {
   // Called often: takes the click out of the place where a loop begins again.
   tick() {
     if (!this.isPlaying) return;
+    this.note();
     const [from, to] = this.loop;
     const now = this.context.currentTime;
     let next = this.startedAt + to - this.offset;

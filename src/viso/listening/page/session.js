@@ -7,15 +7,20 @@ class Session {
     this.key = key;
     this.state = state;
     this.pages = this.plan();
+    this.isLeft = false; // another one was opened in this window
   }
 
-  // Every page in this listener's order: a trial, for each question.
+  // Called when the session is the one that is shown.
+  enter() {}
+
+  // Every page in this listener's order: a trial, for each of its questions.
   plan() {
     const order = this.test.orders[this.state.order];
-    const questions = this.test.questions.length ? this.test.questions : [null];
-    return order.trials.flatMap((index) => questions.map((question) => ({
+    const named = new Map(this.test.questions.map((question) => [question.name, question]));
+    const questionsOf = ({ questions }) => (questions.length ? questions : [""]);
+    return order.trials.flatMap((index) => questionsOf(this.test.trials[index]).map((name) => ({
       trial: this.test.trials[index],
-      question,
+      question: named.get(name) || null,
       stimuli: order.stimuli[index].map((i) => this.test.trials[index].stimuli[i]),
       hidden: order.hidden.length ? order.hidden[index] : null,
     })));

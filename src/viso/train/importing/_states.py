@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _codecs
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 
 from viso.errors import ModelError
 
-__all__ = ["State", "fill", "read_state"]
+__all__ = ["LARGEST_STATE", "State", "check_archive", "fill", "read_state"]
+
+LARGEST_STATE = 1 << 30
+"""A file of weights may hold so many bytes when it is unpacked, and so many of tensors."""
 
 State = Mapping[str, Tensor]
 
@@ -44,9 +48,15 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
     Raises
     ------
     ModelError
-        If it cannot be read, holds objects that would have to be run, or no tensors.
+        If it cannot be read, holds objects that would have to be run, no tensors, or more than
+        `LARGEST_STATE`.
     """
     try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                check_archive(archive, origin=origin)
+        if not isinstance(file, Path):
+            file.seek(0)
         with _arrays_allowed():
             found = torch.load(file, map_location="cpu", weights_only=True)
         if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
@@ -57,6 +67,8 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
             for key, value in items
             if isinstance(value, Tensor | np.ndarray)
         }
+    except ModelError:
+        raise
     except OSError as error:
         raise ModelError(f"{origin}: cannot be read ({error.strerror})") from error
     except Exception as error:  # what is damaged can fail anywhere in it
@@ -67,7 +79,30 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
         ) from error
     if not state:
         raise ModelError(f"{origin}: holds no weights, but {type(found).__name__}; see --kind")
+    # Tensors may repeat a few bytes any number of times.
+    _check_size(sum(value.numel() * value.element_size() for value in state.values()), origin)
     return state
+
+
+def check_archive(archive: zipfile.ZipFile, *, origin: str, name: str | None = None) -> None:
+    """Refuse a zip archive, or one file in it, that unpacks to more than `LARGEST_STATE`.
+
+    Raises
+    ------
+    KeyError
+        If there is no such file.
+    ModelError
+    """
+    entries = archive.infolist() if name is None else [archive.getinfo(name)]
+    _check_size(sum(entry.file_size for entry in entries), origin)
+
+
+def _check_size(n_bytes: int, origin: str) -> None:
+    if n_bytes > LARGEST_STATE:
+        raise ModelError(
+            f"{origin}: {n_bytes} bytes of weights; at most {LARGEST_STATE} are read, give the "
+            "file as its makers published it"
+        )
 
 
 def fill(network: nn.Module, state: State, *, called: Callable[[str], str], origin: str) -> None:
@@ -76,6 +111,7 @@ def fill(network: nn.Module, state: State, *, called: Callable[[str], str], orig
     Parameters
     ----------
     network : nn.Module
+        On the device "meta": it takes memory only when all shapes are known to fit.
     state : mapping of str to Tensor
         What the network does not ask for is left out.
     called : callable
@@ -104,5 +140,6 @@ def fill(network: nn.Module, state: State, *, called: Callable[[str], str], orig
         if not value.isfinite().all():
             raise ModelError(f"{origin}: {theirs} holds NaN or infinity; fetch the file anew")
         taken[name] = value.float()
+    network.to_empty(device="cpu")
     network.load_state_dict(taken, strict=False)
     network.eval()

@@ -8,7 +8,8 @@ transform, the stem, and a gain ("compensate").
 from __future__ import annotations
 
 import hashlib
-import json
+import os
+import secrets
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from viso.config import ModelCard
 from viso.errors import ModelError
 from viso.model import CARD_KEY, OnnxModel
 from viso.model_file import read_model
+from viso.parsing import parse_json
 from viso.train.export import with_card
 from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 
@@ -113,9 +115,11 @@ def _known(source: Path, graph: onnx.ModelProto) -> dict[str, Any]:
     for entry in graph.metadata_props:
         if entry.key == CARD_KEY:
             try:
-                values = json.loads(entry.value)
-            except json.JSONDecodeError as error:
-                raise ModelError(f"{source}: the card inside is damaged ({error})") from error
+                values = parse_json(entry.value)
+            except ValueError as error:
+                raise ModelError(
+                    f"{source}: the card inside is damaged ({error!s:.160})"
+                ) from error
             card = ModelCard.from_mapping(values, origin=f"{source}: card")
             return card.model_dump()
     if beside.is_file():
@@ -136,7 +140,8 @@ def _write(source: Path, graph: onnx.ModelProto, card: ModelCard, path: Path) ->
     """Write the graph with its card, and try it on noise before it gets its name."""
     with_card(graph, card)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.part.onnx")
+    # A name that nobody else has: it is removed in the end.
+    unfinished = path.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}.onnx")
     try:
         onnx.save(graph, unfinished)
         _try(unfinished)

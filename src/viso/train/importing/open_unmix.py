@@ -20,7 +20,6 @@ enough, are context and dropped.
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from functools import partial
 from itertools import count, takewhile
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 
 from viso.config import ModelCard, SpectralConfig
 from viso.errors import ModelError
+from viso.parsing import parse_json
 from viso.train.export import export
 from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 from viso.train.importing._states import State, fill, read_state
@@ -188,14 +188,15 @@ def _network(state: State, *, origin: str) -> OpenUnmix:
             f"of {n_seen} bins; {_WAY_OUT}"
         )
     layers = takewhile(lambda layer: f"lstm.weight_ih_l{layer}" in state, count())
-    network = OpenUnmix(
-        n_channels=first.shape[1] // n_seen,
-        n_seen=n_seen,
-        n_bins=n_bins,
-        n_hidden=first.shape[0],
-        n_layers=max(1, len(list(layers))),
-        both_ways="lstm.weight_ih_l0_reverse" in state,
-    )
+    with torch.device("meta"):
+        network = OpenUnmix(
+            n_channels=first.shape[1] // n_seen,
+            n_seen=n_seen,
+            n_bins=n_bins,
+            n_hidden=first.shape[0],
+            n_layers=max(1, len(list(layers))),
+            both_ways="lstm.weight_ih_l0_reverse" in state,
+        )
     fill(network, state, called=str, origin=origin)
     return network
 
@@ -207,7 +208,7 @@ def _beside(source: Path) -> dict[str, Any]:
         if not path.is_file():
             continue
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
             facts |= {**found, **found.get("args", {})}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: no JSON of Open-Unmix ({error}); move it away") from error

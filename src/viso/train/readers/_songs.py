@@ -134,7 +134,8 @@ def hold_out(items: Sequence[Item], *, share: float = 0.1) -> tuple[list[Item], 
     items : list of Item
         The same, those of the songs held out with the split "valid".
     songs : list of str
-        Which they are; none where there are fewer than four songs, or one already is "valid".
+        Which they are, one at least; none where there is one song only, or one singer of all
+        songs, or one already is "valid".
     """
     roles: dict[str, set[Role]] = {}
     singer: dict[str, str] = {}
@@ -142,7 +143,7 @@ def hold_out(items: Sequence[Item], *, share: float = 0.1) -> tuple[list[Item], 
         roles.setdefault(item.song, set()).add(item.role)
         singer[item.song] = item.singer or item.song
     songs = [song for song, found in roles.items() if len(found) == 2]
-    if len(songs) < 4 or any(item.split == "valid" for item in items):
+    if len(songs) < 2 or any(item.split == "valid" for item in items):
         return list(items), []
     held: list[str] = []
     singers = sorted({singer[song] for song in songs}, key=lambda s: sha256(s.encode()).digest())

@@ -5,7 +5,8 @@
 Needs the extra ``[web]``.
 """
 
-from viso.web.listen.app import Entrance, create_listening_app
+from viso.web.listen.app import create_listening_app
+from viso.web.listen.entrance import Entrance
 from viso.web.listen.serving import bind, serve
 
 __all__ = ["Entrance", "bind", "create_listening_app", "serve"]

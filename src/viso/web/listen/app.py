@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import re
-import secrets
 import sqlite3
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
 
 from viso.errors import ConfigError, DataError
 from viso.listening import (
     Answers,
     Begun,
     Choice,
+    ListeningTest,
     Ratings,
-    as_lines,
     as_page,
     check_record,
     load_test,
     order_of,
     page_path,
-    stimulus_path,
+    read_stimulus,
 )
-from viso.web.listen.bodies import AnswerBody, BeginBody, Key, LinksBody, ListenerKey
+from viso.web.listen.bodies import AnswerBody, BeginBody, ListenerKey
+from viso.web.listen.entrance import Entrance
 from viso.web.listen.guard import Guard
+from viso.web.listen.limits import Pace, address_of
+from viso.web.listen.maker import Maker
 
-__all__ = ["Entrance", "create_listening_app"]
+__all__ = ["create_listening_app"]
 
 _PAGE = Path(__file__).parent / "page"
 _SHARED = ("listen.css", "player.js", "session.js", "parts.js", "pages.js", "listen.js")
 _OWN = ("served.css", "ask.js", "served.js", "maker.js")
-_MOST_WAITING = 10_000
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".html": "text/html"}
-
-
-@dataclass(frozen=True)
-class Entrance:
-    """Who may begin a test.
-
-    `is_open` lets everybody begin who knows the address; otherwise only those whom the maker
-    gave a link. `most` listeners may begin, and none from `closes_at` on; who has begun may
-    finish.
-    """
-
-    is_open: bool = True
-    most: int = 1000
-    closes_at: datetime | None = None
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the time is over."""
-        return self.closes_at is not None and datetime.now(UTC) >= self.closes_at
 
 
 def create_listening_app(
@@ -93,8 +75,11 @@ def create_listening_app(
             "the maker's token: 16 to 128 letters, figures, - and _; leave it out to have one drawn"
         )
     app = FastAPI(title="viso listen", docs_url=None, redoc_url=None, openapi_url=None)
-    _Service(folder, answers, maker_key, entrance or Entrance()).add_to(app)
+    test, entrance = load_test(folder), entrance or Entrance()
+    _Service(folder, test, answers, entrance).add_to(app)
+    Maker(test, answers, entrance, maker_key).add_to(app)
     app.add_exception_handler(sqlite3.Error, _not_now)
+    app.add_exception_handler(RequestValidationError, _does_not_fit)
     app.add_middleware(Guard, names=names)
     return app
 
@@ -104,15 +89,24 @@ async def _not_now(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"the server cannot store it now: {error}"}, 503)
 
 
+async def _does_not_fit(_: Request, error: Exception) -> JSONResponse:
+    # What was sent is not repeated: it may hold a key that was put in the wrong place.
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    told = [{"loc": one["loc"], "msg": one["msg"]} for one in found]
+    return JSONResponse({"detail": told}, 422)
+
+
 class _Service:
-    def __init__(self, folder: Path, answers: Answers, maker_key: str, entrance: Entrance) -> None:
+    def __init__(
+        self, folder: Path, test: ListeningTest, answers: Answers, entrance: Entrance
+    ) -> None:
         self._folder = folder
-        self._test = load_test(folder)
+        self._test = test
         self._answers = answers
-        self._maker_key = maker_key
         self._entrance = entrance
+        self._pace = Pace(entrance.per_hour, 3600.0)
         self._trials = {trial.name: trial for trial in self._test.trials}
-        self._questions = [question.name for question in self._test.questions] or [""]
+        self._pages = frozenset(test.pages)
 
     def add_to(self, app: FastAPI) -> None:
         files = {f"/{name}": page_path(name) for name in _SHARED}
@@ -126,9 +120,6 @@ class _Service:
         app.add_api_route("/api/session", self.forget, methods=["DELETE"], status_code=204)
         app.add_api_route("/api/answers", self.answer, methods=["POST"])
         app.add_api_route("/stimuli/{name}.flac", self.stimulus, methods=["GET"])
-        app.add_api_route("/api/maker", self.progress, methods=["GET"])
-        app.add_api_route("/api/maker/links", self.links, methods=["POST"])
-        app.add_api_route("/api/maker/results", self.results, methods=["GET"])
 
     def welcome(self) -> dict[str, Any]:
         """Tell what is read before the test, to anybody if the entrance is open."""
@@ -164,17 +155,29 @@ class _Service:
             "is_finished": found.is_finished,
         }
 
-    def begin(self, key: ListenerKey, body: BeginBody) -> dict[str, Any]:
+    def begin(self, key: ListenerKey, body: BeginBody, request: Request) -> dict[str, Any]:
         """Begin the test; who has begun goes on."""
         if self._test.consent and not body.agrees:
             raise HTTPException(422, "the test begins when you agree")
         known = self._answers.find(key)
         if self._entrance.is_closed and (known is None or known.order is None):
             raise HTTPException(403, "this test is closed")
+        address = address_of(request.client and request.client.host)
+        # A link of the maker's is counted nowhere: it was handed out to somebody.
+        is_counted = known is None and self._entrance.is_open
+        if is_counted and (wait_s := self._pace.take(address)):
+            raise HTTPException(
+                429,
+                "many listeners have begun from this network; try again in "
+                f"{math.ceil(wait_s / 60)} minutes, or ask for a personal link",
+                {"retry-after": str(wait_s)},
+            )
         about = body.model_dump(include=self._asked(), exclude_none=True)
         has_begun = self._answers.begin(
             key, is_open=self._entrance.is_open, most=self._entrance.most, about=about
         )
+        if is_counted and not has_begun:
+            self._pace.give_back(address)
         if has_begun is None:
             raise HTTPException(404, "this link is not known here; ask for another one")
         if not has_begun:
@@ -189,8 +192,8 @@ class _Service:
         """Keep an answer; tell all that are there, since another device may have gone on."""
         found = self._begun(key)
         page = body.trial, body.question
-        if body.trial not in self._trials or body.question not in self._questions:
-            raise HTTPException(422, f"no page {'/'.join(page)!r:.40} in this test")
+        if page not in self._pages:
+            raise HTTPException(422, "no page of this trial and question in this test")
         try:
             record = self._record(found, body)
         except (ConfigError, DataError) as error:
@@ -232,53 +235,20 @@ class _Service:
         """Delete all of a listener; again, it changes nothing."""
         self._answers.forget(key)
 
-    def stimulus(self, name: str, key: ListenerKey) -> FileResponse:
+    def stimulus(self, name: str, key: ListenerKey) -> Response:
         """Give a sound, to those who listen."""
         self._begun(key)
         if name not in self._test.stimulus_ids:
             raise HTTPException(404, "no such sound")
-        return FileResponse(
-            stimulus_path(self._folder, name),
+        try:
+            sound = read_stimulus(self._folder, name, sha256=self._test.sha256.get(name))
+        except ConfigError as error:
+            # The listener learns nothing of the maker's disk.
+            raise HTTPException(404, "this sound is not what it was; tell the maker") from error
+        return Response(
+            sound,
             media_type="audio/flac",
             headers={"cache-control": "private, max-age=86400, immutable"},
-        )
-
-    def _check_maker(self, key: str) -> None:
-        if not secrets.compare_digest(key, self._maker_key):
-            raise HTTPException(403, "this is not the maker's token; it was printed at the start")
-
-    def progress(self, key: Key) -> dict[str, Any]:
-        """Tell the maker who has begun and finished."""
-        self._check_maker(key)
-        listeners, n_waiting = self._answers.progress()
-        closes_at = self._entrance.closes_at
-        return {
-            "title": self._test.title,
-            "id": self._test.id,
-            "is_open": self._entrance.is_open,
-            "is_closed": self._entrance.is_closed,
-            "closes_at": closes_at and closes_at.isoformat(timespec="minutes"),
-            "most": self._entrance.most,
-            "n_pages": len(self._trials) * len(self._questions),
-            "n_waiting": n_waiting,
-            "listeners": [vars(listener) for listener in listeners],
-        }
-
-    def links(self, key: Key, body: LinksBody) -> dict[str, list[str]]:
-        """Make keys of personal links; they are told once, and never again."""
-        self._check_maker(key)
-        if self._answers.progress()[1] + body.count > _MOST_WAITING:
-            raise HTTPException(409, f"more than {_MOST_WAITING} links that nobody has used")
-        return {"keys": self._answers.invite(body.count)}
-
-    def results(self, key: Key, unfinished: Annotated[bool, Query()] = False) -> PlainTextResponse:
-        """Give the answers as ``viso listen analyse`` reads them."""
-        self._check_maker(key)
-        lines = as_lines(self._answers.records(with_unfinished=unfinished))
-        return PlainTextResponse(
-            lines,
-            media_type="application/x-ndjson",
-            headers={"content-disposition": f'attachment; filename="{self._test.id}.jsonl"'},
         )
 
 

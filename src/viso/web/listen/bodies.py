@@ -10,7 +10,10 @@ from pydantic import Field
 
 from viso.config import Settings
 
-__all__ = ["AnswerBody", "BeginBody", "Key", "LinksBody", "ListenerKey"]
+__all__ = ["AnswerBody", "BeginBody", "Key", "LinksBody", "ListenerKey", "RemoveBody"]
+
+
+_Name = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class BeginBody(Settings):
@@ -38,6 +41,12 @@ class LinksBody(Settings):
     """How many links the maker wants."""
 
     count: int = Field(ge=1, le=1000)
+
+
+class RemoveBody(Settings):
+    """Which listeners the maker removes, by their drawn names."""
+
+    names: list[_Name] = Field(min_length=1, max_length=1000)
 
 
 def _key(authorization: Annotated[str, Header()] = "") -> str:

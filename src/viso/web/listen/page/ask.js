@@ -5,9 +5,14 @@ async function request(method, path, { key = "", body = null } = {}) {
   const headers = {};
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body) headers["Content-Type"] = "application/json";
-  const response = await fetch(path, {
-    method, headers, body: body && JSON.stringify(body), cache: "no-store",
-  });
+  let response;
+  try {
+    response = await fetch(path, {
+      method, headers, body: body && JSON.stringify(body), cache: "no-store",
+    });
+  } catch {
+    throw new Error("the server does not answer");
+  }
   if (response.ok) return response;
   const told = await response.json().catch(() => null);
   const text = told && typeof told.detail === "string" ? told.detail : `the server answers ${response.status}`;

@@ -25,7 +25,12 @@ class ServedSession extends Session {
     this.pages = this.plan();
     this.goTo(told.answered);
     this.state.draft = (JSON.parse(recall(this.key)) || {}).draft || null;
-    remember(`viso-listen-key:${told.test.id}`, this.listener);
+  }
+
+  // Who has begun is remembered and stands in the address, so that the link can be kept.
+  enter() {
+    if (this.isLeft || this.isNew) return;
+    remember(`viso-listen-key:${this.test.id}`, this.listener);
     history.replaceState(null, "", `#${this.listener}`);
     ownFooter(this);
   }
@@ -40,6 +45,7 @@ class ServedSession extends Session {
   async begin(about) {
     const body = { agrees: true, ...about };
     this.adopt(await ask("POST", "api/session", { key: this.listener, body }));
+    this.enter();
   }
 
   async answer({ record, ...values }) {
@@ -60,11 +66,21 @@ class ServedSession extends Session {
   }
 }
 
-// Let this browser forget who listens.
+// Let this browser forget a listener; one that another window opened stays.
+function forget(key, test) {
+  const name = `viso-listen-key:${test.id}`;
+  if (recall(name) === key) remember(name, null);
+}
+
+// Begin as nobody, unless the visitor has gone somewhere else meanwhile.
 function leave(session) {
+  if (session.isLeft) {
+    forget(session.listener, session.test);
+    return;
+  }
   remember(`viso-listen-key:${session.test.id}`, null);
   history.replaceState(null, "", location.pathname);
-  location.reload();
+  window.visoReopen();
 }
 
 function ownFooter(session) {
@@ -102,9 +118,9 @@ function ownFooter(session) {
   footer.hidden = false;
 }
 
-function tell(title, text, ...more) {
-  show(el("h1", {}, title), el("p", {}, text), ...more);
-  return null;
+// What is told in place of a test.
+function telling(title, text, ...more) {
+  return { notice: () => show(el("h1", {}, title), el("p", {}, text), ...more) };
 }
 
 function drawnKey() {
@@ -112,20 +128,19 @@ function drawnKey() {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_");
 }
 
-// Return a session, or say why there is none.
+// Return a session, or what tells why there is none.
 window.visoOpen = async () => {
-  const again = () => location.reload();
+  document.getElementById("own").hidden = true;
   try {
     const welcomed = await ask("GET", "api/test");
     document.title = welcomed.title;
     const key = location.hash.slice(1) || recall(`viso-listen-key:${welcomed.id}`);
     if (key) return await known(key, welcomed);
-    if (!welcomed.is_open) return tell(welcomed.title, "Please open the personal link that you were given.");
-    if (welcomed.is_closed) return tell(welcomed.title, "This test is closed. Thank you for your interest.");
+    if (!welcomed.is_open) return telling(welcomed.title, "Please open the personal link that you were given.");
+    if (welcomed.is_closed) return telling(welcomed.title, "This test is closed. Thank you for your interest.");
     return new ServedSession(drawnKey(), { test: welcomed, has_begun: false });
   } catch (error) {
-    failed(error, again);
-    return null;
+    return { notice: () => failed("The test cannot be opened", error, window.visoReopen) };
   }
 };
 
@@ -133,20 +148,22 @@ async function known(key, welcomed) {
   try {
     const told = await ask("GET", "api/session", { key });
     if (!told.has_begun && told.test.is_closed) {
-      return tell(welcomed.title, "This test is closed. Thank you for your interest.");
+      return telling(welcomed.title, "This test is closed. Thank you for your interest.");
     }
     return new ServedSession(key, told);
   } catch (error) {
     if (error.status !== 404 && error.status !== 401) throw error;
-    remember(`viso-listen-key:${welcomed.id}`, null);
+    forget(key, welcomed);
+    const own = recall(`viso-listen-key:${welcomed.id}`);
     const anew = el("button", {
       type: "button",
-      click: () => { history.replaceState(null, "", location.pathname); location.reload(); },
-    }, "Begin as a new listener");
-    return tell("This link does not work", "Perhaps a part of it is missing, or its answers were deleted.",
-      welcomed.is_open ? anew : null);
+      click: () => { history.replaceState(null, "", location.pathname); window.visoReopen(); },
+    }, own ? "Go on where you stopped" : "Begin as a new listener");
+    return telling("This link does not work", "Perhaps a part of it is missing, or its answers were deleted.",
+      own || welcomed.is_open ? anew : null);
   }
 }
 
-// Another personal link, opened in the same window.
-window.addEventListener("hashchange", () => location.reload());
+// Another personal link, opened in the same window. Before the first one is opened there is
+// nothing to do: the address is read then.
+window.addEventListener("hashchange", () => window.visoReopen && window.visoReopen());

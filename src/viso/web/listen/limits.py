@@ -1,0 +1,123 @@
+"""How often an address may begin a test, or be wrong about the maker's token.
+
+Nothing of it is written down: addresses are forgotten when their time is over, and when the
+server ends.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+__all__ = ["Pace", "Slowdown", "Verdict", "address_of"]
+
+Clock = Callable[[], float]
+
+_MOST_ADDRESSES = 10_000  # that are remembered at once
+_FREE_TRIES = 3
+_LONGEST_WAIT_S = 60.0
+_FORGOTTEN_S = 600.0
+
+
+def address_of(host: str | None) -> str:
+    """Return what counts as one address: of IPv6 the network, as a household has one."""
+    try:
+        found = ipaddress.ip_address(host or "")
+    except ValueError:
+        return host or ""
+    if found.version == 4:
+        return str(found)
+    return str(ipaddress.ip_network((found, 64), strict=False))
+
+
+class Pace:
+    """Lets an address do something `most` times in `seconds`; any thread may call it.
+
+    Parameters
+    ----------
+    most : int
+        0 for no limit.
+    seconds : float
+    clock : callable
+        Seconds that only grow.
+    """
+
+    def __init__(self, most: int, seconds: float, *, clock: Clock = time.monotonic) -> None:
+        self._most, self._seconds, self._clock = most, seconds, clock
+        self._taken: OrderedDict[str, deque[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, address: str) -> int:
+        """Count one time; return 0, or after how many whole seconds the next one is free."""
+        if not self._most:
+            return 0
+        with self._lock:
+            now = self._clock()
+            times = self._taken.setdefault(address, deque())
+            self._taken.move_to_end(address)
+            while times and now - times[0] >= self._seconds:
+                times.popleft()
+            if len(times) >= self._most:
+                return max(1, math.ceil(times[0] + self._seconds - now))
+            times.append(now)
+            _forget_oldest(self._taken)
+            return 0
+
+    def give_back(self, address: str) -> None:
+        """Take back the last time that was counted: nothing came of it."""
+        with self._lock:
+            if times := self._taken.get(address):
+                times.pop()
+
+
+class Verdict(NamedTuple):
+    """Whether a secret is right; it was not looked at if there are seconds to wait."""
+
+    is_right: bool
+    wait_s: int
+
+
+class Slowdown:
+    """Checks secrets of an address, the slower the more often it was wrong; for any thread.
+
+    The first 3 wrong ones cost nothing, then the waiting doubles from 1 s to 60 s. What comes
+    while an address has to wait is not looked at, so that many guesses at once are no faster. A
+    right one, or 10 minutes without a wrong one, begin anew.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds that only grow.
+    """
+
+    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def check(self, address: str, is_right: Callable[[], bool]) -> Verdict:
+        """Return whether it is right, or for how long the address has to wait."""
+        with self._lock:
+            now = self._clock()
+            count, free_at = self._wrong.get(address, (0, -math.inf))
+            if now < free_at:
+                return Verdict(False, max(1, math.ceil(free_at - now)))
+            if is_right():
+                self._wrong.pop(address, None)
+                return Verdict(True, 0)
+            count = 1 if now - free_at > _FORGOTTEN_S else count + 1
+            wait_s = min(_LONGEST_WAIT_S, 2.0 ** (count - _FREE_TRIES - 1))
+            self._wrong[address] = count, now + (wait_s if count > _FREE_TRIES else 0.0)
+            self._wrong.move_to_end(address)
+            _forget_oldest(self._wrong)
+            return Verdict(False, 0)
+
+
+def _forget_oldest(found: OrderedDict[str, Any]) -> None:
+    while len(found) > _MOST_ADDRESSES:
+        found.popitem(last=False)
