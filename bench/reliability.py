@@ -93,7 +93,8 @@ def many(
     found: list[Trial] = []
     first_s, last_s = window
     began = time.monotonic()
-    while sum(trial.in_time for trial in found) < n_times and len(found) < 2 * n_times + 2:
+    # A moment may be missed, by a fast machine and by a busy one, but not every time.
+    while sum(trial.in_time for trial in found) < n_times and len(found) < 2 * n_times + 10:
         # A third of the moments lie in the start: plan, manifest, models.
         is_at_work = chance.random() > 1 / 3
         moment_s = chance.uniform(0, last_s - first_s) if is_at_work else chance.uniform(0, first_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator
 
 import pytest
@@ -35,20 +34,18 @@ def test_an_error_comes_in_its_place() -> None:
 
 
 def test_it_runs_ahead_but_not_far() -> None:
-    begun = []
+    begun = threading.Semaphore(0)
 
     def items() -> Generator[int]:
         for k in range(100):
-            begun.append(k)
+            begun.release()
             yield k
 
     found = ahead(items(), depth=2)
     assert next(found) == 0
-    until = time.monotonic() + 10
-    while len(begun) < 3 and time.monotonic() < until:
-        time.sleep(0.01)
-    time.sleep(0.1)
-    assert len(begun) == 3  # one taken, two waiting
+    for _ in range(3):  # one taken, two waiting
+        assert begun.acquire(timeout=60)
+    assert not begun.acquire(timeout=0.1)
     found.close()  # type: ignore[attr-defined]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holding import Hold, held_viso
 from small import song
 from viso.audio import read, write
 
@@ -363,24 +364,27 @@ def test_names_of_any_bytes_and_any_length(folder: Path, mask_model: Path) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(
-    tmp_path: Path, mask_model: Path, number: signal.Signals
+    tmp_path: Path,
+    mask_model: Path,
+    number: signal.Signals,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    write(tmp_path / "long.wav", song(2, 44_100 * 120), rate_hz=44_100, bit_depth="16")
-    words = [*VISO, "separate", "long.wav", "--model", str(mask_model)]
+    write(tmp_path / "long.wav", song(2, 44_100 * 10), rate_hz=44_100, bit_depth="16")
+    hold = Hold(tmp_path_factory.mktemp("beside"))
+    hold.close()
+    typed = ["separate", "long.wav", "--model", str(mask_model)]
     process = subprocess.Popen(
-        words,
+        [sys.executable, "-c", held_viso(hold), *typed],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
         # A shell lets what it starts in the background ignore SIGINT, these tests perhaps.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    out = tmp_path / "separated/long"
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not (out.exists() and any(out.iterdir())):
+    while process.poll() is None and not hold.pids():
         time.sleep(0.02)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors

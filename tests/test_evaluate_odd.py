@@ -188,18 +188,12 @@ def test_a_process_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 class Patient(running._Task):
-    """The song ``a`` is done first."""
+    """Every song but ``a`` waits until the error of ``a`` is known."""
 
     def run(self) -> Any:
-        done = self.stems[0].parents[1] / "done"
-        try:
-            while self.song != "a" and not done.exists():
-                time.sleep(0.05)
-            if self.song == "b":
-                time.sleep(1)  # by then the error of a is known
-            return super().run()
-        finally:
-            done.touch()
+        while self.song != "a" and not (self.stems[0].parents[1] / "known").exists():
+            time.sleep(0.05)
+        return super().run()
 
 
 def test_songs_beside_a_broken_one_are_kept(
@@ -208,6 +202,16 @@ def test_songs_beside_a_broken_one_are_kept(
     """What runs when it is found out is kept, what does not is not begun."""
     for name in "abc":
         make_song(tmp_path / "songs" / name)
+    waits, wait = [], running.wait
+
+    def noted(*args: Any, **how: Any) -> Any:
+        # Who waits again has looked at the first that ended, which is a.
+        if waits:
+            (tmp_path / "songs" / "known").touch()
+        waits.append(args)
+        return wait(*args, **how)
+
+    monkeypatch.setattr(running, "wait", noted)
     monkeypatch.setattr(running, "_Task", Patient)
     (tmp_path / "songs" / "a" / "bass.wav").write_bytes(b"no sound")
     songs, store = songs_of(tmp_path / "songs"), tmp_path / "store"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 from archives import Archive
+from held_workers import command_of_batch, install
 
+from holding import Hold
 from viso import batch
 from viso.batch.cluster import Cluster
 
@@ -42,9 +45,14 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster as Nodes
 
-    # The workers import viso from where the tests do.
-    source = Path(batch.__file__).parents[2]
-    paths = [str(source), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # The workers import viso from where the tests do, and held_workers.
+    source, here = Path(batch.__file__).parents[2], Path(__file__).parent
+    paths = [
+        str(source),
+        str(here),
+        str(here.parent),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     memory = {"object_store_memory": 100 * 2**20}
@@ -58,7 +66,14 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         made.shutdown()
 
 
-def songs(archive: Archive, n_songs: int, *, seconds: int) -> None:
+@pytest.fixture
+def hold(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Hold:
+    """Songs wait in their middle while it is closed, so no machine is too fast or too slow."""
+    install(archive.out.parent, monkeypatch.setattr)
+    return Hold(archive.out.parent)
+
+
+def songs(archive: Archive, n_songs: int, *, seconds: int = 5) -> None:
     for number in range(n_songs):
         archive.add(f"{number}.flac", n_samples=44_100 * seconds)
 
@@ -68,9 +83,9 @@ def stems(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_node_dies_and_every_song_comes_out_once(
-    archive: Archive, nodes: Any, tmp_path: Path
+    archive: Archive, nodes: Any, hold: Hold, tmp_path: Path
 ) -> None:
-    songs(archive, 8, seconds=20)
+    songs(archive, 8)
     there = [nodes.add_core(), nodes.add_core()]
     nodes.wait_for_nodes()
     results, n_jobs, is_dead = [], set(), False
@@ -81,11 +96,13 @@ def test_a_node_dies_and_every_song_comes_out_once(
         for progress in batch.run(plan, engine=engine):
             n_jobs.add(len(engine.pids))
             results += [progress.result] if progress.result else []
+            if results and not is_dead and not hold.is_closed():
+                hold.close()
             # Both nodes are in the middle of a song.
-            busy = {path.name.split("-")[1] for path in archive.out.rglob(".viso-*")}
-            if not is_dead and results and len(busy) == 2:
+            if not is_dead and len(hold.pids()) == 2:
                 nodes.remove_node(there[1], allow_graceful=False)
                 is_dead = True
+                hold.open()
     assert is_dead
     assert 2 in n_jobs
     assert [result.reason for result in results] == [""] * 8
@@ -101,7 +118,7 @@ def test_a_node_dies_and_every_song_comes_out_once(
 
 
 def test_from_a_store_into_a_store(archive: Archive, nodes: Any, s3: Any, tmp_path: Path) -> None:
-    songs(archive, 4, seconds=5)
+    songs(archive, 4)
     for path in archive.folder.glob("*.flac"):
         s3.upload_file(str(path), "music", f"archive/in ä/{path.name}")
     nodes.add_core()
@@ -124,75 +141,92 @@ def test_from_a_store_into_a_store(archive: Archive, nodes: Any, s3: Any, tmp_pa
 
 
 def test_a_cluster_that_is_stopped_leaves_nothing(archive: Archive, nodes: Any) -> None:
-    songs(archive, 3, seconds=30)
+    songs(archive, 3)
     nodes.add_core()
     nodes.wait_for_nodes()
+    hold = Hold(archive.out.parent)
+    hold.close()
     settings = ["--model", archive.model, "--format", "flac", "--bit-depth", "16", "--jobs", "1"]
     words = ["separate", archive.folder, "-o", archive.out, *settings]
     words += ["--engine", "ray", "--address", nodes.address]
     # A process of its own, as Ray may end the one that loses its cluster.
-    typed = [sys.executable, "-c", "from viso.cli import main; main()", *map(str, words)]
+    typed = [sys.executable, "-c", command_of_batch(hold), *map(str, words)]
     running = subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        while running.poll() is None and not list(archive.out.rglob(".viso-*")):
+        while running.poll() is None and not hold.pids():
             time.sleep(0.1)
         nodes.shutdown()
-        said = running.communicate(timeout=200)
+        said = running.communicate(timeout=400)
     finally:
         running.kill()
         running.wait()
     assert running.returncode in (1, 130), said
     assert "Traceback" not in said[1]
     assert not list(archive.out.rglob(".viso-*"))
-    assert len(archive.plan().tasks) >= 2
+    assert len(archive.plan().tasks) == 3
 
 
-def test_a_node_that_dies_at_the_end_leaves_nothing(archive: Archive, nodes: Any) -> None:
-    songs(archive, 3, seconds=30)
+def until_held(steps: Iterator[batch.Progress], hold: Hold) -> None:
+    """Let a batch go on until a worker is in the middle of a song."""
+    for _ in steps:
+        if hold.pids():
+            return
+    raise AssertionError("the batch ended before a song was held")
+
+
+def test_a_node_that_dies_at_the_end_leaves_nothing(
+    archive: Archive, nodes: Any, hold: Hold
+) -> None:
+    songs(archive, 3)
     there = nodes.add_core()
     nodes.wait_for_nodes()
+    hold.close()
     with Cluster(nodes.address) as cluster:
         plan = archive.plan(jobs=1, threads=1)
         steps = batch.run(plan, engine=cluster.engine(plan))
-        for _ in steps:
-            if list(archive.out.rglob(".viso-*")):
-                break
-        # The worker is gone before it can clear up.
+        until_held(steps, hold)
+        # The worker is gone before it can clear up; without its node it would have a moment.
+        for pid in hold.pids():
+            os.kill(pid, signal.SIGKILL)
         nodes.remove_node(there, allow_graceful=False)
         steps.close()  # type: ignore[attr-defined]
+    assert not hold.given_up()
     assert not list(archive.out.rglob(".viso-*"))
-    assert len(archive.plan().tasks) >= 2
+    assert len(archive.plan().tasks) == 3
 
 
-def test_a_batch_that_is_closed_leaves_nothing(archive: Archive, nodes: Any) -> None:
-    songs(archive, 3, seconds=30)
+def test_a_batch_that_is_closed_leaves_nothing(archive: Archive, nodes: Any, hold: Hold) -> None:
+    songs(archive, 3)
     nodes.add_core()
     nodes.wait_for_nodes()
+    hold.close()
     with Cluster(nodes.address) as cluster:
         plan = archive.plan(jobs=1, threads=1)
         steps = batch.run(plan, engine=cluster.engine(plan))
-        for _ in steps:
-            if list(archive.out.rglob(".viso-*")):
-                break
-        began = time.monotonic()
+        until_held(steps, hold)
         steps.close()  # type: ignore[attr-defined]
-        assert time.monotonic() - began < 20
+        # By its worker, which was told; the hold has no end.
+        assert hold.given_up() == hold.pids()
     assert not list(archive.out.rglob(".viso-*"))
-    assert len(archive.plan().tasks) >= 2
+    assert len(archive.plan().tasks) == 3
 
 
-def test_nodes_that_come_later_are_taken(archive: Archive, nodes: Any) -> None:
-    songs(archive, 6, seconds=20)
+def test_nodes_that_come_later_are_taken(archive: Archive, nodes: Any, hold: Hold) -> None:
+    songs(archive, 6)
     nodes.add_core()
     nodes.wait_for_nodes()
-    most, results = 0, []
+    hold.close()
+    most, results, is_added = 0, [], False
     with Cluster(nodes.address) as cluster:
         plan = archive.plan(jobs=4, threads=1)
         engine = cluster.engine(plan)
         for progress in batch.run(plan, engine=engine):
             results += [progress.result] if progress.result else []
-            if most == 0 and engine.pids:
+            if not is_added and hold.pids():
                 nodes.add_core()
+                is_added = True
             most = max(most, len(engine.pids))
+            if most == 2 and hold.is_closed():
+                hold.open()
     assert most == 2
-    assert all(result.is_done for result in results)
+    assert [result.is_done for result in results] == [True] * 6

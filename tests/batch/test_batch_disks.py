@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+from contextlib import closing
 
 import pytest
 from archives import Archive
@@ -19,7 +20,7 @@ from viso.separator import Separator
 
 
 def states(archive: Archive) -> dict[str, str]:
-    with sqlite3.connect(archive.out / FILE) as database:
+    with closing(sqlite3.connect(archive.out / FILE)) as database, database:
         return dict(database.execute("SELECT song, state FROM entries"))
 
 
@@ -159,7 +160,7 @@ def test_a_manifest_that_cannot_be_used(archive: Archive, what: str) -> None:
     elif what == "folder":
         path.mkdir()
     else:
-        with sqlite3.connect(path) as database:
+        with closing(sqlite3.connect(path)) as database, database:
             database.execute("PRAGMA user_version = 99")
     with pytest.raises(DataError, match=FILE):
         archive.plan()

@@ -11,11 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from archives import Archive
+from held_workers import command_of_batch, install
 
+from holding import Hold
 from viso import batch
 from viso.batch.database import FILE
 from viso.batch.local import LocalEngine
@@ -39,8 +42,14 @@ def viso(archive: Archive, *words: object, **how: object) -> subprocess.Complete
 
 
 def begin(archive: Archive, *words: object) -> subprocess.Popen[str]:
+    """Start a batch in the background; its workers heed a `Hold` beside the output folder."""
     return subprocess.Popen(
-        words_for(archive, *words),
+        [
+            sys.executable,
+            "-c",
+            command_of_batch(Hold(archive.out.parent)),
+            *words_for(archive, *words)[len(VISO) :],
+        ],
         cwd=archive.folder.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,18 +72,28 @@ def wait_until(is_so: Callable[[], object], *, seconds: float = 250) -> None:
         time.sleep(0.01)
 
 
-def send_in_a_song(archive: Archive, number: signal.Signals) -> int:
-    """Send a signal to a worker as soon as it writes a stem; return its process ID."""
-    begun: list[Path] = []
-
-    def look() -> list[Path]:
-        begun[:] = (path for path in hidden(archive) if path.suffix == ".flac")
-        return begun
-
-    wait_until(look)
-    pid = int(begun[0].name.split("-")[1])
-    os.kill(pid, number)
+def held_pid(hold: Hold) -> int:
+    """Wait until a worker is in the middle of the song that is held; return its process ID."""
+    wait_until(hold.pids)
+    (pid,) = hold.pids()
     return pid
+
+
+def send_in_the_song(hold: Hold, number: signal.Signals) -> int:
+    """Send a signal to the worker that is held, and open the hold; return its process ID."""
+    pid = held_pid(hold)
+    os.kill(pid, number)
+    hold.open()
+    return pid
+
+
+@pytest.fixture
+def hold(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Hold:
+    """Holds the first song in its middle until it is opened, whatever the machine's pace."""
+    install(archive.out.parent, monkeypatch.setattr)
+    hold = Hold(archive.out.parent)
+    hold.close(only="0.flac")
+    return hold
 
 
 def records(text: str) -> list[dict[str, object]]:
@@ -85,7 +104,7 @@ def finished(archive: Archive) -> int:
     if not (archive.out / FILE).exists():
         return 0
     try:
-        with sqlite3.connect(archive.out / FILE, timeout=60) as database:
+        with closing(sqlite3.connect(archive.out / FILE, timeout=60)) as database, database:
             query = "SELECT count(*) FROM entries WHERE state = 'done'"
             return int(database.execute(query).fetchone()[0])
     except sqlite3.OperationalError:  # it is there, but its tables are not yet
@@ -101,14 +120,13 @@ def long_songs(archive: Archive, n_songs: int = 4) -> None:
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) -> None:
+def test_an_interrupted_batch_goes_on(archive: Archive, hold: Hold, number: signal.Signals) -> None:
     long_songs(archive)
     process = begin(archive, "--jobs", 2)
-    held = send_in_a_song(archive, signal.SIGSTOP)  # the batch cannot end before it goes on
+    held_pid(hold)
     wait_until(lambda: finished(archive) >= 1)
     # As a terminal does it: to the workers, too.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    os.kill(held, signal.SIGCONT)
     said, errors = process.communicate(timeout=250)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
@@ -124,16 +142,15 @@ def test_an_interrupted_batch_goes_on(archive: Archive, number: signal.Signals) 
 
 
 @pytest.mark.parametrize("whom", ["coordinator", "all"])
-def test_a_killed_batch_goes_on(archive: Archive, whom: str) -> None:
+def test_a_killed_batch_goes_on(archive: Archive, hold: Hold, whom: str) -> None:
     long_songs(archive)
     process = begin(archive, "--jobs", 2)
-    held = send_in_a_song(archive, signal.SIGSTOP)  # its song is never done
+    held_pid(hold)
     wait_until(lambda: finished(archive) >= 1)
     if whom == "all":
         os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
-        os.kill(held, signal.SIGCONT)
     process.communicate(timeout=250)
     if whom == "coordinator":
         # The workers notice, and clear up.
@@ -164,16 +181,16 @@ def test_two_batches_share_the_work(archive: Archive) -> None:
     own = [record["song"] for record in mine if not record.get("skipped")]
     assert sorted(own) == sorted({f"archive/{n}.flac" for n in range(10)})
     assert all(archive.is_whole(archive.folder / f"{n}.flac", str(n)) for n in range(10))
-    with sqlite3.connect(archive.out / FILE) as database:
+    with closing(sqlite3.connect(archive.out / FILE)) as database, database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert database.execute("SELECT count(*) FROM batches").fetchone() == (0,)
 
 
-def test_a_killed_worker_costs_nothing(archive: Archive) -> None:
+def test_a_killed_worker_costs_nothing(archive: Archive, hold: Hold) -> None:
     long_songs(archive, 3)
     engine = LocalEngine(archive.config, n_jobs=1, threads=1)
     with ThreadPoolExecutor(1) as beside:
-        killed = beside.submit(send_in_a_song, archive, signal.SIGKILL)
+        killed = beside.submit(send_in_the_song, hold, signal.SIGKILL)
         found, pids = [], set()
         for progress in batch.run(archive.plan(jobs=1), engine=engine):
             found.append(progress.result)
@@ -183,11 +200,11 @@ def test_a_killed_worker_costs_nothing(archive: Archive) -> None:
     assert [result.is_done for result in found if result] == [True] * 3, found
 
 
-def test_a_worker_that_hangs_fails_its_song_only(archive: Archive) -> None:
+def test_a_worker_that_hangs_fails_its_song_only(archive: Archive, hold: Hold) -> None:
     long_songs(archive, 3)
     engine = LocalEngine(archive.config, n_jobs=2, threads=1, patience_s=15)
     with ThreadPoolExecutor(1) as beside:
-        stopped = beside.submit(send_in_a_song, archive, signal.SIGSTOP)
+        stopped = beside.submit(send_in_the_song, hold, signal.SIGSTOP)
         found = [progress.result for progress in batch.run(archive.plan(jobs=2), engine=engine)]
     results = [result for result in found if result]
     (hung,) = (result for result in results if not result.is_done)

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from viso.batch.owners import STALE_S, Owner
 
 
 def states(archive: Archive) -> dict[str, str]:
-    with sqlite3.connect(archive.out / FILE) as database:
+    with closing(sqlite3.connect(archive.out / FILE)) as database, database:
         return dict(database.execute("SELECT song, state FROM entries"))
 
 

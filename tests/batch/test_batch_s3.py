@@ -1,4 +1,4 @@
-"""Batches in and out of an S3 server on the loopback; skipped without moto[server] and s3fs."""
+"""Batches in and out of an S3 server on the loopback, which is moto."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
@@ -251,17 +252,23 @@ def test_a_batch_that_is_closed_leaves_nothing(remote: Remote, memory: object) -
 def test_a_slow_line_gives_signs_of_life(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     remote.send("a.flac")
     plan, at_once = remote.plan(), storage.upload
+    may_go_on = threading.Semaphore(0)
 
     def slow(path: Path, address: Address) -> None:
-        time.sleep(1.0)
+        assert may_go_on.acquire(timeout=250)
         at_once(path, address)
 
     monkeypatch.setattr(storage, "upload", slow)
     targets = {stem: plan.out / path for stem, path in plan.tasks[0].files.items()}
     order = Order(1, plan.tasks[0].song.path, targets)
-    events = list(separate_order(plan.config.separator(threads=1), plan.config, order))
+    events = []
+    for event in separate_order(plan.config.separator(threads=1), plan.config, order):
+        events.append(event)
+        signs = [one for one in events if isinstance(one, Step) and one.done_s > 0]
+        # A stem is on its way for as long as it takes to give two signs.
+        if len(signs) % 2 == 0 and signs:
+            may_go_on.release()
     assert isinstance(events[-1], Done)
-    signs = [event for event in events if isinstance(event, Step) and event.done_s > 0]
     assert len(signs) >= 4
     assert [event.done_s for event in signs] == sorted(event.done_s for event in signs)
 
@@ -279,7 +286,7 @@ def test_a_bad_song_is_named_by_its_address(remote: Remote) -> None:
 def test_a_manifest_of_before_stores_goes_on(archive: Archive) -> None:
     archive.add("a.flac")
     archive.run()
-    with sqlite3.connect(archive.out / FILE) as database:
+    with closing(sqlite3.connect(archive.out / FILE)) as database, database:
         database.execute("ALTER TABLE entries DROP COLUMN version")
         database.execute("DROP TABLE outputs")
         database.execute("PRAGMA user_version = 1")

@@ -1,19 +1,21 @@
-"""Sound, corpora and recipes for the tests of viso.train: tiny, made here, from fixed seeds."""
+"""Sound, corpora and recipes for the tests of viso.train: tiny, made here, from fixed seeds.
+
+Most of these tests need torch, and it is in the extra [train] alone: without it they are skipped,
+and those that do without run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from viso.config import SpectralConfig
 from viso.train.corpus import Corpus, CorpusWriter, Track
-from viso.train.networks.viso import Viso
-from viso.train.networks.viso_cnn import VisoCnn
 from viso.train.recipe import (
     Mixing,
     NetworkSettings,
@@ -24,12 +26,34 @@ from viso.train.recipe import (
     VisoSettings,
 )
 
+if TYPE_CHECKING:
+    from viso.train.networks.viso import Viso
+    from viso.train.networks.viso_cnn import VisoCnn
+
 RATE_HZ = 8000
+HAS_TORCH = find_spec("torch") is not None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a file that cannot be imported because torch is missing."""
+    report = yield
+    if report.failed and not HAS_TORCH and "No module named 'torch'" in report.longreprtext:
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, "Skipped: needs the extra [train]")
+    return report
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Keep torch from spreading work this small over all cores."""
+    if not HAS_TORCH:
+        yield
+        return
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -147,6 +171,10 @@ def viso_settings() -> VisoSettings:
 
 def make_network(settings: VisoCnnSettings = NETWORK, *, seed: int = 0) -> VisoCnn:
     """A network as if trained: the weights that begin as zero are drawn, too."""
+    import torch
+
+    from viso.train.networks.viso_cnn import VisoCnn
+
     torch.manual_seed(seed)
     network = VisoCnn(settings, SPECTRAL)
     with torch.no_grad():
@@ -162,6 +190,10 @@ def drawn_network() -> Callable[..., VisoCnn]:
 
 def make_viso(settings: VisoSettings = VISO, *, seed: int = 0) -> Viso:
     """A flagship as if trained: its batch norms have seen something."""
+    import torch
+
+    from viso.train.networks.viso import Viso
+
     torch.manual_seed(seed)
     network = Viso(settings, SPECTRAL)
     with torch.no_grad():

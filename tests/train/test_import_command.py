@@ -12,6 +12,8 @@ import pytest
 from small import mdx_network, song
 from viso.audio import write
 
+pytest.importorskip("torch", reason="needs the extra [train]")
+
 WITHOUT = "import sys\nfor name in ('torch', 'onnx', 'lightning'): sys.modules[name] = None\n"
 MAIN = "from viso.cli import main; main()"
 SAID = ("--n-fft", 768, "--hop", 128, "--target", "vocals", "--licence", "CC0", "--dim-t", 6)

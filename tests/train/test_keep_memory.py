@@ -35,6 +35,7 @@ def faults(mode):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_what_was_freed_is_there_again():
+    pytest.importorskip("torch", reason="needs the extra [train]")
     assert faults("keep") < 0.25 * faults("as it is")
 
 
