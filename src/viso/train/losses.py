@@ -9,6 +9,7 @@ from torch.nn import functional
 __all__ = [
     "band_residual",
     "binary_target",
+    "complex_band_residual",
     "magnitude_share",
     "mask_cross_entropy",
     "regional_residual_db",
@@ -87,6 +88,33 @@ def band_residual(
     if not mask.shape == mixture_power.shape == vocal_power.shape == shared.shape:
         raise AssertionError(f"{mask.shape}, {mixture_power.shape}, {vocal_power.shape} differ")
     return (mask.square() * mixture_power - 2 * mask * shared + vocal_power).clamp_min(0)
+
+
+def complex_band_residual(
+    mask: tuple[Tensor, Tensor],
+    mixture_power: Tensor,
+    vocal_power: Tensor,
+    shared: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Return what `band_residual` does, of a complex factor m for each band.
+
+    ``sum |m x - v|^2 = |m|^2 sum |x|^2 - 2 Re(m* sum v x*) + sum |v|^2``
+
+    Parameters
+    ----------
+    mask, shared : pairs of Tensor [shape=(batch, channels, frames, bands)]
+        Real and imaginary part of m, and of ``sum v x*``.
+    mixture_power, vocal_power : Tensor of that shape
+
+    Returns
+    -------
+    Tensor of that shape, not negative
+    """
+    if not mask[0].shape == mixture_power.shape == vocal_power.shape == shared[0].shape:
+        raise AssertionError(f"{mask[0].shape}, {mixture_power.shape}, {vocal_power.shape} differ")
+    power = mask[0].square() + mask[1].square()
+    product = mask[0] * shared[0] + mask[1] * shared[1]
+    return (power * mixture_power - 2 * product + vocal_power).clamp_min(0)
 
 
 def residual_db(

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from viso.train.losses import (
     band_residual,
     binary_target,
+    complex_band_residual,
     mask_cross_entropy,
     regional_residual_db,
     residual_db,
 )
 from viso.train.mixer import Batch
 from viso.train.networks.banded import Banded
+from viso.train.networks.tfc_tdf import TfcTdf, complex_mask
 from viso.train.networks.viso_cnn import VisoCnn
 from viso.train.objective_published import (
     AutoencoderObjective,
@@ -44,6 +46,11 @@ __all__ = [
 def _product(one: Tensor, other: Tensor) -> Tensor:
     """Real part of ``one * conj(other)``, parts in the last axis; for equal ones the power."""
     return (one * other).sum(dim=-1)
+
+
+def _cross(one: Tensor, other: Tensor) -> Tensor:
+    """Imaginary part of ``one * conj(other)``, parts in the last axis."""
+    return one[..., 1] * other[..., 0] - one[..., 0] * other[..., 1]
 
 
 class BinaryMaskObjective(nn.Module):
@@ -149,8 +156,9 @@ class ResidualObjective(nn.Module):
         with torch.no_grad(), torch.autocast(batch.vocals.device.type, enabled=False):
             vocals = self._spectra(rotated(batch.vocals))[:, :, :, : bands.n_bins]
             mixture = self._spectra(rotated(batch.mixture))[:, :, :, : bands.n_bins]
-            powers = network.powers(mixture.permute(0, 1, 4, 2, 3).flatten(1, 2))
-            features = network.features(powers)
+            parts = mixture.permute(0, 1, 4, 2, 3).flatten(1, 2)
+            powers = network.powers(parts)
+            features = network.inputs(parts, powers)
             vocal_power = bands.sums(_product(vocals, vocals))
             shared = bands.sums(_product(vocals, mixture))
             # Bands that end above the narrower source would teach that it has nothing there.
@@ -160,8 +168,14 @@ class ResidualObjective(nn.Module):
             taught = self._teachers.mask(powers)
             part = self._recipe.schedule.teachers_share
             vocal_power, shared = blended(vocal_power, shared, powers[:, :2], taught, share=part)
-        mask = torch.sigmoid(network.logits(features).float())
-        residual = band_residual(mask, powers[:, :2], vocal_power, shared)
+        logits = network.logits(features).float()
+        if isinstance(network, TfcTdf) and network.is_complex:
+            across = bands.sums(_cross(vocals, mixture))
+            residual = complex_band_residual(
+                complex_mask(logits), powers[:, :2], vocal_power, (shared, across)
+            )
+        else:
+            residual = band_residual(torch.sigmoid(logits), powers[:, :2], vocal_power, shared)
         loss = residual_db(residual, powers[:, :2], allowed)
         part = self._recipe.schedule.regional_loss
         if not part:

@@ -173,6 +173,11 @@ class Recipe(Settings):
             raise ValueError("a network with teachers names them on its card: teacher")
         if self.teachers and not isinstance(self.network, VisoSettings | TfcTdfSettings):
             raise ValueError(f"networks of kind {self.network.kind!r} take no teachers")
+        match self.network:
+            case TfcTdfSettings(mask="complex") if self.teachers:
+                raise ValueError("a complex mask cannot be learnt from teachers' real ones")
+            case _:
+                pass
         return self
 
     def may_go_on_as(self, other: Recipe) -> bool:
@@ -213,6 +218,8 @@ def _layout(network: NetworkSettings) -> dict[str, Any]:
             return {"basis": "mid-side"}
         case VisoSettings() | TfcTdfSettings():
             facts = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
+            if isinstance(network, TfcTdfSettings) and network.mask == "complex":
+                facts["output"] = "complex"
             return {**facts, "n_bins": network.n_bins}
         case Lin2018Settings():
             return {"channels": 1, "axes": "frames-bins"}

@@ -16,6 +16,7 @@ from torch import Tensor
 from viso.errors import ConfigError
 from viso.train.networks import build_network, load_weights
 from viso.train.networks.banded import Banded
+from viso.train.networks.tfc_tdf import TfcTdf
 from viso.train.recipe import Recipe
 from viso.train.widths import BandedSettings
 
@@ -44,7 +45,8 @@ class Teachers:
         for teacher in recipe.teachers:
             theirs = Recipe.from_toml(Path(teacher.recipe))
             network = build_network(theirs)
-            if not isinstance(network, Banded):
+            is_complex = isinstance(network, TfcTdf) and network.is_complex
+            if is_complex or not isinstance(network, Banded):
                 raise ConfigError(f"{teacher.recipe}: networks of this kind cannot teach")
             mine, whole = recipe.network, 2 ** (network.settings.scales - 1)
             assert isinstance(mine, BandedSettings)

@@ -121,11 +121,32 @@ class TfcTdfSettings(BandedSettings):
     blocks: tuple[PositiveInt, ...] = Field(
         (), description="of each scale, one after the other, down and up; empty: one each"
     )
+    phase_bins: int = Field(
+        0, ge=0, description="lowest bins whose real and imaginary parts the network sees, too"
+    )
+    mask: Literal["real", "complex"] = Field(
+        "real", description="a complex one also turns the phase of the mixture"
+    )
 
     @model_validator(mode="after")
     def _every_scale_has_blocks(self) -> Self:
         if self.blocks and len(self.blocks) != len(self.channels):
             raise ValueError(f"{len(self.blocks)} blocks for {len(self.channels)} channels")
+        return self
+
+    @model_validator(mode="after")
+    def _phases_fill_narrow_bands(self) -> Self:
+        ends, end = {0}, 0
+        for count, width in self.segments:
+            if width > 2:
+                break
+            ends |= {end + width * (number + 1) for number in range(count)}
+            end += count * width
+        if self.phase_bins not in ends:
+            raise ValueError(
+                f"phase_bins {self.phase_bins} must end with a band of one or two bins, "
+                f"at {max(ends)} at most"
+            )
         return self
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from viso.errors import DataError
 from viso.train.networks.lin2018 import Lin2018
-from viso.train.networks.tfc_tdf import TfcTdf, with_further_blocks
+from viso.train.networks.tfc_tdf import TfcTdf, grown
 from viso.train.networks.uhlich2017 import UhlichBlstm, UhlichFnn
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
@@ -51,7 +51,7 @@ def load_weights(network: Network, path: Path) -> None:
     """Give a network the weights in a run's ``best.pt``.
 
     A `Viso` with `harmonics` also takes those of one without, which it then does not listen to
-    at first; a `TfcTdf` those of one with fewer blocks.
+    at first; a `TfcTdf` those of one with fewer channels, blocks or maps.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def load_weights(network: Network, path: Path) -> None:
         if isinstance(network, Viso) and network.settings.harmonics:
             weights = _with_room(weights, network.state_dict())
         if isinstance(network, TfcTdf):
-            weights = with_further_blocks(weights, network.state_dict())
+            weights = grown(weights, network.state_dict())
         network.load_state_dict(weights)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error

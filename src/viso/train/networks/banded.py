@@ -90,6 +90,22 @@ class Banded(nn.Module):
             [mid, side, (mean + across).clamp_min(0), (mean - across).clamp_min(0)], dim=1
         )
 
+    def inputs(self, parts: Tensor, powers: Tensor) -> Tensor:
+        """Return what `logits` takes: `features`, and behind them what else a network sees.
+
+        Parameters
+        ----------
+        parts : Tensor [shape=(batch, 4, frames, bins)]
+            See `powers`.
+        powers : Tensor [shape=(batch, 4, frames, bands)]
+            Those of `parts`.
+
+        Returns
+        -------
+        Tensor [shape=(batch, inputs, frames, bands)]
+        """
+        return self.features(powers)
+
     def features(self, powers: Tensor) -> Tensor:
         """Return the logarithm of the mean power of a bin, against the chunk's level.
 
@@ -115,15 +131,17 @@ class Banded(nn.Module):
 
         Parameters
         ----------
-        features : Tensor [shape=(batch, 4, frames, bands)]
-            `frames` a multiple of 2 to the power of the scales less one.
+        features : Tensor [shape=(batch, inputs, frames, bands)]
+            See `inputs`; `frames` a multiple of 2 to the power of the scales less one.
 
         Returns
         -------
         Tensor [shape=(batch, 2, frames, bands)]
+            Twice the channels where the mask is complex.
         """
         if self.training:
-            features = jittered(features, bels=self.settings.level_jitter)
+            levels = jittered(features[:, :N_FEATURES], bels=self.settings.level_jitter)
+            features = torch.cat([levels, features[:, N_FEATURES:]], dim=1)
         return self.raw_logits(features)
 
     def raw_logits(self, features: Tensor) -> Tensor:
@@ -154,7 +172,9 @@ class Banded(nn.Module):
         Tensor [shape=(batch, inputs + harmonics, frames, bands)]
         """
         if self.harmonics is not None:
-            features = self.harmonics(features)
+            # What is no level stays last: weights of a network without it fit.
+            levels, others = features[:, :N_FEATURES], features[:, N_FEATURES:]
+            features = torch.cat([self.harmonics(levels), others], dim=1)
         batch, maps, frames, bands = features.shape
         rows = features.permute(0, 1, 3, 2).reshape(batch, maps * bands, frames)
         normed: Tensor = self.norm(rows)
@@ -173,7 +193,7 @@ class Banded(nn.Module):
         Tensor [shape=(batch, 2, frames - 2 context, bins)]
             Between 0 and 1.
         """
-        logits = self.logits(self.features(self.powers(spectra)))
+        logits = self.logits(self.inputs(spectra, self.powers(spectra)))
         context = self.settings.context_frames
         middle = logits[:, :, context : logits.shape[2] - context]
         return self.bands.spread(torch.sigmoid(middle))

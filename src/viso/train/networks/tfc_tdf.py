@@ -25,6 +25,14 @@ order them: the norm is that of an instance, which takes the level and colour of
 at every layer. Here the network is far narrower, sees uneven bands in place of bins and adds what
 it skips in place of stacking it (at the finest scale a stack would cost a third of the time).
 
+The mask may be complex (`mask`): the sigmoid of one half of the logits is its real part, the
+hyperbolic tangent of the other half its imaginary part. With one real factor for each band of mid
+and side the best possible estimate of the vocals on MUSDB18's excerpts has 12 dB, with a complex
+one 16. What turns a phase must hear phases (`phase_bins`, see `Phases`).
+
+A wider network begins as a narrower one, too (`grown`): what is new in a layer is heard by
+nothing that was there before.
+
 Mean and variance of the norm are those of the frames in which anything sounds. With the plain
 norm of an instance the silence that a chunk is padded with before and after a song moves them:
 of the same weights that cost 0.8 dB on excerpts of seven seconds.
@@ -40,11 +48,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from viso.config import SpectralConfig
-from viso.train.networks.banded import Banded, sounding
+from viso.train.networks.banded import N_FEATURES, Banded, sounding
 from viso.train.networks.norms import SongNorm
+from viso.train.networks.phases import N_PHASES, Phases
 from viso.train.widths import TfcTdfSettings
 
-__all__ = ["TfcTdf", "with_further_blocks"]
+__all__ = ["TfcTdf", "complex_mask", "grown"]
 
 _NOTHING = 1e-7  # of the loudest frame's power; `Banded.features` cannot tell what is softer
 
@@ -120,7 +129,9 @@ class TfcTdf(Banded):
     settings: TfcTdfSettings
 
     def __init__(self, settings: TfcTdfSettings, spectral: SpectralConfig) -> None:
-        super().__init__(settings, spectral)
+        n_phases = N_PHASES if settings.phase_bins else 0
+        super().__init__(settings, spectral, inputs=N_FEATURES + n_phases)
+        self.phases = Phases(settings, spectral) if n_phases else None
         widths = settings.channels
         self.enter = nn.Conv2d(self.n_maps, widths[0], 1, bias=False)
         self.down, self.halving = nn.ModuleList(), nn.ModuleList()
@@ -133,7 +144,46 @@ class TfcTdf(Banded):
             )
             self.up.append(self._stage(depth))
         self.middle = self._stage(len(widths) - 1)
-        self.out = _Before(widths[0], nn.Conv2d(widths[0], 2, 1))
+        self.out = _Before(widths[0], nn.Conv2d(widths[0], 2 * (1 + self.is_complex), 1))
+        if self.is_complex:
+            # Until something is learnt of them, phases stay the mixture's.
+            for weights in self.out.layer.parameters():
+                nn.init.zeros_(weights[2:])
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the mask is complex."""
+        return self.settings.mask == "complex"
+
+    def inputs(self, parts: Tensor, powers: Tensor) -> Tensor:
+        """See `Banded.inputs`."""
+        features = self.features(powers)
+        if self.phases is None:
+            return features
+        return torch.cat([features, self.phases(parts)], dim=1)
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        """Return the vocal mask, or with a complex one the vocals.
+
+        Parameters
+        ----------
+        spectra : Tensor [shape=(batch, 4, frames, bins)]
+            Real and imaginary part of mid, then of side; `Bands.n_bins` bins.
+
+        Returns
+        -------
+        Tensor [shape=(batch, 2, frames - 2 context, bins)]
+            A mask between 0 and 1; or [shape=(batch, 4, frames - 2 context, bins)], spectra of
+            the vocals, laid out as those of the mixture.
+        """
+        if not self.is_complex:
+            return super().forward(spectra)
+        context = self.settings.context_frames
+        middle = slice(context, spectra.shape[2] - context)
+        logits = self.logits(self.inputs(spectra, self.powers(spectra)))[:, :, middle]
+        real, imaginary = complex_mask(logits)
+        spread = self.bands.spread
+        return _turned(spectra[:, :, middle], spread(real), spread(imaginary))
 
     def _stage(self, depth: int) -> _Stage:
         settings = self.settings
@@ -185,6 +235,57 @@ class TfcTdf(Banded):
         return logits
 
 
-def with_further_blocks(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of a network of fewer blocks, with those of `fresh` where it had none."""
-    return {name: value for name, value in fresh.items() if ".further." in name} | weights
+def complex_mask(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return real and imaginary part of the mask [shape=(batch, 2, frames, bands) each].
+
+    Parameters
+    ----------
+    logits : Tensor [shape=(batch, 4, frames, bands)]
+    """
+    return torch.sigmoid(logits[:, :2]), torch.tanh(logits[:, 2:])
+
+
+def _turned(spectra: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
+    """Return spectra [shape=(batch, 4, frames, bins)] times a complex mask."""
+    batch, _, *rest = spectra.shape
+    parts = spectra.reshape(batch, 2, 2, *rest)
+    x, y = parts[:, :, 0], parts[:, :, 1]
+    product = torch.stack([x * real - y * imaginary, x * imaginary + y * real], dim=2)
+    return product.flatten(1, 2)
+
+
+def grown(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of a smaller network as those of a larger one that does the same at first.
+
+    What the larger one has more of, channels, maps or blocks, has the weights of `fresh`. Nothing
+    that was there before listens to it, until training makes it. (More hidden units of the dense
+    layers would move the norm between them, and with it what was there before.)
+
+    Parameters
+    ----------
+    weights, fresh : dict of str to Tensor
+        Of the smaller network and of the larger one, as it was drawn.
+
+    Returns
+    -------
+    dict of str to Tensor
+    """
+    larger = {name: value for name, value in fresh.items() if ".further." in name} | weights
+    for name, small in weights.items():
+        whole = fresh.get(name)
+        if whole is None or whole.shape == small.shape or whole.ndim != small.ndim:
+            continue
+        if any(had > has for had, has in zip(small.shape, whole.shape, strict=True)):
+            continue
+        whole = whole.clone()
+        whole[tuple(slice(size) for size in small.shape)] = small.to(whole.dtype)
+        if whole.ndim > 1:
+            # Kernels that upsample have the channels that come in first.
+            outputs, inputs = (1, 0) if name.startswith("doubling.") else (0, 1)
+            old = whole.narrow(outputs, 0, small.shape[outputs])
+            n_old, n_all = small.shape[inputs], whole.shape[inputs]
+            old.narrow(inputs, n_old, n_all - n_old).zero_()
+        larger[name] = whole
+    for name in ("out.layer.weight", "out.layer.bias"):
+        larger[name][len(weights[name]) :] = 0
+    return larger
