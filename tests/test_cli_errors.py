@@ -194,5 +194,5 @@ def test_extras_are_named_in_one_way() -> None:
     for path in files:
         text = path.read_text(encoding="utf-8")
         assert "viso-audio[" not in text, path
-        for command in re.findall(r"pip install[^\n`]*\[[a-z,]+\]", text):
+        for command in re.findall(r"pip install[^\n`]*\.\[[a-z,]+\]", text):
             assert "-c constraints.txt" in command and "'" not in command, f"{path}: {command}"
