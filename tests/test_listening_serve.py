@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_a_file_that_fails_is_told(base: str, data: Path) -> None:
     key = new_key()
     told = begin(base, key)
     page = pages_of(told)[0]
-    with sqlite3.connect(data) as file:
+    with closing(sqlite3.connect(data)) as file, file:
         file.execute("ALTER TABLE answers RENAME TO elsewhere")
     reply = ask(base, "POST", "/api/answers", key=key, body=answer_to(told, page))
     assert reply.status == 503 and "cannot store it now" in reply.json["detail"]
@@ -334,7 +335,7 @@ def test_what_is_deleted_is_gone(base: str, data: Path) -> None:
     assert [listener["name"] for listener in listeners] == [names[1]]
     # The order that is free is heard by the next one, so that all stay balanced.
     begin(base, new_key())
-    with sqlite3.connect(data) as file:
+    with closing(sqlite3.connect(data)) as file, file:
         assert sorted(file.execute("SELECT place FROM listeners")) == [(0,), (1,)]
     file.close()
 
@@ -470,7 +471,7 @@ def test_files_that_are_no_answers(built: Built, tmp_path: Path) -> None:
     other = test.model_copy(update={"id": "ffffffffffff"})
     Answers(tmp_path / "other.sqlite", other).close()
     (tmp_path / "text.sqlite").write_text("no database " * 100)
-    with sqlite3.connect(tmp_path / "foreign.sqlite") as file:
+    with closing(sqlite3.connect(tmp_path / "foreign.sqlite")) as file, file:
         file.execute("CREATE TABLE songs (name TEXT)")
     file.close()
     for name, message in (

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -382,7 +383,7 @@ def test_a_folder_that_holds_something_else(tmp_path: Path) -> None:
 
 def test_a_later_version_s_folder(tmp_path: Path) -> None:
     idle_app(tmp_path).state.studio.store.close()
-    with sqlite3.connect(tmp_path / "studio.sqlite") as database:
+    with closing(sqlite3.connect(tmp_path / "studio.sqlite")) as database, database:
         database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(ConfigError, match="another version"):
