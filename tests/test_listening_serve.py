@@ -146,7 +146,7 @@ def test_a_file_that_fails_is_told(base: str, data: Path) -> None:
     reply = ask(base, "POST", "/api/answers", key=key, body=answer_to(told, page))
     assert reply.status == 503 and "cannot store it now" in reply.json["detail"]
     assert "default-src 'none'" in reply.headers["content-security-policy"]
-    with file:
+    with closing(sqlite3.connect(data)) as file, file:
         file.execute("ALTER TABLE elsewhere RENAME TO answers")
     file.close()
     reply = ask(base, "POST", "/api/answers", key=key, body=answer_to(told, page))
