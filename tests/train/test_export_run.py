@@ -156,7 +156,7 @@ def test_a_network_that_divides_by_silence_is_refused(tmp_path, recipe, drawn_ne
             level = level[..., -mask.shape[-1] :]
             return mask * (level / level)
 
-    with pytest.raises(ModelError, match="no number where all is silent"):
+    with pytest.raises(ModelError, match="its output is NaN or infinite"):
         export(Dividing(drawn_network()), recipe().card(parameters=1), tmp_path / "toy.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -152,7 +152,7 @@ def test_figures_that_fit_nothing(tmp_path):
 
 
 def test_a_network_that_gives_nan(tmp_path):
-    refused(network(tmp_path, np.nan), "gives NaN or infinity")
+    refused(network(tmp_path, np.nan), "its output is NaN or infinite")
 
 
 def test_other_files_and_folders(tmp_path):

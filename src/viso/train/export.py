@@ -102,8 +102,6 @@ def export(
         with torch.inference_mode():
             expected = network(torch.from_numpy(noise)).numpy()
         found = OnnxModel(unfinished, device="cpu").run(noise)
-        if not np.isfinite(found).all():
-            raise ModelError(f"{path}: the exported network gives no number where all is silent")
         differences = np.abs(found - expected)
         n_compared = max(1, n_sounding - card.context_frames)
         difference = float(_frames(differences, card)[..., :n_compared].max())

@@ -157,6 +157,4 @@ def _try(path: Path) -> None:
     model = OnnxModel(path, device="cpu")
     shape = (model.card.channels, model.card.spectral.n_bins, model.card.chunk_frames)
     noise = np.random.default_rng(0).standard_normal((2, *shape), np.float32)
-    found = model.estimate((noise[0] + 1j * noise[1]).astype(np.complex64))
-    if not np.isfinite(found).all():
-        raise ModelError(f"{path}: gives NaN or infinity for noise; the file is damaged")
+    model.estimate((noise[0] + 1j * noise[1]).astype(np.complex64))
