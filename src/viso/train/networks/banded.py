@@ -193,10 +193,16 @@ class Banded(nn.Module):
         Tensor [shape=(batch, 2, frames - 2 context, bins)]
             Between 0 and 1.
         """
-        logits = self.logits(self.inputs(spectra, self.powers(spectra)))
+        return self.bands.spread(torch.sigmoid(self.without_context(self.all_logits(spectra))))
+
+    def all_logits(self, spectra: Tensor) -> Tensor:
+        """Return `logits` of spectra [shape=(batch, 4, frames, bins)], for all their frames."""
+        return self.logits(self.inputs(spectra, self.powers(spectra)))
+
+    def without_context(self, x: Tensor) -> Tensor:
+        """Return the frames between the contexts of x [shape=(batch, channels, frames, ...)]."""
         context = self.settings.context_frames
-        middle = logits[:, :, context : logits.shape[2] - context]
-        return self.bands.spread(torch.sigmoid(middle))
+        return x[:, :, context : x.shape[2] - context]
 
 
 def sounding(powers: Tensor, *, share: float = _SILENCE) -> Tensor:

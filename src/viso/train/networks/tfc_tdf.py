@@ -178,12 +178,9 @@ class TfcTdf(Banded):
         """
         if not self.is_complex:
             return super().forward(spectra)
-        context = self.settings.context_frames
-        middle = slice(context, spectra.shape[2] - context)
-        logits = self.logits(self.inputs(spectra, self.powers(spectra)))[:, :, middle]
-        real, imaginary = complex_mask(logits)
+        real, imaginary = complex_mask(self.without_context(self.all_logits(spectra)))
         spread = self.bands.spread
-        return _turned(spectra[:, :, middle], spread(real), spread(imaginary))
+        return _turned(self.without_context(spectra), spread(real), spread(imaginary))
 
     def _stage(self, depth: int) -> _Stage:
         settings = self.settings
