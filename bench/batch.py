@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from memory import make_song
-from viso import batch, weights
+from viso import batch
 from viso.batch.local import n_cores
+from viso.models import registry
 
 
 @dataclass
@@ -56,7 +57,7 @@ def _busy_s() -> float:
 def main() -> None:
     """Measure all ways in turn and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=weights.DEFAULT)
+    parser.add_argument("--model", default=registry.DEFAULT)
     parser.add_argument("--songs", type=int, default=8)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--repeats", type=int, default=3)

@@ -1,4 +1,4 @@
-"""How well `viso.confidence` tells the true SDR of every second, on songs with known stems.
+"""How well `viso.separator.confidence` tells the true SDR of every second of songs.
 
     python bench/confidence.py FOLDER_OF_SONGS [--model NAME_OR_PATH]
 
@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from viso import Separator, weights
-from viso.confidence import confidence
+from viso import Separator
 from viso.evaluate import songs_of, truth_of
+from viso.models import registry
+from viso.separator.confidence import confidence
 
 _HEARD_DB = -30.0  # of the mixture's energy in that second
 
@@ -36,7 +37,7 @@ def main() -> None:
     """Separate every song and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default=weights.DEFAULT)
+    parser.add_argument("--model", default=registry.DEFAULT)
     options = parser.parse_args()
     separator = Separator(options.model)
     pairs: dict[str, list[npt.NDArray[np.float64]]] = {"vocals": [], "instrumental": []}

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from memory import make_song
-from viso import weights
 from viso.audio import AudioWriter
+from viso.models import registry
 
 
 def make_voice(path: Path, minutes: float) -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--songs", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=4.0)
-    parser.add_argument("--system", default=weights.DEFAULT)
+    parser.add_argument("--system", default=registry.DEFAULT)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.songs):

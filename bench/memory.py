@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from viso import weights
 from viso.audio import AudioWriter
+from viso.models import registry
 
 
 def make_song(path: Path, minutes: float) -> None:
@@ -48,7 +48,7 @@ def child(song: Path, model: str) -> None:
 def main() -> None:
     """Measure each length and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=weights.DEFAULT)
+    parser.add_argument("--model", default=registry.DEFAULT)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 10, 180])
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -22,8 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from speed import speeds
-from viso import __version__, weights
-from viso.blend import load_blend
+from viso import __version__
 from viso.evaluate import (
     MIXTURE,
     ORACLES,
@@ -41,7 +40,9 @@ from viso.evaluate import (
     system_of,
 )
 from viso.evaluate.scoring import METRICS
-from viso.model import OnnxModel
+from viso.models import registry
+from viso.models.blend import load_blend
+from viso.models.onnx import OnnxModel
 from viso.separator import STEMS
 
 HERE = Path(__file__).parent
@@ -54,7 +55,7 @@ def main() -> None:
     options = _options()
     kept = _kept_section(options.peers) if options.peers else None
     options.work.mkdir(parents=True, exist_ok=True)
-    places = weights.available(folder=options.work / "none")
+    places = registry.available(folder=options.work / "none")
     if options.spleeter is not None:
         places.append(str(_imported(options.spleeter, options.work)))
     models = [system_of(place) for place in places]

@@ -12,8 +12,7 @@ import time
 
 import numpy as np
 
-from viso.config import SpectralConfig
-from viso.spectral import Analysis, Synthesis
+from viso.dsp.stft import Analysis, SpectralConfig, Synthesis
 
 CONFIG = SpectralConfig()
 SECONDS = 30.0

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from memory import make_song
-from viso import weights
+from viso.models import registry
 
 
 def speeds(model: str, *, minutes: float, repeats: int) -> Iterator[tuple[float, float]]:
@@ -56,7 +56,7 @@ def speeds(model: str, *, minutes: float, repeats: int) -> Iterator[tuple[float,
 def main() -> None:
     """Measure and print a line for every repeat and the median."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=weights.DEFAULT)
+    parser.add_argument("--model", default=registry.DEFAULT)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()

@@ -25,11 +25,12 @@ import onnx
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from viso import Separator, weights
+from viso import Separator
 from viso.evaluate import Row, songs_of, summary, truth_of
 from viso.metrics import usdr
-from viso.model import OnnxModel
-from viso.train.networks.lin2018 import RAMP
+from viso.models import registry
+from viso.models.onnx import OnnxModel
+from viso.train.papers.lin2018 import RAMP
 
 Floats = npt.NDArray[np.float32]
 Point = tuple[str, str, float]
@@ -117,8 +118,8 @@ def points(
 def measured(data: Path, work: Path) -> Scores:
     """Score every song, or read what was scored before, and return the medians."""
     work.mkdir(parents=True, exist_ok=True)
-    bare = without_threshold(weights.path_of(LIN), work)
-    models = {name: Remembering(weights.path_of(name)) for name in (*PAPERS, *OWN)}
+    bare = without_threshold(registry.path_of(LIN), work)
+    models = {name: Remembering(registry.path_of(name)) for name in (*PAPERS, *OWN)}
     models[LIN] = Remembering(bare)
     state = hashlib.sha256("".join(model.sha256 for model in models.values()).encode())
     found: dict[str, dict[str, dict[str, dict[str, float]]]] = {}

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.audio import write
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig, istft, stft
 from viso.errors import ConfigError
-from viso.spectral import istft, stft
 
 Signal = npt.NDArray[np.float64]
 Stem = npt.NDArray[np.float32]

@@ -24,7 +24,7 @@ from playwright.sync_api import sync_playwright
 from viso import Separator
 from viso.audio import write
 from viso.listening import Answers, BuildSettings, Song, build_test
-from viso.web.listen import bind, create_listening_app
+from viso.listening.server import bind, create_listening_app
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))

@@ -69,7 +69,7 @@ def running(
     """Serve a test from a thread; gives the address, which ends in a slash."""
     import uvicorn
 
-    from viso.web.listen import bind, create_listening_app
+    from viso.listening.server import bind, create_listening_app
 
     answers = Answers(data, test)
     app = create_listening_app(folder, answers, maker_key=MAKER, entrance=entrance, **options)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from viso.model import Model
-from viso.train import supervisor
-from viso.train.batches import Batches
-from viso.train.mixer import Batch
-from viso.train.validation import Judge
+from viso.models.onnx import Model
+from viso.train.data.batches import Batches
+from viso.train.data.mixer import Batch
+from viso.train.run import supervisor
+from viso.train.run.validation import Judge
 
 VALIDATION_S = 3.0
 

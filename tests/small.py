@@ -10,7 +10,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from viso.config import ModelCard, SpectralConfig
+from viso.dsp.stft import SpectralConfig
+from viso.models.card import ModelCard
 
 CARD_KEY = "viso.card"
 SMALL = SpectralConfig(rate_hz=44_100, n_fft=512, hop=128)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from viso.separator.ahead import ahead
+from viso.separator.prefetch import ahead
 
 
 def threads() -> set[str]:

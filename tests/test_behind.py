@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from viso.separator.behind import behind
+from viso.separator.background_writer import behind
 
 
 def threads():

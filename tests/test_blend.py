@@ -18,9 +18,9 @@ from small import mask_card, song
 from viso import Separator
 from viso.audio import write
 from viso.audio.tags import read_tags
-from viso.blend import load_blend, parts_of, shares_of
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ConfigError, ModelError, VisoError
+from viso.models.blend import load_blend, parts_of, shares_of
 
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]

@@ -13,15 +13,16 @@ from onnx import helper
 from typer.testing import CliRunner
 
 from small import mask_card, song
-from viso import Separator, weights
+from viso import Separator
 from viso.audio import write
 from viso.audio.tags import read_tags
-from viso.blend import load_blend
 from viso.cli import app
-from viso.config import BlendCard
 from viso.errors import ConfigError, ModelError
 from viso.evaluate import system_of
-from viso.model import load
+from viso.models import registry
+from viso.models.blend import load_blend
+from viso.models.card import BlendCard
+from viso.models.onnx import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,20 +70,20 @@ def blend(folder: Path, name: str, models: str, **values: object) -> Path:
 def test_they_are_known_by_name(installed: Path, mask_model: Path) -> None:
     path = put(mask_model, installed, "paper")
     note_hash(path)
-    assert weights.checkout_folder() == installed
-    assert weights.available() == [*weights.packaged(), "paper"]
-    assert weights.path_of("paper") == path
+    assert registry.checkout_folder() == installed
+    assert registry.available() == [*registry.packaged(), "paper"]
+    assert registry.path_of("paper") == path
     assert load("paper").card.name == "paper"
 
 
 def test_the_packaged_come_first_and_ones_own_last(installed: Path, mask_model: Path) -> None:
     put(mask_model, installed, "paper")
-    put(mask_model, installed, weights.DEFAULT)
-    put(mask_model, weights.user_folder(), "paper")
-    put(mask_model, weights.user_folder(), "mine")
-    assert weights.available() == [*weights.packaged(), "paper", "mine"]
-    assert weights.path_of(weights.DEFAULT).parent == Path(weights.__file__).parent
-    assert weights.path_of("paper").parent == installed
+    put(mask_model, installed, registry.DEFAULT)
+    put(mask_model, registry.user_folder(), "paper")
+    put(mask_model, registry.user_folder(), "mine")
+    assert registry.available() == [*registry.packaged(), "paper", "mine"]
+    assert registry.path_of(registry.DEFAULT).parent == registry.PACKAGED
+    assert registry.path_of("paper").parent == installed
 
 
 def test_a_damaged_file_is_refused(installed: Path, mask_model: Path) -> None:
@@ -99,10 +100,10 @@ def test_a_checkout_that_is_gone_or_was_none(
     note = tmp_path / "packages" / "viso_audio-9.dist-info" / "direct_url.json"
     for text in ("", "[]", "{", '{"url": "https://example.org/viso.git"}', '{"url": 3}'):
         note.write_text(text)
-        assert weights.checkout_folder() is None
+        assert registry.checkout_folder() is None
     note.unlink()
-    assert weights.checkout_folder() is None
-    assert weights.available() == weights.packaged()
+    assert registry.checkout_folder() is None
+    assert registry.available() == registry.packaged()
 
 
 def test_an_unknown_name_is_told_what_there_is(installed: Path, mask_model: Path) -> None:
@@ -219,7 +220,7 @@ def test_they_are_listed(installed: Path, mask_model: Path) -> None:
     assert listed.exit_code == 1
     assert "bad.toml: " in listed.stderr
     names = [json.loads(line)["name"] for line in listed.stdout.splitlines()]
-    assert names == [*weights.packaged(), "both", "one"]
+    assert names == [*registry.packaged(), "both", "one"]
     told = CliRunner().invoke(app, ["models", "both"])
     assert told.exit_code == 0
     for words in ("Two of them", "one*0.3+viso*0.7", "1 iteration behind them", "MIT; "):

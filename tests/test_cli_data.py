@@ -10,7 +10,7 @@ import pytest
 
 from small import song
 from viso.audio import write
-from viso.train.corpus import Corpus
+from viso.train.data.corpus import Corpus
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
 

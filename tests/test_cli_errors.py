@@ -22,18 +22,18 @@ from viso.batch.worker import separate_order
 from viso.cli import app
 from viso.cli.telling import common_reason
 from viso.errors import ConfigError
-from viso.places import place_of
+from viso.stores.address import place_of
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
 
 # A fault of ours: what a song meets has no `VisoError`.
 _FAULTY = """
-import viso.separator.files
+import viso.separator.stem_files
 from viso.cli import main
 
 def faulty(*_, **__):
     raise {error}
-viso.separator.files.StemFiles.write = faulty
+viso.separator.stem_files.StemFiles.write = faulty
 main()
 """
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from small import song
 from viso.audio import write
-from viso.confidence import ConfidenceMeter, Second, as_csv, confidence
 from viso.errors import AudioError
 from viso.separator import Separator
+from viso.separator.confidence import ConfidenceMeter, Second, as_csv, confidence
 
 Floats = npt.NDArray[np.float32]
 RATE_HZ = 8000

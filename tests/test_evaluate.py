@@ -269,12 +269,12 @@ def test_a_comparison_by_hand() -> None:
 
 
 def test_p_by_all_signs_and_by_drawn_ones_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    from viso import signs
+    from viso.metrics import permutation
 
     random = np.random.default_rng(3)
     songs = paired(random.normal(0.8, 1, 14), np.zeros(14))
     exact = compare(songs, "a", "b", stem="vocals", metric="usdr")
-    monkeypatch.setattr(signs, "_EXACT", 0)
+    monkeypatch.setattr(permutation, "_EXACT", 0)
     drawn = compare(songs, "a", "b", stem="vocals", metric="usdr")
     assert exact is not None
     assert drawn is not None

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from small import song
-from viso import weights
 from viso.audio import write
 from viso.cli.evaluation import Asked, run
 from viso.cli.scores import stem_tables
@@ -30,6 +29,7 @@ from viso.evaluate import (
     system_of,
 )
 from viso.evaluate import run as running
+from viso.models import registry
 
 MIX = System(MIXTURE, "mixture")
 N = 20_000
@@ -91,10 +91,10 @@ def test_names_are_text_and_no_markup(
 def test_a_folder_that_is_called_as_a_model_does_not_hide_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_estimates(tmp_path / weights.DEFAULT, ["s"])
+    make_estimates(tmp_path / registry.DEFAULT, ["s"])
     monkeypatch.chdir(tmp_path)
-    assert system_of(weights.DEFAULT).kind == "model"
-    assert system_of(f"./{weights.DEFAULT}").kind == "estimates"
+    assert system_of(registry.DEFAULT).kind == "model"
+    assert system_of(f"./{registry.DEFAULT}").kind == "estimates"
 
 
 # Folders and tables
@@ -141,8 +141,8 @@ def test_json_stays_json_without_the_plots(
 ) -> None:
     make_song(tmp_path / "songs" / "s")
     made = make_estimates(tmp_path / "made", ["s"])
-    monkeypatch.delitem(sys.modules, "viso.plots.scores", raising=False)
-    monkeypatch.setitem(sys.modules, "viso.plots.scores", None)
+    monkeypatch.delitem(sys.modules, "viso.reports.plots.scores", raising=False)
+    monkeypatch.setitem(sys.modules, "viso.reports.plots.scores", None)
     asked([made], tmp_path / "songs", tmp_path / "report", as_json=True)
     told = capsys.readouterr()
     assert {row["system"] for row in json.loads(told.out)} == {"mixture", "made"}

@@ -15,11 +15,11 @@ from small import SMALL, mask_card, song
 from viso import Separator
 from viso.audio import write
 from viso.audio.tags import read_tags
+from viso.dsp.stft import istft, stft
+from viso.dsp.wiener import expectation_maximisation
 from viso.errors import ConfigError, ModelError
-from viso.separator.filtering import WienerFilter, WienerStream
-from viso.separator.lockstep import Lockstep
-from viso.spectral import istft, stft
-from viso.wiener import expectation_maximisation
+from viso.separator.align import Lockstep
+from viso.separator.wiener_stream import WienerFilter, WienerStream
 
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]

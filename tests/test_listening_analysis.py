@@ -38,7 +38,7 @@ from viso.listening.statistics import (
     share_interval,
     t_quantile,
 )
-from viso.plots.ratings import boxes, cloud, intervals, signs_of
+from viso.reports.plots.ratings import boxes, cloud, intervals, signs_of
 
 SYSTEMS = {"alpha": 14.0, "beta": 8.0, "gamma": 2.0}
 QUALITY = {
@@ -400,7 +400,7 @@ def test_a_system_has_one_sign_in_all_pictures(monkeypatch: pytest.MonkeyPatch) 
             drawn.append((_name, signs))
             return "<svg></svg>"
 
-        monkeypatch.setattr(f"viso.plots.ratings.{name}", draw)
+        monkeypatch.setattr(f"viso.reports.plots.ratings.{name}", draw)
     test = definition(n_trials=4)
     records = [r for r in taste(test, QUALITY, n_listeners=3) if isinstance(r, Ratings)]
     pictures_of(analyse(test, Results((), tuple(records), ())))

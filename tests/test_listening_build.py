@@ -23,9 +23,9 @@ from viso.listening import (
     loudness_lufs,
     order_of,
     read_excerpts,
+    sequence,
     stimulus_path,
 )
-from viso.listening import orders as ordering
 from viso.listening.anchors import distorted, interference, low_pass
 from viso.listening.definition import ANCHORS
 from viso.listening.excerpts import Excerpt, loudest
@@ -225,8 +225,8 @@ def test_orders_are_balanced_and_reproducible(built: tuple[Path, ListeningTest])
 
 def test_a_seed_gives_its_orders_for_good() -> None:
     # Orders that change would no longer be those that listeners heard.
-    assert ordering._shuffled(7, "7:t01:0:labels") == [0, 5, 4, 2, 1, 6, 3]
-    assert ordering._williams(4) == [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
+    assert sequence._shuffled(7, "7:t01:0:labels") == [0, 5, 4, 2, 1, 6, 3]
+    assert sequence._williams(4) == [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
 
 
 def test_abx_hides_either_system_on_either_side(songs: list[Song], tmp_path: Path) -> None:

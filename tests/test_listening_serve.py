@@ -33,7 +33,7 @@ from viso.listening.definition import Kind
 
 pytest.importorskip("fastapi", reason="needs the extra [web]")
 pytest.importorskip("uvicorn", reason="needs the extra [web]")
-from viso.web.listen import Entrance
+from viso.listening.server import Entrance
 
 SYSTEMS = {"alpha": 20.0, "beta": 6.0}
 Built = tuple[Path, ListeningTest]
@@ -432,7 +432,7 @@ def test_every_answer_is_guarded(base: str, path: str) -> None:
 
 
 def test_pages_hold_no_script_of_their_own() -> None:
-    from viso.web.listen import app as module
+    from viso.listening.server import app as module
 
     folder = Path(module.__file__).parent / "page"
     for path in folder.iterdir():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from viso.masking import binary_mask, joint_gain, ratio_mask, split
+from viso.dsp.masking import binary_mask, joint_gain, ratio_mask, split
 
 
 def test_ratio_mask_by_hand() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from small import SMALL, song
-from viso.masking import binary_mask, ratio_mask
+from viso.dsp.masking import binary_mask, ratio_mask
 from viso.metrics import oracle, usdr
 
 

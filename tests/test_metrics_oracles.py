@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from small import SMALL, song
-from viso.masking import binary_mask, ratio_mask
+from viso.dsp.masking import binary_mask, ratio_mask
+from viso.dsp.stft import istft, stft
 from viso.metrics import oracle, oracle_wiener, usdr
-from viso.spectral import istft, stft
 
 Floats = npt.NDArray[np.float32]
 

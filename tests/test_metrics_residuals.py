@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from small import SMALL, song
+from viso.dsp.stft import stft
 from viso.metrics import residual, usdr
-from viso.spectral import stft
 
 
 @given(n_channels=st.integers(1, 3), n_samples=st.integers(1, 3000), share=st.floats(-2, 2))

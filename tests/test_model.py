@@ -16,13 +16,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from small import SMALL, build_onnx, mask_card, mdx_network, song
-from viso import Separator, weights
+from viso import Separator
 from viso.audio import write
-from viso.blend import load_blend
-from viso.config import ModelCard
+from viso.dsp.stft import istft, stft
 from viso.errors import ConfigError, ModelError
-from viso.model import OnnxModel, apply_graph, load
-from viso.spectral import istft, stft
+from viso.models import registry
+from viso.models.blend import load_blend
+from viso.models.card import ModelCard
+from viso.models.onnx import OnnxModel, apply_graph, load
 
 MDX_CARD = """
 name = "my-mdx"
@@ -131,8 +132,8 @@ def test_the_hash_is_the_files(mask_model: Path) -> None:
 
 
 def test_packaged_models_are_found_by_name_and_fit_their_cards() -> None:
-    assert weights.DEFAULT in weights.packaged()
-    for name in weights.packaged():
+    assert registry.DEFAULT in registry.packaged()
+    for name in registry.packaged():
         blend = load_blend(name)
         assert blend.name == name
         for model in blend.models:
@@ -313,7 +314,7 @@ def test_what_a_network_sees_and_what_its_mask_does(
 
 def test_a_model_is_nobodys_business(tmp_path: Path) -> None:
     """ONNX Runtime's telemetry begins with a file among the temporary ones."""
-    code = "from viso.model import load; load('viso')"
+    code = "from viso.models.onnx import load; load('viso')"
     # No more than this: it is silent by itself where a CI is named.
     environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)

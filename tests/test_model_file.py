@@ -11,14 +11,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import viso.model
+import viso.models.onnx
 from small import SMALL, build_onnx, mask_card, mdx_network, song
-from viso import Separator, model_file, weights
-from viso.config import ModelCard
+from viso import Separator
 from viso.errors import ConfigError, ModelError
-from viso.model import OnnxModel
-from viso.model_file import LARGEST_CARD, check_model, read_model
-from viso.protobuf import Reader
+from viso.models import _onnx_check, registry
+from viso.models._onnx_check import LARGEST_CARD, check_model, read_model
+from viso.models._protobuf import Reader
+from viso.models.card import ModelCard
+from viso.models.onnx import OnnxModel
 
 SHAPE = [1, 2, SMALL.n_bins, 24]
 
@@ -71,7 +72,7 @@ def test_a_plain_model_passes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in map(weights.path_of, weights.packaged()) if path.suffix == ".onnx"],
+    [path for path in map(registry.path_of, registry.packaged()) if path.suffix == ".onnx"],
     ids=lambda path: path.stem,
 )
 def test_the_packaged_pass(path: Path) -> None:
@@ -135,7 +136,7 @@ def test_branches(tmp_path: Path) -> None:
 
 
 def test_many_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_file, "_MOST_NODES", 20)
+    monkeypatch.setattr(_onnx_check, "_MOST_NODES", 20)
     nodes = [helper.make_node("Identity", ["x"], [f"o{n}"]) for n in range(30)]
     refused(model([*nodes, *identity().graph.node]), tmp_path, "more than 20 operators")
 
@@ -208,7 +209,7 @@ def test_cards_that_ask_for_much(change: dict[str, Any], reason: str) -> None:
 def test_files_that_are_large_or_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.onnx"
     with path.open("wb") as file:
-        file.truncate(model_file.LARGEST_BYTES + 1)  # a hole: it takes no space
+        file.truncate(_onnx_check.LARGEST_BYTES + 1)  # a hole: it takes no space
     with pytest.raises(ModelError, match=r"a\.onnx: a model of \d+ bytes"):
         OnnxModel(path)
     if hasattr(os, "mkfifo"):
@@ -219,7 +220,7 @@ def test_files_that_are_large_or_no_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_memory_has_a_limit_while_it_runs(tmp_path: Path) -> None:
     """Twelve hundred million numbers of three: the check cannot know, the allocator does."""
-    assert viso.model.MEMORY_BYTES == 4 << 30
+    assert viso.models.onnx.MEMORY_BYTES == 4 << 30
     nodes = [
         helper.make_node("ConstantOfShape", ["s"], ["big"]),
         helper.make_node("ReduceSum", ["big"], ["sum"], keepdims=0),

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from viso import Separator, weights
+from viso import Separator
 from viso.audio import write
 from viso.metrics import usdr
+from viso.models import registry
 
 Song = dict[str, npt.NDArray[np.float32]]
 
@@ -28,7 +29,7 @@ def demo() -> Song:
     return song
 
 
-@pytest.mark.parametrize("name", weights.packaged())
+@pytest.mark.parametrize("name", registry.packaged())
 def test_it_takes_the_voice_out(demo: Song, name: str) -> None:
     stems = Separator(name).separate(demo["mixture"], rate_hz=44_100)
     for stem in ("vocals", "instrumental"):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from viso import weights
-from viso.blend import load_blend
 from viso.cli.training import figures_of
-from viso.config import BlendCard, ModelCard
+from viso.config import DEEPEST, LARGEST_TOML, parse_json, parse_toml
 from viso.errors import ConfigError, DataError, VisoError
 from viso.evaluate import read_baseline
-from viso.parsing import DEEPEST, LARGEST_TOML, parse_json, parse_toml
-from viso.train.corpus import Corpus
+from viso.models import registry
+from viso.models.blend import load_blend
+from viso.models.card import BlendCard, ModelCard
+from viso.train.data.corpus import Corpus
 
 DEEP = 30_000
 DEEP_JSON = {
@@ -117,6 +117,6 @@ def test_a_blend_of_very_many(tmp_path: Path) -> None:
 
 def test_a_model_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "gone.onnx").symlink_to(tmp_path / "nowhere")
-    assert "gone" in weights.available(folder=tmp_path)
+    assert "gone" in registry.available(folder=tmp_path)
     with pytest.raises(VisoError, match=r"gone\.onnx"):
-        load_blend(weights.path_of("gone", folder=tmp_path))
+        load_blend(registry.path_of("gone", folder=tmp_path))

@@ -16,10 +16,10 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from viso import plots
-from viso.confidence import Second
 from viso.errors import AudioError, ConfigError
-from viso.plots import panels, spectrograms
+from viso.reports import plots
+from viso.reports.plots import panels, spectrograms
+from viso.separator.confidence import Second
 
 Floats = npt.NDArray[np.float32]
 RATE_HZ = 44_100
@@ -220,7 +220,7 @@ def test_a_failed_drawing_leaves_the_old_picture(
 def test_importing_viso_loads_no_matplotlib_and_drawing_loads_no_pyplot() -> None:
     code = (
         "import sys, viso; assert 'matplotlib' not in sys.modules\n"
-        "import viso.plots; assert 'matplotlib.pyplot' not in sys.modules"
+        "import viso.reports.plots; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

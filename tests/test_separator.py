@@ -15,8 +15,8 @@ from small import SMALL, mask_card, song
 from viso import Separator, separate
 from viso.audio import read, write
 from viso.audio.tags import read_tags
-from viso.config import ModelCard
 from viso.errors import AudioError, ModelError
+from viso.models.card import ModelCard
 from viso.separator import Report
 from viso.separator.stream import VocalStream, channel_groups
 

@@ -15,7 +15,7 @@ from small import song
 from viso.audio import AudioWriter, read, write
 from viso.errors import AudioError
 from viso.separator import Separator, Stems
-from viso.separator.together import clear_leftovers
+from viso.separator.joint_commit import clear_leftovers
 
 NAMES = ("vocals.wav", "instrumental.wav")
 
@@ -137,7 +137,7 @@ import os, signal, sys
 from itertools import count
 from pathlib import Path
 from viso.processes import hidden_name
-from viso.separator.together import together
+from viso.separator.joint_commit import together
 
 base, had, links, fails = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 if links == "no":

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import Analysis, SpectralConfig, Synthesis, istft, stft
 from viso.errors import ConfigError
-from viso.spectral import Analysis, Synthesis, istft, stft
 
 CONFIGS = [
     SpectralConfig(n_fft=4096, hop=1024),

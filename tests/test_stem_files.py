@@ -10,7 +10,7 @@ import pytest
 
 from viso.audio import AudioWriter, read
 from viso.errors import AudioError
-from viso.separator.files import StemFiles
+from viso.separator.stem_files import StemFiles
 
 RATE = 44_100
 PATIENCE_S = 120

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from viso import storage
 from viso.errors import ConfigError, DataError
-from viso.places import Address, place_of
+from viso.stores import objects
+from viso.stores.address import Address, place_of
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.registry import _registry  # noqa: E402
@@ -43,7 +43,7 @@ def folder(request: pytest.FixtureRequest, memory: object, tmp_path: Path) -> Ad
 
 
 def content(folder: Address) -> dict[str, int | None]:
-    return {name: facts.n_bytes for name, facts in storage.listing(folder, recursive=True)}
+    return {name: facts.n_bytes for name, facts in objects.listing(folder, recursive=True)}
 
 
 def file_of(tmp_path: Path, data: bytes) -> Path:
@@ -71,36 +71,36 @@ def test_an_address_of_nothing_is_refused() -> None:
 
 def test_any_name_goes_there_and_back(folder: Address, tmp_path: Path) -> None:
     for name in NAMES:
-        storage.upload(file_of(tmp_path, name.encode()), folder / name)
+        objects.upload(file_of(tmp_path, name.encode()), folder / name)
     assert content(folder) == {name: len(name.encode()) for name in sorted(NAMES)}
-    assert list(storage.listing(folder, recursive=False)) == [
-        (name, facts) for name, facts in storage.listing(folder, recursive=True) if "/" not in name
+    assert list(objects.listing(folder, recursive=False)) == [
+        (name, facts) for name, facts in objects.listing(folder, recursive=True) if "/" not in name
     ]
     for name in NAMES:
-        facts = storage.download(folder / name, tmp_path / "back")
+        facts = objects.download(folder / name, tmp_path / "back")
         assert (tmp_path / "back").read_bytes() == name.encode()
-        assert facts == storage.facts_of(folder / name)
+        assert facts == objects.facts_of(folder / name)
         assert facts.mtime_ns or facts.version
-        storage.remove(folder / name)
+        objects.remove(folder / name)
     assert content(folder) == {}
 
 
 def test_an_object_is_replaced(folder: Address, tmp_path: Path) -> None:
     for data in (b"old", b"newer"):
-        storage.upload(file_of(tmp_path, data), folder / "a")
-        assert storage.read_bytes(folder / "a") == data
+        objects.upload(file_of(tmp_path, data), folder / "a")
+        assert objects.read_bytes(folder / "a") == data
     assert content(folder) == {"a": 5}
 
 
 def test_what_is_not_there(folder: Address, tmp_path: Path) -> None:
     nothing = folder / "nothing"
-    assert storage.facts_of(nothing) is None
-    assert storage.read_bytes(nothing) is None
-    assert not storage.is_folder(nothing)
+    assert objects.facts_of(nothing) is None
+    assert objects.read_bytes(nothing) is None
+    assert not objects.is_folder(nothing)
     assert content(nothing) == {}
-    storage.remove(nothing)
+    objects.remove(nothing)
     with pytest.raises(DataError, match=r"nothing: cannot be read .* check the name"):
-        storage.download(nothing, tmp_path / "x")
+        objects.download(nothing, tmp_path / "x")
 
 
 def test_a_failure_by_chance_is_tried_again(
@@ -116,14 +116,14 @@ def test_a_failure_by_chance_is_tried_again(
         put(self, *words, **how)
 
     monkeypatch.setattr(type(memory), "put_file", shaky)
-    storage.upload(file_of(tmp_path, b"whole"), place)
-    assert storage.read_bytes(place) == b"whole"
+    objects.upload(file_of(tmp_path, b"whole"), place)
+    assert objects.read_bytes(place) == b"whole"
     assert len(no_pause) == 2
     left.extend(range(100))
     with pytest.raises(DataError, match=r"memory://b/a: cannot be written .*reset.* tried 3 times"):
-        storage.upload(file_of(tmp_path, b"other"), place)
+        objects.upload(file_of(tmp_path, b"other"), place)
     assert len(left) == 97
-    assert storage.read_bytes(place) == b"whole"
+    assert objects.read_bytes(place) == b"whole"
 
 
 def test_what_no_try_can_help_is_tried_once(
@@ -134,7 +134,7 @@ def test_what_no_try_can_help_is_tried_once(
 
     monkeypatch.setattr(type(memory), "put_file", refused)
     with pytest.raises(DataError, match="check the credentials"):
-        storage.upload(file_of(tmp_path, b"x"), place_of("memory://b/a"))
+        objects.upload(file_of(tmp_path, b"x"), place_of("memory://b/a"))
     assert not no_pause
 
 
@@ -149,7 +149,7 @@ def test_an_object_cut_short_never_shows(
 
     monkeypatch.setattr(type(memory), "put_file", cut)
     with pytest.raises(DataError, match="2 of 5 bytes"):
-        storage.upload(file_of(tmp_path, b"whole"), place_of("memory://b/in/a"))
+        objects.upload(file_of(tmp_path, b"whole"), place_of("memory://b/in/a"))
     assert content(place_of("memory://b")) == {}
 
 
@@ -157,7 +157,7 @@ def test_an_object_that_changes_meanwhile_is_read_again(
     memory: object, monkeypatch: pytest.MonkeyPatch, no_pause: list[float], tmp_path: Path
 ) -> None:
     place, get = place_of("memory://b/a"), type(memory).get_file
-    storage.upload(file_of(tmp_path, b"old"), place)
+    objects.upload(file_of(tmp_path, b"old"), place)
 
     def slow(self: object, where: str, path: str, **how: object) -> None:
         get(self, where, path, **how)
@@ -165,7 +165,7 @@ def test_an_object_that_changes_meanwhile_is_read_again(
             self.pipe_file(where, b"newer")
 
     monkeypatch.setattr(type(memory), "get_file", slow)
-    assert storage.download(place, tmp_path / "x").n_bytes == 5
+    assert objects.download(place, tmp_path / "x").n_bytes == 5
     assert (tmp_path / "x").read_bytes() == b"newer"
 
 
@@ -184,17 +184,17 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(
 
     monkeypatch.setattr(type(store), "ls", shut)
     with pytest.raises(DataError, match="cannot be listed"):
-        list(storage.listing(place_of(f"file://{tmp_path}"), recursive=True))
+        list(objects.listing(place_of(f"file://{tmp_path}"), recursive=True))
 
 
 def test_missing_packages_and_unknown_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"nosuch://b/a: .*Protocol not known"):
-        storage.facts_of(place_of("nosuch://b/a"))
+        objects.facts_of(place_of("nosuch://b/a"))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "s3fs", None)
         patch.delitem(_registry, "s3", raising=False)
         with pytest.raises(ConfigError, match=r'pip install -c constraints\.txt "\.\[cloud\]"'):
-            storage.facts_of(place_of("s3://bucket/a"))
+            objects.facts_of(place_of("s3://bucket/a"))
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(ConfigError, match=r"need the extra \[cloud\]: pip install -c"):
-        storage.facts_of(place_of("s3://bucket/a"))
+        objects.facts_of(place_of("s3://bucket/a"))

@@ -27,7 +27,7 @@ from viso.audio import write
 from viso.cli import app
 from viso.cli.console import bar, error_line, note_line, out, print_json, shown
 from viso.errors import VisoError
-from viso.pages import as_csv
+from viso.reports.html import as_csv
 
 EVIL = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202egpj.\u2066\x7f\r[bold red]x[/]"
 UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

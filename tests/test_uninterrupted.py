@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import viso.separator.files
+import viso.separator.stem_files
 from small import song
 from viso.audio import AudioWriter, write
 from viso.separator import Separator
@@ -94,7 +94,7 @@ def test_ctrl_c_in_the_middle_of_a_file_leaves_nothing(
             interrupt()
 
     setattr(Interrupted, method, interrupting)
-    monkeypatch.setattr(viso.separator.files, "AudioWriter", Interrupted)
+    monkeypatch.setattr(viso.separator.stem_files, "AudioWriter", Interrupted)
     write(tmp_path / "song.wav", song(2, 90_000, level=4.0), rate_hz=44_100, bit_depth="float")
     before = sorted(tmp_path.rglob("*"))
     targets = {name: tmp_path / f"new/folder/{name}.wav" for name in ("vocals", "instrumental")}

@@ -16,10 +16,11 @@ import pytest
 from onnx import helper
 
 from small import SMALL, mask_card, song
-from viso import Separator, weights
+from viso import Separator
 from viso.audio import write
 from viso.errors import ModelError
-from viso.model import apply_graph, load
+from viso.models import registry
+from viso.models.onnx import apply_graph, load
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="XDG is of Linux")
@@ -35,7 +36,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(noted.parent), prepend=os.pathsep)
     for variable in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path / "account"))
-    return weights.user_folder()
+    return registry.user_folder()
 
 
 def viso(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -58,8 +59,8 @@ def put(model: Path, folder: Path, name: str) -> Path:
 
 def test_a_missing_folder_holds_nothing(own: Path) -> None:
     assert not own.exists()
-    assert weights.available() == weights.packaged()
-    assert load(weights.DEFAULT).card.name == weights.DEFAULT
+    assert registry.available() == registry.packaged()
+    assert load(registry.DEFAULT).card.name == registry.DEFAULT
     assert not own.exists()
     with pytest.raises(ModelError, match=r"mine: no packaged model.*viso-cnn.*yours: none"):
         load("mine")
@@ -69,38 +70,38 @@ def test_the_packaged_come_first_then_the_users(own: Path, mask_model: Path) -> 
     for name in ("zebra", "ant-1.0"):
         put(mask_model, own, name)
     (own / ".being-written.part.onnx").write_bytes(b"half")
-    assert weights.available() == [*weights.packaged(), "ant-1.0", "zebra"]
-    assert weights.packaged()[0] == weights.DEFAULT
-    assert weights.path_of("ant-1.0") == own / "ant-1.0.onnx"
+    assert registry.available() == [*registry.packaged(), "ant-1.0", "zebra"]
+    assert registry.packaged()[0] == registry.DEFAULT
+    assert registry.path_of("ant-1.0") == own / "ant-1.0.onnx"
     assert load("ant-1.0").card.name == "ant-1.0"
     with pytest.raises(ModelError, match=r"yours: ant-1\.0, zebra"):
         load("bee")
 
 
 def test_a_packaged_name_cannot_be_shadowed(own: Path, mask_model: Path) -> None:
-    put(mask_model, own, weights.DEFAULT)
-    assert weights.available() == weights.packaged()
-    assert weights.path_of(weights.DEFAULT).parent == Path(weights.__file__).parent
-    assert load(weights.DEFAULT).card.spectral != SMALL
+    put(mask_model, own, registry.DEFAULT)
+    assert registry.available() == registry.packaged()
+    assert registry.path_of(registry.DEFAULT).parent == registry.PACKAGED
+    assert load(registry.DEFAULT).card.spectral != SMALL
 
 
 def test_another_folder(own: Path, mask_model: Path, tmp_path: Path) -> None:
     path = put(mask_model, tmp_path / "elsewhere", "mine")
-    assert "mine" not in weights.available()
-    assert "mine" in weights.available(folder=path.parent)
-    assert weights.path_of("mine", folder=path.parent) == path
+    assert "mine" not in registry.available()
+    assert "mine" in registry.available(folder=path.parent)
+    assert registry.path_of("mine", folder=path.parent) == path
 
 
 @LINUX
 def test_the_folder_is_looked_up_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
-    assert weights.user_folder() == Path("/data/viso/models")
+    assert registry.user_folder() == Path("/data/viso/models")
     for said in ("", "relative"):
         monkeypatch.setenv("XDG_DATA_HOME", said)
-        assert weights.user_folder() == Path("/home/somebody/.local/share/viso/models")
+        assert registry.user_folder() == Path("/home/somebody/.local/share/viso/models")
     monkeypatch.delenv("XDG_DATA_HOME")
-    assert weights.user_folder() == Path("/home/somebody/.local/share/viso/models")
+    assert registry.user_folder() == Path("/home/somebody/.local/share/viso/models")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_the_folder_is_looked_up_at_every_call(monkeypatch: pytest.MonkeyPatch) 
 def test_other_systems(monkeypatch: pytest.MonkeyPatch, platform: str, end: str) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("LOCALAPPDATA", "/users/me/local")
-    assert weights.user_folder().as_posix().endswith(end)
+    assert registry.user_folder().as_posix().endswith(end)
 
 
 def test_an_account_without_a_home(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +121,9 @@ def test_an_account_without_a_home(own: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("XDG_DATA_HOME", "")
     monkeypatch.setenv("LOCALAPPDATA", "")
     monkeypatch.setattr(Path, "expanduser", nowhere)
-    assert weights.available() == weights.packaged()
+    assert registry.available() == registry.packaged()
     with pytest.raises(ModelError, match="--folder"):
-        weights.user_folder()
+        registry.user_folder()
 
 
 # On the command line
@@ -137,7 +138,7 @@ def test_ones_own_are_listed_and_separate_by_name(
         for line in viso("models", "--json", cwd=tmp_path).stdout.split("\n")
         if line
     ]
-    assert names == [*weights.packaged(), "mine"]
+    assert names == [*registry.packaged(), "mine"]
     told = viso("models", "mine", cwd=tmp_path)
     assert "mine" in told.stdout
     assert "file" in told.stdout
@@ -265,8 +266,8 @@ def test_files_that_cannot_be_read_are_a_line_each(hostile: Path, tmp_path: Path
     told = viso("models", "--json", cwd=tmp_path)
     assert told.returncode == 1
     names = [json.loads(line)["name"] for line in told.stdout.splitlines()]
-    assert names == [*weights.packaged(), "zebra"]
-    broken = set(weights.available()) - set(names)
+    assert names == [*registry.packaged(), "zebra"]
+    broken = set(registry.available()) - set(names)
     assert len(broken) >= 11
     lines = told.stderr.splitlines()
     assert len(lines) == len(broken), told.stderr
@@ -276,8 +277,8 @@ def test_files_that_cannot_be_read_are_a_line_each(hostile: Path, tmp_path: Path
 
 
 def test_the_studio_offers_the_others(hostile: Path) -> None:
-    from viso.web.worker import Describe, _described
+    from viso.studio.worker import Describe, _described
 
     told = _described(Describe(models=()))
-    assert [offer.name for offer in told.offers] == [*weights.packaged(), "zebra"]
+    assert [offer.name for offer in told.offers] == [*registry.packaged(), "zebra"]
     assert len(told.refusals) >= 11

@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from small import song
-from viso import masking
 from viso.audio import read
-from viso.config import SpectralConfig
-from viso.masking import expectation_maximisation, wiener
-from viso.spectral import stft
+from viso.dsp import masking
+from viso.dsp.masking import expectation_maximisation, wiener
+from viso.dsp.stft import SpectralConfig, stft
 
 with warnings.catch_warnings():
     # It imports a name of SciPy from where that will not stay.

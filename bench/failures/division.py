@@ -33,9 +33,8 @@ from failures.frames import (
     power,
     transform,
 )
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig, stft
 from viso.metrics import usdr
-from viso.spectral import stft
 
 __all__ = ["KINDS", "PLACES", "QUANTITIES", "REGIONS_HZ", "Division", "divide", "kinds_of"]
 

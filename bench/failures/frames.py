@@ -21,8 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import median_filter
 
-from viso.config import SpectralConfig
-from viso.spectral import frames_for, stft
+from viso.dsp.stft import SpectralConfig, frames_for, stft
 
 __all__ = ["EVENTS", "Part", "events_of", "is_percussive", "mid_side", "parts", "transform"]
 

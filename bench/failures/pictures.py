@@ -14,8 +14,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from failures.division import kinds_of
 from failures.frames import mid_side, transform
-from viso.plots.panels import edges_hz, measure, top_hz
-from viso.spectral import istft, stft
+from viso.dsp.stft import istft, stft
+from viso.reports.plots.panels import edges_hz, measure, top_hz
 
 __all__ = ["Song", "draw", "worst_part"]
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from fuzzing.seeds import KINDS
-from viso.audio._containers import ogg_crc
+from viso.audio._integrity import ogg_crc
 
 __all__ = ["make_input"]
 

@@ -1,22 +1,41 @@
-"""Settings as frozen models: checked when they are made, readable from and written to TOML."""
+"""Settings as frozen models, and the JSON and TOML that they are read from.
+
+The parsers raise `ValueError` for whatever is wrong with a text that somebody else wrote. (Those
+of the standard library raise `RecursionError` for deep nesting, or let it through.)
+"""
 
 from __future__ import annotations
 
+import json
+import stat
+import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from viso.errors import ConfigError
-from viso.parsing import read_toml
 
-__all__ = ["BlendCard", "ModelCard", "Settings", "SpectralConfig"]
+__all__ = [
+    "DEEPEST",
+    "LARGEST_TOML",
+    "NAME_PATTERN",
+    "Settings",
+    "parse_json",
+    "parse_toml",
+    "read_toml",
+]
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+"""A regular expression for the names of models."""
 
-_LARGEST_CHUNK = 1 << 24  # frames times bins: 256 MB of two channels
-_LARGEST_OVERLAP = 64
+DEEPEST = 64
+"""So many lists and tables may lie in one another; nothing that viso reads has a tenth of it."""
+LARGEST_TOML = 16 << 20
+"""A TOML file may have so many bytes; no recipe, card or listening test comes near."""
+
+_TOO_DEEP = f"values in values, more than {DEEPEST} deep"
 
 
 class Settings(BaseModel):
@@ -66,138 +85,65 @@ class Settings(BaseModel):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
-class SpectralConfig(Settings):
-    """The short-time Fourier transform a model works on (periodic Hann window).
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text holds.
 
-    `n_fft` is the transform's length in samples, `hop` the samples between frames, `rate_hz`
-    the sampling rate at which both are meant. `window` is the window's length, as long as the
-    transform if it is not said; around a shorter one there are zeros.
+    Raises
+    ------
+    ValueError
+        If it is no JSON, is not in UTF-8, or is nested deeper than `DEEPEST`.
     """
-
-    rate_hz: int = Field(44_100, ge=1_000, le=768_000)
-    n_fft: int = Field(4096, ge=16, le=65_536)
-    hop: int = Field(1024, ge=1)
-    window: int | None = Field(None, ge=16)
-
-    @model_validator(mode="after")
-    def _overlaps(self) -> Self:
-        # With less overlap the last samples of a signal lie where every window is near zero.
-        if self.hop * 3 > self.n_fft or self.n_fft % 2:
-            raise ValueError(f"n_fft {self.n_fft} must be even and at least 3 times hop {self.hop}")
-        if self.window is not None and (
-            self.window % 2 or not 3 * self.hop <= self.window <= self.n_fft
-        ):
-            raise ValueError(
-                f"window {self.window} must be even, at least 3 times hop {self.hop} and at most "
-                f"n_fft {self.n_fft}"
-            )
-        return self
-
-    @property
-    def n_bins(self) -> int:
-        """Frequency bins of one frame."""
-        return self.n_fft // 2 + 1
-
-    @property
-    def window_length(self) -> int:
-        """Samples that the window lets through."""
-        return self.n_fft if self.window is None else self.window
+    try:
+        return _shallow(json.loads(text))
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
 
 
-class BlendCard(Settings):
-    """Several models under one name, and what runs behind them: a TOML file by itself.
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a TOML text holds.
 
-    `models` is said as to ``--model``, such as ``a*0.3+b*0.7``, by names or by files beside the
-    card; `wiener` are the iterations of the multichannel Wiener filter behind them.
+    Raises
+    ------
+    ValueError
+        If it is no TOML, or is nested deeper than `DEEPEST`.
     """
-
-    name: str = Field(min_length=1, max_length=64, pattern=_NAME)
-    version: str = "1"
-    description: str = ""
-    models: str = Field(min_length=1)
-    wiener: int = Field(0, ge=0)
-    origin: str = ""
-    scores: dict[str, float] = {}
-    limits: tuple[str, ...] = ()
+    try:
+        found: dict[str, Any] = _shallow(tomllib.loads(text))
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    return found
 
 
-class ModelCard(Settings):
-    """What a model is: how to run it, where it comes from, how good it is.
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
 
-    The card travels as JSON in the ONNX file's metadata under ``viso.card``, or as TOML
-    beside a file of somebody else's (``model.onnx`` with ``model.toml``).
-
-    The graph takes one float32 input and gives one float32 output:
-
-    ========== ==========================================================
-    input      ``magnitude``: (batch, channels, bins, chunk_frames)
-    .          ``complex``: (batch, 2 channels, bins, chunk_frames), real
-               and imaginary part of each channel in turn
-    output     ``mask``: factor for each input bin, same layout as magnitude
-    .          ``complex``: the target's own spectrum, as the complex input
-    axes       ``bins-frames``: as above; ``frames-bins``: those two in
-    .          the other order, which spares a transposition of both
-    ========== ==========================================================
-
-    An output may lack the `context_frames` at either end; if it has them, they are dropped.
-    Bins above `n_bins` belong to the instrumental with a complex output. With a mask `above`
-    says what becomes of them: each takes the factor of the "highest" bin that has one, the
-    "average" of its frame's, or "zeros", which leaves the target nothing there.
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no regular file, larger than `LARGEST_TOML`, or `parse_toml` refuses it.
     """
+    about = path.stat()
+    # A pipe would keep us waiting for ever.
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("no regular file")
+    if about.st_size > LARGEST_TOML:
+        raise ValueError(f"{about.st_size} bytes; at most {LARGEST_TOML} are read")
+    return parse_toml(path.read_text(encoding="utf-8"))
 
-    name: str = Field(min_length=1, max_length=64, pattern=_NAME)
-    version: str = "1"
-    description: str = ""
-    spectral: SpectralConfig = SpectralConfig()
-    channels: Literal[1, 2] = 2
-    basis: Literal["left-right", "mid-side"] = "left-right"
-    input: Literal["magnitude", "complex"] = "magnitude"
-    output: Literal["mask", "complex"] = "mask"
-    axes: Literal["bins-frames", "frames-bins"] = "bins-frames"
-    target: Literal["vocals", "instrumental"] = "vocals"
-    n_bins: int | None = Field(None, ge=1)
-    above: Literal["highest", "average", "zeros"] = "highest"
-    chunk_frames: int = Field(ge=1, le=16_384)
-    context_frames: int = Field(0, ge=0)
-    gain: float = Field(1.0, gt=0, le=10)
-    trained_on: tuple[str, ...] = ()
-    teacher: str | None = None
-    licence: str = "unknown"
-    origin: str = ""
-    parameters: int | None = None
-    scores: dict[str, float] = {}
-    limits: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.chunk_frames <= 2 * self.context_frames:
-            raise ValueError(
-                f"chunk_frames {self.chunk_frames} leave nothing between "
-                f"two times context_frames {self.context_frames}"
-            )
-        if self.n_bins is not None and self.n_bins > self.spectral.n_bins:
-            raise ValueError(f"n_bins {self.n_bins} are more than n_fft {self.spectral.n_fft} has")
-        # A card of a stranger's could ask for any amount of memory, or work.
-        if self.chunk_frames * self.spectral.n_bins > _LARGEST_CHUNK:
-            raise ValueError(
-                f"chunk_frames {self.chunk_frames} of {self.spectral.n_bins} bins are more than "
-                f"{_LARGEST_CHUNK} values"
-            )
-        if self.spectral.n_fft > _LARGEST_OVERLAP * self.spectral.hop:
-            raise ValueError(
-                f"n_fft {self.spectral.n_fft} is more than {_LARGEST_OVERLAP} times "
-                f"hop {self.spectral.hop}"
-            )
-        if self.basis == "mid-side" and self.channels != 2:
-            raise ValueError("mid-side needs channels = 2")
-        return self
-
-    @property
-    def used_bins(self) -> int:
-        """Lowest bins of a frame that the graph sees."""
-        return self.spectral.n_bins if self.n_bins is None else self.n_bins
-
-    @property
-    def step_frames(self) -> int:
-        """Frames by which successive chunks advance."""
-        return self.chunk_frames - 2 * self.context_frames
+def _shallow(values: Any) -> Any:
+    """Return the values if they are not nested too deep."""
+    level = [values]
+    for _ in range(DEEPEST + 1):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+        if not inner:
+            return values
+        level = inner
+    raise ValueError(_TOO_DEEP)

@@ -13,7 +13,15 @@ Every message names the file, the value and the way out, on one line.
 
 from __future__ import annotations
 
-__all__ = ["AudioError", "ConfigError", "DataError", "ModelError", "VisoError"]
+__all__ = [
+    "AudioError",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "VisoError",
+    "how_to_install",
+    "unexpected",
+]
 
 
 class VisoError(Exception):
@@ -34,3 +42,17 @@ class DataError(VisoError):
 
 class ConfigError(VisoError):
     """A setting, a recipe or a model card with a missing or an impossible value."""
+
+
+def how_to_install(*extras: str) -> str:
+    """Return the command that adds extras, to be run in a checkout of viso's repository."""
+    return f'pip install -c constraints.txt ".[{",".join(extras)}]"'
+
+
+def unexpected(error: BaseException) -> str:
+    """Return what one line says of an error that is no `VisoError`: it is ours, not the user's."""
+    words = " ".join(str(error).split()) or "no reason given"
+    return (
+        f"viso itself failed ({type(error).__name__}: {words:.200}); please report it with what "
+        "the same command shows with --debug"
+    )

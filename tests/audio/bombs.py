@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from viso.audio import write
-from viso.audio._containers import ogg_crc
+from viso.audio._integrity import ogg_crc
 
 RATE = 44_100
 HOURS_20 = 20 * 3600 * RATE

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from viso.audio import open_audio, read, read_cover, read_tags, write
-from viso.audio._containers import ogg_crc
+from viso.audio._integrity import ogg_crc
 from viso.errors import AudioError
 
 RATE = 44100

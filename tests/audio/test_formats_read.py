@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from viso.audio import open_audio, read, write
-from viso.audio._containers import Promise, inspect
 from viso.audio._ffmpeg import FfmpegDecoder
+from viso.audio._integrity import Promise, inspect
 
 RATE = 48000
 N = 44_117

@@ -15,7 +15,7 @@ import pytest
 
 from viso import Separator
 from viso.audio import Facts, look_isolated, open_audio, open_isolated, write
-from viso.audio._isolated_decoder import Decoder
+from viso.audio.isolated._decoder import Decoder
 from viso.errors import AudioError
 
 RATE = 44_100

@@ -13,7 +13,7 @@ import pytest
 from archives import Archive
 
 from viso import batch
-from viso.audio._isolated_decoder import Decoder
+from viso.audio.isolated._decoder import Decoder
 from viso.batch.database import FILE, connected, transaction
 from viso.errors import DataError
 from viso.separator import Separator

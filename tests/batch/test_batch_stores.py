@@ -21,15 +21,16 @@ from archives import Archive, InlineEngine
 from click.testing import Result
 from typer.testing import CliRunner
 
-from viso import batch, storage
+from viso import batch
 from viso.batch import staging
 from viso.batch.database import FILE, connected
 from viso.batch.engine import Done, Order, Step
-from viso.batch.keeping import MARK
+from viso.batch.output_lease import MARK
 from viso.batch.worker import separate_order
 from viso.cli import app
 from viso.errors import ConfigError, DataError
-from viso.places import Address, place_of
+from viso.stores import objects
+from viso.stores.address import Address, place_of
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -67,7 +68,7 @@ class Remote:
     def send(self, name: str, *, to: str | None = None, **how: int) -> Path:
         """Make a song and put it into the store."""
         path = self.archive.add(f"x{Path(name).suffix}", **how)
-        storage.upload(path, place_of(self.songs) / (to or name))  # type: ignore[arg-type]
+        objects.upload(path, place_of(self.songs) / (to or name))  # type: ignore[arg-type]
         return path
 
     def plan(self, *inputs: object, out: object = OUT, **how: object) -> batch.Plan:
@@ -90,14 +91,14 @@ def remote(archive: Archive, memory: object, tmp_path: Path) -> Remote:
 def stems(out: str = OUT) -> dict[str, bytes]:
     place = place_of(out)
     assert isinstance(place, Address)
-    found = storage.listing(place, recursive=True)
-    return {name: storage.read_bytes(place / name) or b"" for name, _ in found if name != MARK}
+    found = objects.listing(place, recursive=True)
+    return {name: objects.read_bytes(place / name) or b"" for name, _ in found if name != MARK}
 
 
 def test_a_store_gets_the_bytes_that_a_folder_gets(remote: Remote, archive: Archive) -> None:
     for number, name in enumerate(["a song.flac", "in/ä ö.wav", "in/deep/[x]*.flac"]):
         path = archive.add(name, seed=number)
-        storage.upload(path, place_of(remote.songs) / name)  # type: ignore[arg-type]
+        objects.upload(path, place_of(remote.songs) / name)  # type: ignore[arg-type]
     results = remote.run()
     assert [result.reason for result in results.values()] == [""] * 3
     report = results["a song.flac"].report
@@ -143,7 +144,7 @@ def test_what_is_done_is_told_from_the_objects(remote: Remote) -> None:
     assert stems()["b/vocals.flac"] != first["b/vocals.flac"]
     # A stem that is gone, and one that was cut short.
     where = place_of(f"{OUT}/a/vocals.flac")
-    storage.remove(where)  # type: ignore[arg-type]
+    objects.remove(where)  # type: ignore[arg-type]
     assert [task.song.path.name for task in remote.plan().tasks] == ["a.flac"]
     remote.store.pipe_file(f"{OUT}/a/vocals.flac", first["a/vocals.flac"][:100])  # type: ignore[attr-defined]
     assert remote.run()["a.flac"].is_done
@@ -251,14 +252,14 @@ def test_a_batch_that_is_closed_leaves_nothing(remote: Remote, memory: object) -
 
 def test_a_slow_line_gives_signs_of_life(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     remote.send("a.flac")
-    plan, at_once = remote.plan(), storage.upload
+    plan, at_once = remote.plan(), objects.upload
     may_go_on = threading.Semaphore(0)
 
     def slow(path: Path, address: Address) -> None:
         assert may_go_on.acquire(timeout=250)
         at_once(path, address)
 
-    monkeypatch.setattr(storage, "upload", slow)
+    monkeypatch.setattr(objects, "upload", slow)
     targets = {stem: plan.out / path for stem, path in plan.tasks[0].files.items()}
     order = Order(1, plan.tasks[0].song.path, targets)
     events = []
@@ -351,7 +352,7 @@ KILLED = """
 import sys, os, signal
 from pathlib import Path
 from viso.batch.staging import brought
-from viso.places import place_of
+from viso.stores.address import place_of
 with brought(place_of(sys.argv[1])) as (path, _):
     assert path.stat().st_size
     os.kill(os.getpid(), signal.SIGKILL)
@@ -392,20 +393,20 @@ def test_what_was_there_before_a_delivery_that_failed_stays(
     for path in (old, first, second):
         path.write_bytes(path.name.encode())
     vocals, instrumental = (place_of(f"{OUT}/{stem}.flac") for stem in ("vocals", "instrumental"))
-    storage.upload(old, instrumental)
+    objects.upload(old, instrumental)
     order = Order(1, tmp_path / "song", {"vocals": vocals, "instrumental": instrumental}, None)
     staged = staging.Staged(
         order, tmp_path / "song", {"vocals": first, "instrumental": second}, None, None
     )
-    upload = storage.upload
+    upload = objects.upload
 
     def failing(file: Path, address: Address) -> None:
         if address == instrumental:
             raise DataError("the store is full")
         upload(file, address)
 
-    monkeypatch.setattr(storage, "upload", failing)
+    monkeypatch.setattr(objects, "upload", failing)
     with pytest.raises(DataError, match="full"):
         staged.deliver()
-    assert storage.read_bytes(vocals) is None
-    assert storage.read_bytes(instrumental) == b"old"
+    assert objects.read_bytes(vocals) is None
+    assert objects.read_bytes(instrumental) == b"old"

@@ -16,7 +16,7 @@ from viso.batch.database import FILE, connected
 from viso.batch.engine import Order
 from viso.batch.owners import Owner
 from viso.batch.staging import Staged
-from viso.places import Address, Place
+from viso.stores.address import Address, Place
 
 OUT = Address("memory://stems/slow")
 FILES = {"vocals": Path("a/vocals.flac"), "instrumental": Path("a/instrumental.flac")}

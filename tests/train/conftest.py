@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from viso.config import SpectralConfig
-from viso.train.corpus import Corpus, CorpusWriter, Track
+from viso.dsp.stft import SpectralConfig
+from viso.train.data.corpus import Corpus, CorpusWriter, Track
 from viso.train.recipe import (
     Mixing,
     NetworkSettings,

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from viso.train.batches import Batches
-from viso.train.loop import Trainer
-from viso.train.mixer import Batch
+from viso.train.data.batches import Batches
+from viso.train.data.mixer import Batch
 from viso.train.recipe import Recipe
-from viso.train.run_folder import Progress
+from viso.train.run.run_folder import Progress
+from viso.train.run.trainer import Trainer
 
 
 def _digest(*tensors: Tensor) -> str:

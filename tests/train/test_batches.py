@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from viso.train import batches as module
-from viso.train.batches import Batches, Stopwatch
-from viso.train.corpus import Corpus
+from viso.train.data import batches as module
+from viso.train.data.batches import Batches, Stopwatch
+from viso.train.data.corpus import Corpus
 
 
 def batches_of(recipe, toy_corpus: Corpus, *, rank=0, world=1, step=0, **schedule):

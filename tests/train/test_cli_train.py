@@ -12,9 +12,9 @@ from slow_motion import move_by_work
 from viso.cli import app, training
 from viso.cli.training import figures_of, seconds_of
 from viso.errors import ConfigError, DataError
-from viso.model import OnnxModel
-from viso.train.loop import Trainer
+from viso.models.onnx import OnnxModel
 from viso.train.recipe import Recipe
+from viso.train.run.trainer import Trainer
 
 
 @pytest.fixture

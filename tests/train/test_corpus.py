@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from viso.errors import DataError
-from viso.train.corpus import LEVEL_BLOCK, Corpus, CorpusWriter
+from viso.train.data.corpus import LEVEL_BLOCK, Corpus, CorpusWriter
 
 
 def whole_numbers(n_channels, n_samples, seed):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from viso.errors import DataError
-from viso.train.corpus import Corpus
-from viso.train.corpus_cache import corpus_at
-from viso.train.loop import Trainer
+from viso.train.data.corpus import Corpus
+from viso.train.data.corpus_cache import corpus_at
+from viso.train.run.trainer import Trainer
 
 pytest.importorskip("fsspec")
 

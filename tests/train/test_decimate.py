@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from viso.audio import Resampler
-from viso.config import ModelCard, SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import DataError
-from viso.train.decimate import Decimator
-from viso.train.loop import Trainer
-from viso.train.mixer import Batch
-from viso.train.validation import Judge, TorchModel
+from viso.models.card import ModelCard
+from viso.train.data.decimate import Decimator
+from viso.train.data.mixer import Batch
+from viso.train.run.trainer import Trainer
+from viso.train.run.validation import Judge, TorchModel
 
 
 def batch_of(audio):

@@ -13,11 +13,11 @@ from torch import nn
 
 from viso import Separator
 from viso.errors import ConfigError, DataError, ModelError
-from viso.model import CARD_KEY, OnnxModel
+from viso.models.onnx import CARD_KEY, OnnxModel
 from viso.train.export import LARGEST_DIFFERENCE, export, export_run, with_card
-from viso.train.loop import Trainer
 from viso.train.networks import build_network
-from viso.train.validation import TorchModel
+from viso.train.run.trainer import Trainer
+from viso.train.run.validation import TorchModel
 
 WIDE = 4096
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
+from viso.train.network_settings import TfcTdfSettings
 from viso.train.networks.tfc_tdf import TfcTdf, grown
-from viso.train.widths import TfcTdfSettings
 
 SPECTRAL = SpectralConfig(rate_hz=8000, n_fft=128, hop=32)
 SEGMENTS = ((16, 1), (8, 2), (8, 4))

@@ -12,9 +12,9 @@ import pytest
 
 from small import build_onnx, mask_card, mdx_network, song
 from viso import Separator
+from viso.dsp.stft import istft, stft
 from viso.errors import ConfigError, ModelError
-from viso.model import OnnxModel
-from viso.spectral import istft, stft
+from viso.models.onnx import OnnxModel
 from viso.train.importing import Wishes, import_model
 
 BINS, FRAMES = 300, 64

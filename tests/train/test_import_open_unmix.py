@@ -12,9 +12,9 @@ import torch
 
 from small import song
 from viso import Separator
+from viso.dsp.stft import istft, stft
 from viso.errors import ModelError
-from viso.model import OnnxModel
-from viso.spectral import istft, stft
+from viso.models.onnx import OnnxModel
 from viso.train.importing import Wishes, import_model
 from viso.train.importing._states import read_state
 

@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from small import song
 from viso import Separator
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig, istft, stft
 from viso.errors import ConfigError, ModelError
-from viso.model import OnnxModel
-from viso.spectral import istft, stft
+from viso.models.onnx import OnnxModel
 from viso.train.importing import Wishes, _states, import_model
 
 WIDTHS = (3, 4, 3, 4, 5, 4)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from viso.config import ModelCard
-from viso.masking import binary_mask, ratio_mask
+from viso.dsp.masking import binary_mask, ratio_mask
 from viso.metrics import oracle, usdr
-from viso.train.validation import Judge, TorchModel
+from viso.models.card import ModelCard
+from viso.train.run.validation import Judge, TorchModel
 
 
 class Share(nn.Module):

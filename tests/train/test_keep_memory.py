@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from viso.train.memory import keep_memory
+from viso.train.run.memory import keep_memory
 
 FAULTS = """
 import resource, sys
 import torch
-from viso.train.memory import keep_memory
+from viso.train.run.memory import keep_memory
 if sys.argv[1] == "keep":
     assert keep_memory()
 def faults():
@@ -48,5 +48,5 @@ def test_another_c_library_is_no_error(monkeypatch):
     def missing(name):
         raise OSError(name)
 
-    monkeypatch.setattr("viso.train.memory.ctypes.CDLL", missing)
+    monkeypatch.setattr("viso.train.run.memory.ctypes.CDLL", missing)
     assert not keep_memory()

@@ -11,19 +11,18 @@ import torch
 from torch import nn
 
 from viso import Separator
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig, stft
 from viso.errors import ConfigError
-from viso.model import OnnxModel
-from viso.spectral import stft
+from viso.models.onnx import OnnxModel
+from viso.train.data.mixer import Batch
 from viso.train.export import LARGEST_DIFFERENCE, export
-from viso.train.learner import Learner
-from viso.train.loop import Trainer
-from viso.train.mixer import Batch
-from viso.train.networks.lin2018 import Lin2018
-from viso.train.objective import build_first_objective, build_objective
-from viso.train.objective_published import AutoencoderObjective, WindowObjective
-from viso.train.published import Lin2018Settings
-from viso.train.validation import TorchModel
+from viso.train.network_settings import Lin2018Settings
+from viso.train.objectives.objective import build_first_objective, build_objective
+from viso.train.papers.lin2018 import Lin2018
+from viso.train.papers.objectives import AutoencoderObjective, WindowObjective
+from viso.train.run.learner import Learner
+from viso.train.run.trainer import Trainer
+from viso.train.run.validation import TorchModel
 
 PAPER = SpectralConfig(rate_hz=22_050, n_fft=4096, window=1024, hop=256)
 TINY = Lin2018Settings(channels=(4, 3, 5, 4), dense=(24, 16), pool_bins=5, chunk_frames=20)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from viso.audio import Resampler
-from viso.train.lint.agreement import lag_of, residual
-from viso.train.lint.sound import shifted
+from viso.train.data.lint.agreement import lag_of, residual
+from viso.train.data.lint.sound import shifted
 
 
 def coloured(n_channels, n, seed):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from viso.train.lint.bleed import bleed, mutual_bleed
-from viso.train.lint.checks import BLEED_FAULT_DB, BLEED_FAULT_RATIO
-from viso.train.lint.sound import shifted
+from viso.train.data.lint.bleed import bleed, mutual_bleed
+from viso.train.data.lint.checks import BLEED_FAULT_DB, BLEED_FAULT_RATIO
+from viso.train.data.lint.sound import shifted
 
 
 def melody(rate_hz, seconds, seed, *, tune, vibrato):

@@ -10,10 +10,10 @@ import soundfile
 from typer.testing import CliRunner
 
 from viso.cli import app
-from viso.train.corpus import CorpusWriter, Track
-from viso.train.lint import lint, songs_of_items
-from viso.train.lint.sound import shifted
-from viso.train.readers import items_in
+from viso.train.data.corpus import CorpusWriter, Track
+from viso.train.data.lint import lint, songs_of_items
+from viso.train.data.lint.sound import shifted
+from viso.train.data.readers import items_in
 
 RATE_HZ = 16_000
 SECONDS = 6

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from viso.audio import Resampler
-from viso.train.lint.duplicates import Duplicates, matched_s
-from viso.train.lint.fingerprint import FRAMES_A_SECOND, fingerprint
-from viso.train.lint.sound import Part, Song, Stem
+from viso.train.data.lint.duplicates import Duplicates, matched_s
+from viso.train.data.lint.fingerprint import FRAMES_A_SECOND, fingerprint
+from viso.train.data.lint.sound import Part, Song, Stem
 
 RATE_HZ = 16_000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from viso.train.bandwidth import bandwidth_hz
-from viso.train.lint.levels import clipping, dc_offset, loudest_db, not_finite
+from viso.dsp.bandwidth import bandwidth_hz
+from viso.train.data.lint.levels import clipping, dc_offset, loudest_db, not_finite
 
 RATES = [16_000, 44_100]
 CHANNELS = [1, 2]

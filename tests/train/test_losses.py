@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from viso.train.losses import (
+from viso.train.objectives.losses import (
     band_residual,
     binary_target,
     mask_cross_entropy,

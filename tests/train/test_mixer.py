@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from viso.errors import DataError
-from viso.train.mixer import Mixer
+from viso.train.data.mixer import Mixer
 from viso.train.recipe import Mixing
 
 RATE_HZ = 8000

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from viso.train.muon import Muon, orthogonal
+from viso.train.run.muon import Muon, orthogonal
 
 
 def drawn(*shape, seed=0):

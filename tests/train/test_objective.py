@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from viso.spectral import stft
-from viso.train.mixer import Batch
+from viso.dsp.stft import stft
+from viso.train.data.mixer import Batch
 from viso.train.networks import build_network
-from viso.train.objective import BinaryMaskObjective, ResidualObjective, build_objective
+from viso.train.objectives.objective import BinaryMaskObjective, ResidualObjective, build_objective
 
 N_SAMPLES = 39 * 64
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from viso.dsp.bandwidth import bandwidth_hz
 from viso.errors import AudioError, DataError
-from viso.train.bandwidth import bandwidth_hz
-from viso.train.corpus import Corpus
-from viso.train.pack import groups_of, pack
-from viso.train.readers import music_in, music_listed, songs_in, voices_in
+from viso.train.data.corpus import Corpus
+from viso.train.data.pack import groups_of, pack
+from viso.train.data.readers import music_in, music_listed, songs_in, voices_in
 
 
 def put(path, audio, *, rate_hz=44_100):
@@ -322,9 +322,9 @@ def test_the_lengths_of_kept_stems_still_count(tmp_path):
 PACK = """
 import sys, time
 from pathlib import Path
-from viso.train.bandwidth import bandwidth_hz
-from viso.train.pack import pack
-from viso.train.readers import voices_in
+from viso.dsp.bandwidth import bandwidth_hz
+from viso.train.data.pack import pack
+from viso.train.data.readers import voices_in
 
 for n, step in enumerate(pack(voices_in(Path(sys.argv[1])), Path(sys.argv[2]))):
     print(step.track.song, flush=True)

@@ -11,9 +11,9 @@ import soundfile
 
 from tracks import RATE_HZ, encode_tracks
 from viso.errors import AudioError, DataError
-from viso.train import readers
-from viso.train.pack import pack
-from viso.train.readers import Item, Source, items_in, left_out, load, musdb18
+from viso.train.data import readers
+from viso.train.data.pack import pack
+from viso.train.data.readers import Item, Source, items_in, left_out, load, musdb18
 
 STEMS = ("drums", "bass", "other", "vocals")
 TRAIN, VALID, HELD = "Anna - Sun", "Leaf - Summerghost", "Zoe - Never"

@@ -17,9 +17,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from slow_motion import VALIDATION_S, move_by_work
-from viso.train.loop import Trainer
 from viso.train.recipe import Recipe
-from viso.train.supervisor import done_of
+from viso.train.run.supervisor import done_of
+from viso.train.run.trainer import Trainer
 
 # By that clock: rows at 4, 5, 8, 10, 12, 14; checkpoints at 3, 6, 9, 11 and 14.
 RHYTHM = {"steps": 14, "validations": 3, "log_every": 4, "checkpoint_every_s": 3.0}
@@ -28,7 +28,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from slow_motion import move_by_work
-from viso.train.loop import Trainer
+from viso.train.run.trainer import Trainer
 from viso.train.recipe import Recipe
 
 def look(row):
@@ -233,7 +233,7 @@ def test_steps_or_time_whichever_comes_first(tmp_path, recipe, clock, limits, la
 
 
 def test_a_quicker_validation_does_not_turn_the_run_back(tmp_path, monkeypatch, recipe, clock):
-    from viso.train.validation import Judge
+    from viso.train.run.validation import Judge
 
     costs = iter([8.0, 0.0, 0.0, 0.0, 0.0])
 

@@ -12,10 +12,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from viso.errors import ConfigError, DataError
-from viso.train.loop import Outlook, Trainer
-from viso.train.run_folder import RunFolder
-from viso.train.supervisor import Supervisor
-from viso.train.validation import Judge
+from viso.train.run.run_folder import RunFolder
+from viso.train.run.supervisor import Supervisor
+from viso.train.run.trainer import Outlook, Trainer
+from viso.train.run.validation import Judge
 
 RHYTHM = {"steps": 9, "validations": 3, "log_every": 2, "checkpoint_every_s": 0.0}
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from viso.errors import ConfigError, DataError
-from viso.train.learner import Learner
-from viso.train.loop import Trainer
-from viso.train.mixer import Batch
+from viso.train.data.mixer import Batch
 from viso.train.networks import build_network
-from viso.train.objective import ResidualObjective, blended
+from viso.train.objectives.objective import ResidualObjective, blended
+from viso.train.objectives.teachers import Teachers
 from viso.train.recipe import Recipe
-from viso.train.teachers import Teachers
+from viso.train.run.learner import Learner
+from viso.train.run.trainer import Trainer
 
 N_SAMPLES = 39 * 64
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ConfigError, DataError
-from viso.train.learner import Learner
-from viso.train.loop import Trainer
 from viso.train.networks import build_network, load_weights
 from viso.train.networks.tfc_tdf import TfcTdf
 from viso.train.recipe import Recipe, TfcTdfSettings
+from viso.train.run.learner import Learner
+from viso.train.run.trainer import Trainer
 
 
 def spectra(seed=0, *, batch=2, frames=40):

@@ -8,18 +8,17 @@ import torch
 from torch import nn
 
 from viso import Separator
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig, stft
 from viso.errors import ConfigError
-from viso.model import OnnxModel
-from viso.spectral import stft
+from viso.models.onnx import OnnxModel
+from viso.train.data.mixer import Batch
 from viso.train.export import LARGEST_DIFFERENCE, export, export_run
-from viso.train.loop import Trainer
-from viso.train.mixer import Batch
+from viso.train.network_settings import UhlichBlstmSettings, UhlichFnnSettings
 from viso.train.networks import build_network
-from viso.train.networks.uhlich2017 import UhlichBlstm, UhlichFnn
-from viso.train.objective import build_objective
-from viso.train.published import UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.validation import TorchModel
+from viso.train.objectives.objective import build_objective
+from viso.train.papers.uhlich2017 import UhlichBlstm, UhlichFnn
+from viso.train.run.trainer import Trainer
+from viso.train.run.validation import TorchModel
 
 FNN = UhlichFnnSettings(hidden=(32, 24), neighbours=2, chunk_frames=24, context_frames=2)
 BLSTM = UhlichBlstmSettings(cells=16, layers=2, chunk_frames=24, context_frames=4)

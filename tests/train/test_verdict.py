@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from viso.train.run_folder import Progress
-from viso.train.verdict import complaint
+from viso.train.run.diagnosis import complaint
+from viso.train.run.run_folder import Progress
 
 
 def rows(losses, scores=None, *, every=50):

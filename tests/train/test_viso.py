@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ConfigError
 from viso.train.networks.bands import Bands
 from viso.train.networks.viso import Viso

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ConfigError
 from viso.train.networks.viso_cnn import BandMap, VisoCnn, band_matrix
 from viso.train.recipe import VisoCnnSettings

@@ -20,7 +20,7 @@ else:
     from live_studio import IDLE, end_of, live, send, song_bytes, start
 
     from small import song
-    from viso.web import StudioConfig
+    from viso.studio import StudioConfig
 
     @dataclass(frozen=True)
     class Running:

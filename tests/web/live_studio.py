@@ -19,9 +19,9 @@ import soundfile
 import uvicorn
 from fastapi import FastAPI
 
-from viso.web import StudioConfig, create_app
-from viso.web.connections import server_config
-from viso.web.orders import Offer
+from viso.http.connections import server_config
+from viso.studio import StudioConfig, create_app
+from viso.studio.messages import Offer
 
 HERE = "http://localhost"
 IDLE: list[FastAPI] = []

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from viso.web.guard import Guard as StudioGuard
-from viso.web.leftover import let_in
-from viso.web.listen.guard import Guard as ListeningGuard
-from viso.web.settings import StudioConfig
+from viso.http.drain import let_in
+from viso.listening.server.guard import Guard as ListeningGuard
+from viso.studio.guard import Guard as StudioGuard
+from viso.studio.settings import StudioConfig
 
 HEAD = [(b"host", b"evil.example"), (b"content-type", b"application/json")]
 

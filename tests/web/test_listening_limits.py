@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra [web]")
 
-from viso.web.listen import limits
-from viso.web.listen.limits import Pace, Slowdown, Verdict, address_of
+from viso.listening.server import limits
+from viso.listening.server.limits import Pace, Slowdown, Verdict, address_of
 
 
 class Clock:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from small import song
 from viso.cli import app
 from viso.errors import ConfigError
-from viso.web import as_bytes, as_seconds
+from viso.studio import as_bytes, as_seconds
 
 TOKEN = "a-token-of-the-tests-0123"
 
@@ -124,7 +124,7 @@ def test_it_ends_at_once_while_it_works_and_is_followed(
 def test_without_its_extra_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("viso.web")]:
+    for name in [name for name in sys.modules if name.startswith("viso.studio")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     result = CliRunner().invoke(app, ["serve", "--data", str(tmp_path)])

@@ -11,7 +11,7 @@ import pytest
 from live_studio import PATIENCE_S, live, pcm_16, song_bytes
 
 from small import song
-from viso.web import StudioConfig
+from viso.studio import StudioConfig
 
 N = 50
 

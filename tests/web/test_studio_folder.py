@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from small import song
 from viso.cli import app as cli
 from viso.errors import ConfigError
-from viso.web import StudioConfig, create_app
-from viso.web.ownership import MARKER
-from viso.web.rows import TABLES
+from viso.studio import StudioConfig, create_app
+from viso.studio.ownership import MARKER
+from viso.studio.tables import TABLES
 
 NOBODY = "0" * 32
 

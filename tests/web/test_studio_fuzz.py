@@ -95,6 +95,6 @@ def test_every_problem_is_said_in_one_way(running: Running) -> None:
 
 
 def test_the_page_s_files_are_in_the_package() -> None:
-    import viso.web
+    import viso.studio
 
-    assert (Path(viso.web.__file__).parent / "static" / "plain.css").is_file()
+    assert (Path(viso.studio.__file__).parent / "static" / "plain.css").is_file()

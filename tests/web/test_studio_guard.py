@@ -11,7 +11,7 @@ import pytest
 from live_studio import HERE, asked, idle_app
 
 from viso.errors import ConfigError
-from viso.web import StudioConfig
+from viso.studio import StudioConfig
 
 TOKEN = "a-token-of-the-tests-0123"
 NOBODY = "0" * 32

@@ -27,7 +27,7 @@ from live_studio import (
 
 from small import song
 from viso.errors import ConfigError
-from viso.web import StudioConfig, create_app
+from viso.studio import StudioConfig, create_app
 
 if TYPE_CHECKING:
     from conftest import Running, Separated

@@ -16,11 +16,11 @@ import soundfile
 from live_studio import end_of, pcm_16, send, song_bytes, start
 
 from small import song
-from viso.confidence import confidence
+from viso.dsp.loudness import LoudnessMeter
 from viso.separator import STEMS, Separator
-from viso.web.loudness import LoudnessMeter
-from viso.web.masters import ALL_STEMS
-from viso.web.wav import byte_range
+from viso.separator.confidence import confidence
+from viso.studio.stem_store import ALL_STEMS
+from viso.studio.wav import byte_range
 
 if TYPE_CHECKING:
     from conftest import Running, Separated

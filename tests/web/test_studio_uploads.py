@@ -23,7 +23,7 @@ from live_studio import (
 )
 
 from small import song
-from viso.web import StudioConfig
+from viso.studio import StudioConfig
 
 if TYPE_CHECKING:
     from conftest import Running

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from viso.cli import app as cli
 from viso.errors import ConfigError
-from viso.web import StudioConfig
-from viso.web.connections import Waiting, bounded_protocol
-from viso.web.guard import Guard
-from viso.web.visitors import Crowd, Guesses, address_of
+from viso.http.connections import Waiting, bounded_protocol
+from viso.http.visitors import Crowd, Guesses, address_of
+from viso.studio import StudioConfig
+from viso.studio.guard import Guard
 
 TOKEN = "a-token-of-the-tests-0123"
 

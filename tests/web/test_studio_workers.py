@@ -20,10 +20,10 @@ from live_studio import (
 )
 
 from small import song
-from viso import weights
 from viso.errors import ModelError
-from viso.web import StudioConfig, crew, worker
-from viso.web.orders import Describe, Done
+from viso.models import registry
+from viso.studio import StudioConfig, worker, worker_pool
+from viso.studio.messages import Describe, Done
 
 DONE = Done(22_050, 44_100, 2, 0.0, 1.0, None)
 
@@ -50,7 +50,7 @@ class Broken:
 def test_a_list_that_fails_once_between_jobs_ends_no_worker(
     tmp_path: Path, mask_model: Path, flac: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "_RETRY_S", 0.01)
+    monkeypatch.setattr(worker_pool, "_RETRY_S", 0.01)
     config = StudioConfig(data=tmp_path, models=(str(mask_model),), threads=1, free_bytes=0)
     with live(config) as (client, app):
         one = app.state.studio.crew
@@ -129,7 +129,7 @@ def test_one_bad_model_hides_no_other(monkeypatch: pytest.MonkeyPatch, error: Ex
         return loaded(name, is_known=is_known)
 
     monkeypatch.setattr(worker, "_offer", offer)
-    monkeypatch.setattr(weights, "available", lambda: ["viso", "bad", "viso-cnn"])
+    monkeypatch.setattr(registry, "available", lambda: ["viso", "bad", "viso-cnn"])
     told = worker._described(Describe(()))
     assert [one.name for one in told.offers] == ["viso", "viso-cnn"]
     assert len(told.refusals) == 1 and "bad" in told.refusals[0]
@@ -142,7 +142,7 @@ def test_models_that_cannot_be_listed_end_no_worker(
     def available() -> list[str]:
         raise error
 
-    monkeypatch.setattr(weights, "available", available)
+    monkeypatch.setattr(registry, "available", available)
     assert "models" in worker._described(Describe(())).refusals[0]
 
 

@@ -11,8 +11,8 @@ import soundfile
 
 from viso.audio import _formats
 from viso.audio._blocks import Block
-from viso.audio._containers import ogg_crc
 from viso.audio._ffmpeg_encoder import AacEncoder, Mp3Encoder
+from viso.audio._integrity import ogg_crc
 from viso.audio._sink import Sink
 from viso.audio._sndfile import VORBIS_ORDER
 

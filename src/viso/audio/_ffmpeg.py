@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from viso.audio._blocks import Block
-from viso.audio._containers import Promise, no_such_track, truncated
+from viso.audio._integrity import Promise, no_such_track, truncated
 from viso.errors import AudioError
 
 __all__ = ["FfmpegDecoder"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from viso.audio._blocks import Block
-from viso.audio._containers import Promise, no_such_track
 from viso.audio._ffmpeg import FfmpegDecoder
+from viso.audio._integrity import Promise, no_such_track
 from viso.audio._sndfile import SndfileDecoder
 from viso.errors import AudioError
 

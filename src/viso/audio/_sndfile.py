@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from viso.audio._blocks import Block
-from viso.audio._containers import truncated
+from viso.audio._integrity import truncated
 from viso.errors import AudioError
 
 __all__ = ["VORBIS_ORDER", "SndfileDecoder"]
@@ -56,7 +56,7 @@ class SndfileDecoder:
     ----------
     path : Path
     is_open : bool
-        See `viso.audio._containers.Promise`.
+        See `viso.audio._integrity.Promise`.
     """
 
     def __init__(self, path: Path, *, is_open: bool = False) -> None:

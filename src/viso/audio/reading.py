@@ -10,8 +10,8 @@ from types import TracebackType
 import numpy as np
 
 from viso.audio._blocks import Block, reblock
-from viso.audio._containers import inspect
 from viso.audio._ffmpeg import FfmpegDecoder
+from viso.audio._integrity import inspect
 from viso.audio._opening import check_readable, limited, open_decoder
 from viso.errors import AudioError
 

@@ -24,9 +24,9 @@ from viso.batch.owners import Owner, is_alive, runs
 from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
 from viso.errors import VisoError
-from viso.places import Address, Place
-from viso.separator.together import clear
-from viso.storage import listing, remove
+from viso.separator.joint_commit import clear
+from viso.stores.address import Address, Place
+from viso.stores.objects import listing, remove
 
 __all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
 

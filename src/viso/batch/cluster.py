@@ -22,9 +22,8 @@ from viso.batch.engine import Died, Done, Event, Order, Step
 from viso.batch.planning import Plan
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable
-from viso.errors import ConfigError, ModelError
-from viso.extras import how_to_install
-from viso.places import absolute
+from viso.errors import ConfigError, ModelError, how_to_install
+from viso.stores.address import absolute
 
 __all__ = ["Cluster", "RayEngine"]
 

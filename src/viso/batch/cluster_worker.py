@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from viso._version import __version__
 from viso.batch.database import FILE
 from viso.batch.engine import Done, Failed, Order, Step
-from viso.batch.keeping import MARK
+from viso.batch.output_lease import MARK
 from viso.batch.owners import this_host
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable, separate_order
 from viso.errors import VisoError
-from viso.places import Address, Place
 from viso.separator import Separator
-from viso.storage import is_there
+from viso.stores.address import Address, Place
+from viso.stores.objects import is_there
 
 __all__ = ["ClusterWorker", "Hello"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from viso.batch.songs import Stamp
-from viso.places import Place
 from viso.separator import Report
+from viso.stores.address import Place
 
 __all__ = ["Died", "Done", "Engine", "Event", "Failed", "Order", "Step"]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from viso.batch.estimate import look_at
 from viso.batch.local import n_cores, usual_jobs
-from viso.batch.looking import Finished, Look, outputs_of
 from viso.batch.manifest import Entry, Renewed, manifest_if_there
 from viso.batch.naming import Names, are_anothers, possible_files, unique_files
+from viso.batch.resume import Finished, Look, outputs_of
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Song, Unreadable, find_songs
 from viso.errors import ConfigError
-from viso.places import Address, Place, place_of
+from viso.stores.address import Address, Place, place_of
 
 __all__ = ["Plan", "Task", "plan"]
 

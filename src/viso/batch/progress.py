@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from viso.places import Place
 from viso.separator import Report
+from viso.stores.address import Place
 
 __all__ = ["Progress", "Result"]
 

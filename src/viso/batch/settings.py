@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from viso.errors import ConfigError
-from viso.model import Device
+from viso.models.onnx import Device
+from viso.models.registry import DEFAULT
 from viso.separator import STEMS, Separator
-from viso.separator.filtering import WINDOW_S
-from viso.templates import fields_of, stem_files
-from viso.weights import DEFAULT
+from viso.separator.templates import fields_of, stem_files
+from viso.separator.wiener_stream import WINDOW_S
 
 __all__ = ["SeparationConfig"]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
-from viso import storage
-from viso.places import Address, Place
+from viso.stores import objects
+from viso.stores.address import Address, Place
 
 __all__ = [
     "SUFFIXES",
@@ -55,7 +55,7 @@ class Stamp:
             If the store does not answer.
         """
         if isinstance(place, Address):
-            facts = storage.facts_of(place)
+            facts = objects.facts_of(place)
             if facts is None:
                 raise FileNotFoundError(errno.ENOENT, "nothing is there", str(place))
             return cls.from_facts(facts)
@@ -63,7 +63,7 @@ class Stamp:
         return cls(info.st_size, info.st_mtime_ns)
 
     @classmethod
-    def from_facts(cls, facts: storage.Facts) -> Stamp:
+    def from_facts(cls, facts: objects.Facts) -> Stamp:
         """Return what a store says of an object."""
         return cls(facts.n_bytes or 0, facts.mtime_ns, facts.version)
 
@@ -128,7 +128,7 @@ def sha256_of(place: str | os.PathLike[str] | Address) -> str:
         If it is an object, likewise.
     """
     if isinstance(place, Address):
-        return storage.sha256_of(place)
+        return objects.sha256_of(place)
     with open(place, "rb") as file:  # noqa: PTH123
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -166,7 +166,7 @@ def find_songs(
         If a store cannot be looked into.
     """
     walk = _Walk(recursive, real_path(out), is_output)
-    places = [(place, storage.is_folder(place)) for place in inputs]
+    places = [(place, objects.is_folder(place)) for place in inputs]
     n_folders = sum(is_folder for _, is_folder in places)
     for place, is_folder in places:
         if not is_folder:
@@ -213,7 +213,7 @@ class _Walk:
 
     def take_listed(self, root: Address, home: PurePath) -> None:
         """Take what lies below an address."""
-        for name, facts in storage.listing(root, recursive=self._recursive):
+        for name, facts in objects.listing(root, recursive=self._recursive):
             parts, key = name.split("/"), f"{root}/{name}"
             if key.startswith(f"{self._out}/") or any(part.startswith(".") for part in parts):
                 continue

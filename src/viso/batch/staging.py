@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from viso import storage
 from viso.batch.engine import Order
 from viso.batch.owners import runs, this_host
 from viso.batch.songs import Stamp
 from viso.errors import DataError
-from viso.places import Address, Place
 from viso.separator import Report
+from viso.stores import objects
+from viso.stores.address import Address, Place
 
 __all__ = ["Staged", "brought", "staged"]
 
@@ -60,7 +60,7 @@ class Staged:
         Raises
         ------
         ConfigError, DataError
-            See `storage.upload`.
+            See `objects.upload`.
         """
         wanted = [*self.order.targets.values(), self.order.table]
         files = [
@@ -68,19 +68,19 @@ class Staged:
             for file, place in zip(self.files, wanted, strict=False)
             if isinstance(place, Address)
         ]
-        before = {place: storage.facts_of(place) for _, place in files}
+        before = {place: objects.facts_of(place) for _, place in files}
         begun: list[Address] = []
         try:
             for file, place in files:
                 begun.append(place)
-                storage.upload(file, place)
+                objects.upload(file, place)
         except BaseException:
             for place in begun:
                 with suppress(DataError):
                     # What was there, and still is, is no file of ours.
                     was = before[place]
-                    if was is None or storage.facts_of(place) != was:
-                        storage.remove(place)
+                    if was is None or objects.facts_of(place) != was:
+                        objects.remove(place)
             raise
 
     def told(self, report: Report) -> Report:
@@ -128,7 +128,7 @@ def brought(song: Place) -> Iterator[tuple[Path, Stamp | None]]:
     Raises
     ------
     ConfigError, DataError
-        See `storage.download`.
+        See `objects.download`.
     """
     if isinstance(song, Path):
         yield song, None
@@ -136,7 +136,7 @@ def brought(song: Place) -> Iterator[tuple[Path, Stamp | None]]:
     with _scratch() as folder:
         suffix = song.suffix if re.fullmatch(r"\.\w{1,8}", song.suffix) else ""
         path = folder / f"song{suffix}"
-        yield path, Stamp.from_facts(storage.download(song, path))
+        yield path, Stamp.from_facts(objects.download(song, path))
 
 
 @contextmanager

@@ -21,8 +21,7 @@ from viso.batch.engine import Done, Failed, Order, Step
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Stamp
 from viso.batch.staging import Staged, staged
-from viso.errors import AudioError, VisoError
-from viso.faults import unexpected
+from viso.errors import AudioError, VisoError, unexpected
 from viso.separator import Separator
 
 __all__ = ["Ready", "Unable", "mind_signals", "separate_order", "serve"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from viso import batch, weights
+from viso import batch
 from viso.cli.console import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -23,7 +23,8 @@ from viso.cli.console import (
 )
 from viso.cli.telling import as_record, batch_told, common_reason, failure_record, plan_told
 from viso.errors import ConfigError, DataError, ModelError, VisoError
-from viso.places import Place
+from viso.models import registry
+from viso.stores.address import Place
 
 if TYPE_CHECKING:
     from viso.batch.cluster import Cluster
@@ -59,7 +60,7 @@ class Asked:
         mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         name = re.sub(r"[^a-z0-9]+", "-", text.lower())[:60].strip("-")
         try:
-            return weights.user_folder().parent / "manifests" / f"{name}-{mark}"
+            return registry.user_folder().parent / "manifests" / f"{name}-{mark}"
         except ModelError as error:
             raise ConfigError(f"{text}: no home folder for its manifest; say --manifest") from error
 

@@ -15,7 +15,7 @@ from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, bar, error_line, out
 from viso.errors import DataError
 
 if TYPE_CHECKING:
-    from viso.train.lint import Finding, Song
+    from viso.train.data.lint import Finding, Song
 
 __all__ = ["register"]
 
@@ -26,9 +26,9 @@ def _songs(
     path: Path, music_root: Path | None, longest_s: float | None, *, is_solo: bool
 ) -> tuple[int, Iterator[Song]]:
     """Return the number of songs in a corpus or a folder, and the songs."""
-    from viso.train.corpus import Corpus
-    from viso.train.lint import songs_of_corpus, songs_of_items
-    from viso.train.readers import items_in, voices_in
+    from viso.train.data.corpus import Corpus
+    from viso.train.data.lint import songs_of_corpus, songs_of_items
+    from viso.train.data.readers import items_in, voices_in
 
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; name a corpus or a folder of recordings")
@@ -43,7 +43,7 @@ def _check_all(
     songs: Iterator[Song], n_songs: int, *, rate_hz: int | None, as_json: bool
 ) -> list[Finding]:
     """Check behind a progress bar; as JSON, print each finding as it comes."""
-    from viso.train.lint import lint
+    from viso.train.data.lint import lint
 
     findings: list[Finding] = []
     seconds, began = 0.0, time.monotonic()
@@ -63,7 +63,7 @@ def _check_all(
 
 def _table(findings: list[Finding]) -> Table:
     """Return how many faults and notes each check has, the silent checks too."""
-    from viso.train.lint import CHECKS
+    from viso.train.data.lint import CHECKS
 
     table = Table(title="What the checks found", title_justify="left")
     table.add_column("check")
@@ -81,7 +81,7 @@ def _table(findings: list[Finding]) -> Table:
 
 def _print_findings(findings: list[Finding]) -> None:
     """Print check after check, the faults first, and not more than a page of notes."""
-    from viso.train.lint import CHECKS
+    from viso.train.data.lint import CHECKS
 
     for check in CHECKS:
         faults, notes = (

@@ -29,8 +29,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from viso.errors import VisoError
-from viso.faults import unexpected
+from viso.errors import VisoError, unexpected
 
 __all__ = [
     "DEBUG",

@@ -14,8 +14,8 @@ from viso.cli.console import EXIT_INTERRUPTED, bar, error_line, out, shown
 from viso.errors import VisoError
 
 if TYPE_CHECKING:
-    from viso.train.corpus import Track
-    from viso.train.readers import Item
+    from viso.train.data.corpus import Track
+    from viso.train.data.readers import Item
 
 __all__ = ["register"]
 
@@ -76,7 +76,7 @@ def pack(
     Interrupted, it goes on where it stopped when the same command is started again. Folders
     called test are never packed.
     """
-    from viso.train import readers
+    from viso.train.data import readers
 
     items: list[Item] = []
     for folder in folders or []:
@@ -103,7 +103,7 @@ def pack(
 
 
 def _tell_left_out(folders: Iterable[Path], music_root: Path | None) -> None:
-    from viso.train import readers
+    from viso.train.data import readers
 
     for folder in folders:
         for line in readers.left_out(folder, music_root=music_root):
@@ -112,7 +112,7 @@ def _tell_left_out(folders: Iterable[Path], music_root: Path | None) -> None:
 
 def _hold_out(items: list[Item]) -> list[Item]:
     """Keep some songs for validation where no split is known, and say which."""
-    from viso.train import readers
+    from viso.train.data import readers
 
     items, songs = readers.hold_out(items)
     if songs:
@@ -123,7 +123,7 @@ def _hold_out(items: list[Item]) -> list[Item]:
 
 def _pack_all(items: list[Item], output: Path) -> list[Track]:
     """Pack behind a progress bar; say what an interrupted packing left to keep."""
-    from viso.train.pack import pack as pack_items
+    from viso.train.data.pack import pack as pack_items
 
     tracks: list[Track] = []
     n_kept, seconds = 0, 0.0
@@ -150,8 +150,8 @@ def _pack_all(items: list[Item], output: Path) -> list[Track]:
 
 def _summarise(tracks: list[Track], output: Path) -> None:
     """Print a line for each group, and one for the corpus."""
-    from viso.train.corpus import Corpus
-    from viso.train.pack import groups_of
+    from viso.train.data.corpus import Corpus
+    from viso.train.data.pack import groups_of
 
     corpus = Corpus(output)
     groups = groups_of(tracks, rate_hz=corpus.rate_hz)

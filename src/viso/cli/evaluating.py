@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from viso import weights
 from viso.cli.console import EXIT_INTERRUPTED, error_line
+from viso.models import registry
 
 __all__ = ["register"]
 
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         from viso.cli.evaluation import Asked, run
 
         asked = Asked(
-            names=tuple(names or [weights.DEFAULT]),
+            names=tuple(names or [registry.DEFAULT]),
             data=data,
             report=output,
             baseline=baseline,

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from viso import weights
 from viso.cli.console import out, shown
 from viso.cli.training import needs_training
+from viso.models import registry
 
 __all__ = ["register"]
 
@@ -126,7 +126,7 @@ def register(models: typer.Typer) -> None:
         size_mb = done.path.stat().st_size / 1e6
         parity = f", parity {done.difference:.1e}" if done.difference else ""
         out().print(shown(f"{done.path}: {size_mb:.1f} MB{parity}, licence: {done.card.licence}"))
-        own = done.card.name in weights.available()
-        is_known = own and weights.path_of(done.card.name) == done.path
+        own = done.card.name in registry.available()
+        is_known = own and registry.path_of(done.card.name) == done.path
         model = done.card.name if is_known else done.path
         out().print(shown(f"viso separate SONG --model {model}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from viso.cli.console import note_line, shown
-from viso.extras import how_to_install
+from viso.errors import how_to_install
 from viso.listening import Analysis, MeanRow, conditions_of
 
 __all__ = ["pictures_of"]
@@ -16,7 +16,7 @@ Bounds = tuple[float, float, float]
 def pictures_of(analysis: Analysis) -> dict[str, str]:
     """Return SVG by caption; nothing without the extra ``[listen]``, which is said."""
     try:
-        from viso.plots.ratings import intervals
+        from viso.reports.plots.ratings import intervals
     except ModuleNotFoundError:
         note_line(f"no plots in the report without the extra [listen]: {how_to_install('listen')}")
         return {}
@@ -30,7 +30,7 @@ def pictures_of(analysis: Analysis) -> dict[str, str]:
 
 
 def _mushra(analysis: Analysis) -> dict[str, str]:
-    from viso.plots.ratings import boxes, cloud, intervals, signs_of
+    from viso.reports.plots.ratings import boxes, cloud, intervals, signs_of
 
     signs = signs_of([shown(name) for name, _ in conditions_of(analysis.test)])
     songs = {t.name: f"{t.song}, {t.start_s:g} s ({t.name})" for t in analysis.test.rated}

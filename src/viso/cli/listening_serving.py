@@ -9,8 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from viso.cli.console import out, shown
-from viso.errors import ConfigError
-from viso.extras import how_to_install
+from viso.errors import ConfigError, how_to_install
 from viso.listening import Answers, load_test
 
 __all__ = ["serve_test"]
@@ -32,7 +31,7 @@ def serve_test(
 ) -> None:
     """Say where the test is, and run it until Ctrl-C."""
     try:
-        from viso.web.listen import Entrance, bind, create_listening_app, serve
+        from viso.listening.server import Entrance, bind, create_listening_app, serve
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{error.name} is not installed; viso listen serve needs the extra [web]: "

@@ -12,13 +12,13 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
-from viso import weights
-from viso.blend import Blend, load_blend, parts_of, shares_of
 from viso.cli import importing
 from viso.cli.console import EXIT_FAILED, error_line, out, print_json
-from viso.config import ModelCard
 from viso.errors import VisoError
-from viso.model import OnnxModel, load
+from viso.models import registry
+from viso.models.blend import Blend, load_blend, parts_of, shares_of
+from viso.models.card import ModelCard
+from viso.models.onnx import OnnxModel, load
 
 __all__ = ["register"]
 
@@ -127,7 +127,7 @@ def _lines(model: OnnxModel, *, share: str) -> Table:
     size_mb = model.path.stat().st_size / 1e6
     parameters = f"{card.parameters / 1e6:.1f} M parameters, " if card.parameters else ""
     facts = {
-        "": "the default" if card.name == weights.DEFAULT else "",
+        "": "the default" if card.name == registry.DEFAULT else "",
         "share": f"{share} of the blend" if share else "",
         "version": card.version,
         "target": f"{card.target}, {'stereo' if card.channels == 2 else 'mono'}",
@@ -141,7 +141,7 @@ def _lines(model: OnnxModel, *, share: str) -> Table:
         "origin": card.origin,
         "scores": _scores(card.scores),
         "limits": "\n".join(card.limits),
-        "file": "" if card.name in weights.packaged() else str(model.path),
+        "file": "" if card.name in registry.packaged() else str(model.path),
         "sha256": model.sha256,
     }
     return _table(card.name, card.description, facts)
@@ -178,13 +178,13 @@ def list_(
     ] = None,
 ) -> None:
     """List the models that can be run, with their cards."""
-    known = weights.available(folder=folder)
+    known = registry.available(folder=folder)
     is_broken = False
     for wanted in itertools.chain(*(_members(str(name), known) for name in files or known)):
         path = Path(wanted.name)
         try:
             if wanted.name in known:
-                path = weights.path_of(wanted.name, folder=folder)
+                path = registry.path_of(wanted.name, folder=folder)
             _show(wanted, path, as_json=as_json)
         except (VisoError, OSError) as error:
             # One broken file among one's own does not hide the others.

@@ -8,8 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from viso.cli.console import note_line, shown
+from viso.errors import how_to_install
 from viso.evaluate import Comparison, Row, SongResult
-from viso.extras import how_to_install
 from viso.separator import STEMS
 
 __all__ = ["comparison_line", "group_table", "pictures", "stem_tables"]
@@ -90,7 +90,7 @@ def comparison_line(c: Comparison) -> str:
 def pictures(results: Sequence[SongResult], systems: Sequence[str]) -> dict[str, str]:
     """Draw boxes of all systems, and the first against each other one that is no bound."""
     try:
-        from viso.plots.scores import boxes, scatter
+        from viso.reports.plots.scores import boxes, scatter
     except ModuleNotFoundError:
         note_line(f"no plots in the report without the extra [plot]: {how_to_install('plot')}")
         return {}

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress as Bar
 
-from viso import weights
 from viso.cli.console import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -35,12 +34,13 @@ from viso.cli.separating_options import (
 )
 from viso.cli.telling import as_record, common_reason, described, failure_record
 from viso.errors import AudioError, ConfigError, VisoError
-from viso.model import Device
-from viso.places import Address, Place, place_of
+from viso.models import registry
+from viso.models.onnx import Device
 from viso.separator import STEMS, Report, Separator
-from viso.separator.filtering import LONGEST_S, SHORTEST_S, WINDOW_S
 from viso.separator.naming import Names, best_files, possible_files
-from viso.templates import stem_files
+from viso.separator.templates import stem_files
+from viso.separator.wiener_stream import LONGEST_S, SHORTEST_S, WINDOW_S
+from viso.stores.address import Address, Place, place_of
 
 if TYPE_CHECKING:
     from viso.batch import SeparationConfig
@@ -214,7 +214,7 @@ def register(app: typer.Typer) -> None:
                 help="Name of a model (see viso models), or an ONNX file. "
                 "a+b blends models with equal weights, 'a*0.75+b*0.25' with these."
             ),
-        ] = weights.DEFAULT,
+        ] = registry.DEFAULT,
         wiener: Annotated[
             int | None,
             typer.Option(

@@ -8,9 +8,9 @@ from pathlib import Path
 import typer
 
 from viso.errors import ConfigError
-from viso.places import Place
 from viso.separator import STEMS
-from viso.templates import fields_of
+from viso.separator.templates import fields_of
+from viso.stores.address import Place
 
 __all__ = [
     "FORMATS",

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from viso import weights
 from viso.cli.console import out
-from viso.errors import ConfigError, ModelError
-from viso.extras import how_to_install
+from viso.errors import ConfigError, ModelError, how_to_install
+from viso.models import registry
 
 if TYPE_CHECKING:
-    from viso.web import StudioConfig
+    from viso.studio import StudioConfig
 
 __all__ = ["register"]
 
@@ -68,7 +67,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Serve the studio: songs in, vocals and instrumental out, in a browser."""
         try:
-            from viso.web import StudioConfig, as_bytes, as_seconds
+            from viso.studio import StudioConfig, as_bytes, as_seconds
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"{error.name} is not installed; viso serve needs the extra [web]: "
@@ -105,7 +104,7 @@ def _check_token(host: str, token: str | None) -> None:
 
 def _usual_folder() -> Path:
     try:
-        return weights.user_folder().parent / "studio"
+        return registry.user_folder().parent / "studio"
     except ModelError as error:
         raise ConfigError("this account has no home folder; say --data") from error
 
@@ -114,8 +113,8 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
     """Serve until Ctrl-C."""
     import uvicorn
 
-    from viso.web import create_app
-    from viso.web.connections import server_config
+    from viso.http.connections import server_config
+    from viso.studio import create_app
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:

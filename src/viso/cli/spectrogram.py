@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from viso import weights
 from viso.cli.console import out, shown
-from viso.confidence import confidence as estimated
-from viso.errors import ConfigError
-from viso.extras import how_to_install
+from viso.errors import ConfigError, how_to_install
+from viso.models import registry
 from viso.separator import Separator
+from viso.separator.confidence import confidence as estimated
 
 __all__ = ["register"]
 
@@ -28,7 +27,7 @@ def register(app: typer.Typer) -> None:
         ] = Path("spectrogram.png"),
         model: Annotated[
             str, typer.Option(help="Packaged model, ONNX file, or a blend such as a+b.")
-        ] = weights.DEFAULT,
+        ] = registry.DEFAULT,
         start: Annotated[float, typer.Option(min=0, help="Where to start, in seconds.")] = 0.0,
         duration: Annotated[
             float | None, typer.Option(min=0, help="How much to show, in seconds.")
@@ -39,7 +38,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Draw mixture, vocals and instrumental one above the other."""
         try:
-            from viso import plots
+            from viso.reports import plots
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"{error.name} is needed for pictures; install the extra [plot]: "

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viso.cli.console import shown
-from viso.confidence import Second
-from viso.places import Place
 from viso.separator import STEMS, Report
+from viso.separator.confidence import Second
+from viso.stores.address import Place
 
 if TYPE_CHECKING:
     from viso.batch import Plan, Progress

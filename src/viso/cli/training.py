@@ -15,13 +15,12 @@ import typer
 from rich.table import Table
 
 from viso.cli.console import EXIT_FAILED, EXIT_INTERRUPTED, error_line, out, shown
-from viso.errors import ConfigError, VisoError
-from viso.extras import how_to_install
-from viso.parsing import parse_json
+from viso.config import parse_json
+from viso.errors import ConfigError, VisoError, how_to_install
 
 if TYPE_CHECKING:
-    from viso.train.loop import Outlook, Progress, Trainer
     from viso.train.recipe import Recipe
+    from viso.train.run.trainer import Outlook, Progress, Trainer
 
 __all__ = ["needs_training", "register", "seconds_of"]
 
@@ -209,9 +208,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Train a model from a recipe; run it again to go on where it stopped."""
         with needs_training():
-            from viso.train.loop import Trainer
-            from viso.train.memory import keep_memory
             from viso.train.recipe import Recipe
+            from viso.train.run.memory import keep_memory
+            from viso.train.run.trainer import Trainer
         keep_memory()
         settings = _changed(Recipe.from_toml(recipe), corpus=corpus, time=time, steps=steps)
         from viso.evaluate import read_baseline

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from viso._version import __version__
+from viso.config import parse_json
 from viso.errors import ConfigError
 from viso.evaluate.run import SongResult
 from viso.evaluate.scoring import METRICS
 from viso.evaluate.songs import singer_of
 from viso.evaluate.tables import Comparison, Row
-from viso.pages import as_csv, page, table, write_texts
-from viso.parsing import parse_json
+from viso.reports.html import as_csv, page, table, write_texts
 from viso.separator import STEMS
 
 __all__ = ["as_records", "check_folder", "songs_csv", "write_report"]

@@ -15,17 +15,17 @@ from itertools import islice
 from pathlib import Path
 
 from viso._version import __version__
+from viso.config import parse_json
 from viso.errors import ConfigError
 from viso.evaluate.scoring import score_song
 from viso.evaluate.songs import Figures
 from viso.evaluate.systems import System
-from viso.parsing import parse_json
 
 __all__ = ["SongResult", "evaluate"]
 
 _PACKAGE = Path(__file__).parents[1]
 # Parts of the package on which no figure depends.
-_ASIDE = ("batch", "cli", "listening", "plots", "train", "web")
+_ASIDE = ("batch", "cli", "http", "listening", "reports", "studio", "train")
 
 
 @dataclass(frozen=True)

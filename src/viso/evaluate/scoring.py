@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.audio import write
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import DataError
 from viso.evaluate.songs import Figures, truth_of
 from viso.evaluate.systems import System

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.audio import read
+from viso.config import parse_json
 from viso.errors import DataError
-from viso.parsing import parse_json
 from viso.separator import STEMS
 
 __all__ = [

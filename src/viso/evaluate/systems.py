@@ -12,15 +12,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from viso import weights
-from viso.blend import load_blend
-from viso.config import SpectralConfig
+from viso.dsp.masking import binary_mask, ratio_mask
+from viso.dsp.stft import SpectralConfig
 from viso.errors import DataError
 from viso.evaluate.songs import SUFFIXES, estimates_of
-from viso.masking import binary_mask, ratio_mask
 from viso.metrics import oracle, oracle_wiener
+from viso.models import registry
+from viso.models.blend import load_blend
 from viso.separator import Separator
-from viso.separator.filtering import WienerFilter
+from viso.separator.wiener_stream import WienerFilter
 
 __all__ = ["MIXTURE", "ORACLES", "System", "system_of"]
 
@@ -132,7 +132,7 @@ def system_of(words: str) -> System:
         If the folder holds no folder with vocals.
     """
     folder = Path(words)
-    if words not in weights.available() and folder.is_dir():
+    if words not in registry.available() and folder.is_dir():
         if not any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/vocals.*")):
             raise DataError(f"{folder}: no folder with vocals.wav (or flac, ...) for a song in it")
         return System(folder.resolve().name, "estimates", str(folder))

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.metrics import gnsdr
+from viso.metrics.permutation import p_of_signs
 from viso.separator import STEMS
-from viso.signs import p_of_signs
 
 __all__ = ["Comparison", "Row", "Scores", "by_group", "compare", "gnsdr_rows", "summary"]
 

@@ -2,7 +2,7 @@
 
     songs and systems -> build_test -> a folder: test.toml, stimuli
     the folder -> export_page, export_webmushra -> listeners -> results (JSON lines)
-    the folder -> viso.web.listen -> listeners -> Answers (SQLite)
+    the folder -> viso.listening.server -> listeners -> Answers (SQLite)
     results -> read_results -> analyse (screening, means, paired tests) -> write_report
 
 MUSHRA (ITU-R BS.1534-3), ABX, and plain preference.
@@ -25,12 +25,12 @@ from viso.listening.excerpts import Excerpt, read_excerpts
 from viso.listening.export import as_page, export_page, page_path
 from viso.listening.loudness import loudness_lufs
 from viso.listening.material import Song
-from viso.listening.orders import Order, order_of
 from viso.listening.records import Choice, Listener, Ratings, as_lines
 from viso.listening.report import as_summary, write_report
 from viso.listening.results import Results, check_record, read_results
 from viso.listening.rows import MeanRow, QuartileRow, Rating, conditions_of
 from viso.listening.screening import Screened, screen
+from viso.listening.sequence import Order, order_of
 from viso.listening.sounds import read_stimulus, stimulus_path
 from viso.listening.storage import read_answers
 from viso.listening.webmushra import export_webmushra, read_webmushra

@@ -17,7 +17,7 @@ from viso.listening.results import Results
 from viso.listening.rows import MeanRow, QuartileRow, Rating, mean_rows, quartile_rows
 from viso.listening.screening import Screened, screen
 from viso.listening.statistics import Correlation, correlate, holm, mean_interval
-from viso.signs import p_of_signs
+from viso.metrics.permutation import p_of_signs
 
 __all__ = ["Analysis", "Comparison", "analyse"]
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig, istft, stft
 from viso.errors import AudioError
 from viso.listening.loudness import gain_to, loudness_lufs
-from viso.spectral import istft, stft
 
 __all__ = ["distorted", "interference", "low_pass"]
 

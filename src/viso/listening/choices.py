@@ -11,7 +11,7 @@ import numpy as np
 from viso.listening.definition import REFERENCE, ListeningTest
 from viso.listening.records import Choice
 from viso.listening.statistics import binomial_p, holm, mean_interval, share_interval
-from viso.signs import p_of_signs
+from viso.metrics.permutation import p_of_signs
 
 __all__ = ["PairRow", "pair_rows"]
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from viso.errors import ConfigError
 from viso.listening.definition import ListeningTest, load_test
-from viso.listening.orders import order_of
+from viso.listening.sequence import order_of
 from viso.listening.sounds import read_stimulus, stimulus_path
 
 __all__ = ["PAGE_FILES", "as_page", "export_page", "new_folder", "page_path"]

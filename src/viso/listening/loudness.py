@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from viso.errors import AudioError, ConfigError
-from viso.extras import how_to_install
+from viso.errors import AudioError, ConfigError, how_to_install
 
 __all__ = ["gain_to", "loudness_lufs"]
 

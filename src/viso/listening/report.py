@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from viso._version import __version__
+from viso.config import parse_json
 from viso.errors import ConfigError
 from viso.listening.analysis import Analysis
 from viso.listening.caveats import caveats
 from viso.listening.rows import MeanRow, QuartileRow
 from viso.listening.statistics import FEWEST_GROUPS, Interval
-from viso.pages import as_csv, page, table, write_texts
-from viso.parsing import parse_json
+from viso.reports.html import as_csv, page, table, write_texts
 
 __all__ = ["as_summary", "write_report"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from viso.config import parse_json
 from viso.errors import DataError
 from viso.listening.definition import ListeningTest
 from viso.listening.records import Choice, Listener, Ratings
-from viso.parsing import parse_json
 
 __all__ = ["Record", "check", "connect", "make", "prepare", "read_answers", "records_of"]
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from viso.config import SpectralConfig
-from viso.spectral import Analysis, Synthesis
+from viso.dsp.stft import Analysis, SpectralConfig, Synthesis
 
 __all__ = ["oracle", "oracle_wiener"]
 
@@ -31,7 +30,7 @@ def oracle(
     vocals, instrumental : float32 arrays [shape=(channels, n)]
     config : SpectralConfig
     mask_of : callable
-        From the complex spectra of both to a mask, such as `viso.masking.ratio_mask`.
+        From the complex spectra of both to a mask, such as `viso.dsp.masking.ratio_mask`.
 
     Returns
     -------

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import Analysis, SpectralConfig
 from viso.metrics.ratios import usdr
-from viso.spectral import Analysis
 
 __all__ = ["Residual", "residual"]
 

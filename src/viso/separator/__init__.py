@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from viso import masking
 from viso._version import __version__
 from viso.audio import open_audio, open_isolated, reblock
-from viso.blend import Models, load_blend
-from viso.confidence import ConfidenceMeter, as_csv
-from viso.config import ModelCard
+from viso.dsp import masking
 from viso.errors import AudioError
-from viso.model import Device
-from viso.separator.ahead import ahead
+from viso.models.blend import Models, load_blend
+from viso.models.card import ModelCard
+from viso.models.onnx import Device
+from viso.models.registry import DEFAULT
+from viso.separator.align import Lockstep
 from viso.separator.arrays import (
     Samples,
     check_channels,
@@ -35,17 +35,17 @@ from viso.separator.arrays import (
     checked_blocks,
     is_file,
 )
-from viso.separator.behind import behind
-from viso.separator.files import StemFiles, check_targets
-from viso.separator.filtering import WINDOW_S, wiener_filter
-from viso.separator.lockstep import Lockstep
+from viso.separator.background_writer import behind
+from viso.separator.confidence import ConfidenceMeter, as_csv
+from viso.separator.estimators import voice_of
+from viso.separator.joint_commit import clear_leftovers
 from viso.separator.naming import song_tags
+from viso.separator.prefetch import ahead
 from viso.separator.results import STEMS, Progress, Report, Stems, region_s
-from viso.separator.together import clear_leftovers
-from viso.separator.unchanged import Unchanged
+from viso.separator.source_guard import Unchanged
+from viso.separator.stem_files import StemFiles, check_targets
 from viso.separator.uninterrupted import uninterrupted
-from viso.separator.voices import voice_of
-from viso.weights import DEFAULT
+from viso.separator.wiener_stream import WINDOW_S, wiener_filter
 
 __all__ = ["STEMS", "Progress", "Report", "Separator", "Stems", "separate"]
 
@@ -275,7 +275,7 @@ class Separator:
         start_s, duration_s : float
             A region, in seconds; to the end by default.
         confidence : Path, optional
-            A CSV file for what `viso.confidence` says of every second.
+            A CSV file for what `viso.separator.confidence` says of every second.
         overwrite : bool
             Replace files that are already there. Never the song itself.
         song_name : str, optional

@@ -22,7 +22,7 @@ from pathlib import Path, PurePath
 
 from viso.audio import read_tags
 from viso.errors import AudioError
-from viso.places import Place
+from viso.stores.address import Place
 
 __all__ = [
     "Names",

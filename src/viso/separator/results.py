@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from viso.confidence import Second
-from viso.places import Place
-from viso.separator.files import STEMS, StemFiles
+from viso.separator.confidence import Second
+from viso.separator.stem_files import STEMS, StemFiles
+from viso.stores.address import Place
 
 __all__ = ["STEMS", "Progress", "Report", "Stems", "region_s"]
 

@@ -1,7 +1,7 @@
 """One pass through networks at their own rate: samples in, samples of the vocals out.
 
 Models that share a transform are blended here, frame by frame, and the Wiener filter comes
-behind that, as in Uhlich et al. 2017. `viso.separator.voices` is for those that do not.
+behind that, as in Uhlich et al. 2017. `viso.separator.estimators` is for those that do not.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from viso.dsp.stft import Analysis, Synthesis
 from viso.errors import ModelError
-from viso.model import Model
+from viso.models.onnx import Model
+from viso.separator.align import Lockstep
 from viso.separator.channels import channel_groups
-from viso.separator.filtering import WienerFilter, WienerStream
-from viso.separator.lockstep import Lockstep
-from viso.spectral import Analysis, Synthesis
+from viso.separator.wiener_stream import WienerFilter, WienerStream
 
 __all__ = ["VocalStream", "channel_groups"]
 

@@ -23,9 +23,9 @@ from onnx import helper
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from viso.config import ModelCard
 from viso.errors import DataError, ModelError
-from viso.model import CARD_KEY, OnnxModel
+from viso.models.card import ModelCard
+from viso.models.onnx import CARD_KEY, OnnxModel
 from viso.train.networks import build_network, load_weights
 from viso.train.recipe import Recipe
 from viso.train.weight_storage import Storage, round_weights, store

@@ -6,9 +6,17 @@ from typing import Annotated, Any, Literal, Self, assert_never
 
 from pydantic import Field, model_validator
 
-from viso.config import ModelCard, Settings, SpectralConfig
-from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
-from viso.train.widths import TfcTdfSettings, VisoCnnSettings, VisoSettings
+from viso.config import Settings
+from viso.dsp.stft import SpectralConfig
+from viso.models.card import ModelCard
+from viso.train.network_settings import (
+    Lin2018Settings,
+    TfcTdfSettings,
+    UhlichBlstmSettings,
+    UhlichFnnSettings,
+    VisoCnnSettings,
+    VisoSettings,
+)
 
 __all__ = [
     "Mixing",
@@ -92,7 +100,7 @@ class Mixing(Settings):
 
 
 class Teacher(Settings):
-    """A trained network whose masks another one learns from (see `viso.train.teachers`)."""
+    """A trained network whose masks another one learns from (`viso.train.objectives.teachers`)."""
 
     recipe: str = Field(description="file it was trained with")
     weights: str = Field(description="its best.pt")

@@ -25,7 +25,7 @@ from viso.listening import (
     read_results,
 )
 from viso.listening.definition import Kind
-from viso.web.listen import Entrance
+from viso.listening.server import Entrance
 
 SYSTEMS = {"alpha": 20.0, "beta": 6.0}
 Built = tuple[Path, ListeningTest]

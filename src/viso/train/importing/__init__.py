@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple, assert_never
 
-from viso import weights
-from viso.config import ModelCard
 from viso.errors import ModelError
+from viso.models import registry
+from viso.models.card import ModelCard
 from viso.train.importing import mdx, open_unmix, spleeter
 from viso.train.importing._draft import Draft, Wishes
 
@@ -72,7 +72,7 @@ def import_model(
     kind : {"spleeter", "open-unmix", "mdx"}, optional
         Where the file's name does not tell it.
     folder : Path, optional
-        Of the user's models, if not `viso.weights.user_folder`.
+        Of the user's models, if not `viso.models.registry.user_folder`.
     overwrite : bool
         Whether a model of that name in the folder is replaced.
 
@@ -89,7 +89,7 @@ def import_model(
     if vain:
         raise ModelError(f"{source}: {vain[0]} is not to choose of this kind, {kind}; leave it out")
     found = _drafted(source, wishes, kind=kind)
-    path = _place(found.card.name, folder or weights.user_folder(), overwrite=overwrite)
+    path = _place(found.card.name, folder or registry.user_folder(), overwrite=overwrite)
     return Imported(path, found.card, found.write(path))
 
 
@@ -129,7 +129,7 @@ def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
 def _place(name: str, folder: Path, *, overwrite: bool) -> Path:
     """Return where a model goes, if that is free."""
     path = folder / f"{name}.onnx"
-    if name in weights.packaged():
+    if name in registry.packaged():
         raise ModelError(f"{name}: so a packaged model is called; say another --name")
     if path.exists() and not overwrite:
         raise ModelError(f"{path}: is already there; use --overwrite, or another --name")

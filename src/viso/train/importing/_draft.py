@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from viso.config import ModelCard, Settings
+from viso.config import Settings
 from viso.errors import ModelError
+from viso.models.card import ModelCard
 
 __all__ = ["Draft", "Wishes", "called", "licence_of", "name_from"]
 

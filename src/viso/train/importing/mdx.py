@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from viso.config import ModelCard
+from viso.config import parse_json
 from viso.errors import ModelError
-from viso.model import CARD_KEY, OnnxModel
-from viso.model_file import read_model
-from viso.parsing import parse_json
+from viso.models._onnx_check import read_model
+from viso.models.card import ModelCard
+from viso.models.onnx import CARD_KEY, OnnxModel
 from viso.train.export import with_card
 from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 

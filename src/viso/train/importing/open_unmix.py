@@ -29,9 +29,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from viso.config import ModelCard, SpectralConfig
+from viso.config import parse_json
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ModelError
-from viso.parsing import parse_json
+from viso.models.card import ModelCard
 from viso.train.export import export
 from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 from viso.train.importing._states import State, fill, read_state

@@ -33,8 +33,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad
 
-from viso.config import ModelCard, SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ModelError
+from viso.models.card import ModelCard
 from viso.train.export import export
 from viso.train.importing._draft import Draft, Wishes
 from viso.train.importing._states import State, check_archive, fill, read_state

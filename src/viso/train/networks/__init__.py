@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from viso.errors import DataError
-from viso.train.networks.lin2018 import Lin2018
+from viso.train.network_settings import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
 from viso.train.networks.tfc_tdf import TfcTdf, grown
-from viso.train.networks.uhlich2017 import UhlichBlstm, UhlichFnn
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
-from viso.train.published import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
+from viso.train.papers.lin2018 import Lin2018
+from viso.train.papers.uhlich2017 import UhlichBlstm, UhlichFnn
 from viso.train.recipe import (
     Recipe,
     TfcTdfSettings,

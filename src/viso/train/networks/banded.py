@@ -17,11 +17,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ConfigError
+from viso.train.network_settings import BandedSettings
 from viso.train.networks.bands import Bands
 from viso.train.networks.harmonics import Harmonics
-from viso.train.widths import BandedSettings
 
 __all__ = ["N_FEATURES", "Banded", "jittered", "sounding"]
 

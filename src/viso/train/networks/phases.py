@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
+from viso.train.network_settings import TfcTdfSettings
 from viso.train.networks.banded import sounding
-from viso.train.widths import TfcTdfSettings
 
 __all__ = ["N_PHASES", "Phases"]
 

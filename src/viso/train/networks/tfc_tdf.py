@@ -47,11 +47,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
+from viso.train.network_settings import TfcTdfSettings
 from viso.train.networks.banded import N_FEATURES, Banded, sounding
 from viso.train.networks.norms import SongNorm
 from viso.train.networks.phases import N_PHASES, Phases
-from viso.train.widths import TfcTdfSettings
 
 __all__ = ["TfcTdf", "complex_mask", "grown"]
 

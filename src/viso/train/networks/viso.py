@@ -23,9 +23,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
+from viso.train.network_settings import VisoSettings
 from viso.train.networks.banded import N_FEATURES, Banded
-from viso.train.widths import VisoSettings
 
 __all__ = ["Viso"]
 

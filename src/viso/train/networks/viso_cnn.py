@@ -27,9 +27,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from viso.config import SpectralConfig
+from viso.dsp.stft import SpectralConfig
 from viso.errors import ConfigError
-from viso.train.widths import VisoCnnSettings
+from viso.train.network_settings import VisoCnnSettings
 
 __all__ = ["BandMap", "VisoCnn", "band_matrix"]
 

@@ -1,0 +1,318 @@
+"""A plan carried out: songs are claimed, handed to an engine, and noted when they are done."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from viso.batch.claims import Claim, Claims, Standing, remove_hidden
+from viso.batch.database import FILE, DiskFullError, connected
+from viso.batch.engine import Died, Done, Engine, Event, Failed, Order, Step
+from viso.batch.local import LocalEngine
+from viso.batch.manifest import Manifest
+from viso.batch.output_lease import Keeper
+from viso.batch.owners import Owner
+from viso.batch.planning import Plan, Task
+from viso.batch.progress import Progress, Result
+from viso.errors import VisoError
+from viso.stores.address import Address, Place
+
+__all__ = ["run"]
+
+_LOOK_S = 0.25  # between two looks at the engine
+_AGAIN_S = 1.0  # between two looks at a song that another batch is at
+_TRIES = 2  # of a song whose process dies
+
+
+def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) -> Iterator[Progress]:
+    """Do what a plan says, yielding how far it is several times a second.
+
+    Every result is in the manifest before it is yielded. If the iterator is closed early, songs
+    that are being separated are given up without a trace, and all others stay done. In a script
+    this must stand below ``if __name__ == "__main__":``, because its processes are started anew.
+
+    Parameters
+    ----------
+    plan : Plan
+    overwrite : bool
+        Replace files that are there and that no batch made, or that were made larger since.
+    engine : Engine, optional
+        What separates; processes of this machine by default. It is stopped at the end.
+
+    Yields
+    ------
+    Progress
+
+    Raises
+    ------
+    DiskFullError
+        If the disk is full; what is done by then is kept, the same plan goes on.
+    DataError
+        If the manifest cannot be written, or the output is in a store that does not answer or
+        that another manifest keeps.
+    ModelError, ConfigError
+        If no process can load the model.
+
+    Examples
+    --------
+    >>> for progress in run(plan(["archive"], "stems")):              # doctest: +SKIP
+    ...     if progress.result is not None:
+    ...         print(progress.result.song, progress.result.reason or "done")
+    """
+    with ExitStack() as stack:
+        owner = stack.enter_context(Owner(plan.manifest))
+        database = stack.enter_context(connected(plan.manifest, is_new=True))
+        keeper = None
+        if isinstance(plan.out, Address):
+            keeper = Keeper(plan.out, plan.manifest, database)
+        Manifest(database).renew(plan.renewed, plan.facts)
+        claims = Claims(database, plan.out, owner=owner, facts=plan.facts)
+        stack.callback(_release, claims)
+        if engine is None:
+            engine = LocalEngine(
+                plan.config, n_jobs=min(plan.n_jobs, max(1, len(plan.tasks))), threads=plan.threads
+            )
+        batch = _Batch(plan, claims, engine, keeper, overwrite=overwrite)
+        stack.callback(batch.leave_no_strangers)
+        stack.callback(engine.stop)
+        for folder in plan.unreadable:
+            yield batch.ended(Result(folder.path, kind="DataError", reason=folder.reason))
+        yield from batch.steps()
+
+
+def _release(claims: Claims) -> None:
+    # On a disk that is full or gone, the claims end with the signs of life.
+    with suppress(VisoError):
+        claims.release()
+
+
+@dataclass
+class _Running:
+    task: Task
+    claim: Claim
+    order: Order
+    began_s: float
+    before: dict[Path, tuple[int, int] | None]
+    done_s: float = 0.0
+    tries: int = 1
+
+
+class _Batch:
+    """What is waiting, running and done."""
+
+    def __init__(
+        self, plan: Plan, claims: Claims, engine: Engine, keeper: Keeper | None, *, overwrite: bool
+    ) -> None:
+        self._plan, self._claims, self._engine, self._keeper = plan, claims, engine, keeper
+        self._overwrite = overwrite
+        self._waiting = deque(plan.tasks)
+        self._busy: deque[Task] = deque()
+        self._running: dict[int, _Running] = {}
+        self._pids: list[int] = []
+        self._n_done = self._n_failed = self._number = 0
+        self._done_s = 0.0
+        self._left_s = plan.audio_s
+        self._began_s = time.monotonic()
+        self._looked_s = self._began_s
+        self._full: DiskFullError | None = None
+
+    def steps(self) -> Iterator[Progress]:
+        """Work until nothing is left."""
+        while True:
+            if self._keeper is not None:
+                self._keeper.check_if_time()
+            yield from map(self.ended, self._begin())
+            if not self._running and (self._full or not (self._waiting or self._busy)):
+                break
+            for event in self._engine.events(timeout_s=_LOOK_S):
+                if (result := self._taken(event)) is not None:
+                    yield self.ended(result)
+            yield self._progress()
+        if self._full:
+            raise self._full
+
+    def ended(self, result: Result) -> Progress:
+        """Count a result."""
+        self._n_done += result.is_done
+        self._n_failed += not result.is_done
+        return self._progress(result)
+
+    def _progress(self, result: Result | None = None) -> Progress:
+        running = tuple(self._running.values())
+        begun_s = sum(one.done_s for one in running)
+        return Progress(
+            n_songs=len(self._plan.tasks),
+            n_done=self._n_done,
+            n_failed=self._n_failed,
+            done_s=self._done_s + begun_s,
+            left_audio_s=max(0.0, self._left_s - begun_s),
+            elapsed_s=time.monotonic() - self._began_s,
+            running=tuple(one.task.song.path for one in running),
+            result=result,
+        )
+
+    def _begin(self) -> Iterator[Result]:
+        """Hand songs to the engine while it takes any; yield those that cannot be begun."""
+        if self._busy and time.monotonic() - self._looked_s > _AGAIN_S:
+            self._waiting.extend(self._busy)
+            self._busy.clear()
+            self._looked_s = time.monotonic()
+        while self._waiting and not self._full and len(self._running) < self._engine.n_jobs:
+            task = self._waiting.popleft()
+            try:
+                claim = self._claimed(task)
+            except DiskFullError as error:
+                self._full = self._to_go_on(error)
+                return
+            if isinstance(claim, Claim):
+                self._start(task, claim)
+            elif claim.why == "busy":
+                self._busy.append(task)
+            else:
+                self._left_s -= task.expected_s
+                yield self._not_begun(task, claim)
+
+    def _claimed(self, task: Task) -> Claim | Standing:
+        def claimed(files: dict[str, Path]) -> Claim | Standing:
+            return self._claims.claim(
+                task.song.key, files, overwrite=self._overwrite, ended_s=task.ended_s
+            )
+
+        claim = claimed(task.files)
+        if isinstance(claim, Standing) and claim.why == "taken":
+            claim = claimed(task.spare)
+        return claim
+
+    def _start(self, task: Task, claim: Claim) -> None:
+        self._number += 1
+        targets: dict[str, Place] = {s: self._plan.out / path for s, path in claim.files.items()}
+        table = targets.pop("confidence", None)
+        order = Order(self._number, task.song.path, targets, table)
+        before = {path: _identity(self._plan.out / path) for path in claim.files.values()}
+        self._running[self._number] = _Running(task, claim, order, time.monotonic(), before)
+        self._submit(order)
+
+    def _submit(self, order: Order) -> None:
+        self._engine.submit(order)
+        if (pids := list(self._engine.pids)) != self._pids:
+            self._pids = pids
+            self._claims.note_workers(pids)
+
+    def _not_begun(self, task: Task, standing: Standing) -> Result:
+        song, path = task.song.path, self._plan.out / standing.path
+        if standing.why == "done":
+            return Result(song, is_elsewhere=True)
+        if standing.why == "failed":
+            return Result(song, kind=standing.kind, reason=standing.reason, is_elsewhere=True)
+        if standing.why == "taken":
+            reason = f"{song}: {path} is another song's; rename one"
+        else:
+            reason = (
+                f"{path}: is already there and was not made by a batch, or was changed since; "
+                f"add --overwrite to replace it with that of {song}"
+            )
+        return Result(song, kind="AudioError", reason=reason)
+
+    def _taken(self, event: Event) -> Result | None:
+        """Note an event; return the result if a song has ended."""
+        running = self._running[event.number]
+        if isinstance(event, Step):
+            running.done_s = event.done_s
+            return None
+        if isinstance(event, Died):
+            if event.pid is not None:
+                files = running.claim.files.values()
+                remove_hidden([self._plan.out / path for path in files], event.pid)
+            if running.tries < _TRIES and not event.reason:
+                running.tries, running.done_s = running.tries + 1, 0.0
+                self._submit(running.order)
+                return None
+            reason = event.reason or self._why_it_died(running, event)
+            event = Failed(event.number, "AudioError", reason)
+        try:
+            result = (
+                self._done(running, event)
+                if isinstance(event, Done)
+                else self._failed(running, event)
+            )
+        except DiskFullError as error:
+            self._full, result = self._to_go_on(error), None
+        del self._running[event.number]
+        self._left_s -= running.task.expected_s
+        return result
+
+    def leave_no_strangers(self) -> None:
+        """Remove stems that nobody can note, because the output folder was removed meanwhile.
+
+        A worker may have made it anew. Without a manifest the next batch would take them for
+        files of somebody else, and refuse to replace them.
+        """
+        out = self._plan.out
+        if isinstance(out, Address) or (out / FILE).exists():
+            return
+        for running in self._running.values():
+            for path in running.claim.files.values():
+                with suppress(OSError):
+                    # What was there before the song was begun, and still is, is no file of ours.
+                    if _identity(out / path) != running.before.get(path):
+                        (out / path).unlink()
+
+    def _why_it_died(self, running: _Running, event: Died) -> str:
+        return (
+            f"{running.task.song.path}: the process that separated it was ended {_TRIES} times "
+            f"({event.how}), perhaps for want of memory; try it with --jobs 1"
+        )
+
+    def _done(self, running: _Running, event: Done) -> Result | None:
+        song = running.task.song.path
+        try:
+            is_ours = self._claims.finish(
+                running.claim,
+                stamp=event.stamp,
+                sha256=event.sha256,
+                duration_s=event.report.duration_s,
+                took_s=event.took_s,
+                n_jobs=self._plan.n_jobs,
+                sizes=event.sizes,
+            )
+        except OSError as error:
+            reason = f"{error.filename or song}: is gone ({error.strerror}); run the batch again"
+            return self._failed(running, Failed(event.number, "AudioError", reason))
+        self._done_s += event.report.duration_s
+        table = running.order.table
+        return Result(song, event.report, table, took_s=event.took_s, is_elsewhere=not is_ours)
+
+    def _failed(self, running: _Running, event: Failed) -> Result | None:
+        if event.is_full:
+            self._full = self._to_go_on(VisoError(event.reason))
+            return None
+        self._claims.fail(running.claim, kind=event.kind, reason=event.reason)
+        took_s = time.monotonic() - running.began_s
+        return Result(
+            running.task.song.path,
+            kind=event.kind,
+            reason=event.reason,
+            took_s=took_s,
+            trace=event.trace,
+        )
+
+    def _to_go_on(self, error: VisoError) -> DiskFullError:
+        return DiskFullError(
+            f"{self._plan.out}: the disk is full, the batch has stopped ({error}); free some space "
+            "and start it again: it goes on where it stopped"
+        )
+
+
+def _identity(place: Place) -> tuple[int, int] | None:
+    """Return what tells a file of a disk from one that takes its name later; None without one."""
+    if isinstance(place, Address):
+        return None
+    try:
+        facts = place.lstat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns

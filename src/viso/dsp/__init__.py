@@ -1,0 +1,1 @@
+"""Signal processing in numpy: the STFT, masks, the Wiener filter, loudness and bandwidth."""

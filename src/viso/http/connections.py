@@ -1,0 +1,142 @@
+"""Connections on which nothing is asked: how long they may stay, and how many.
+
+uvicorn waits without an end for the first request of a connection, and answers nobody any more
+when there are too many of them. Here the head of a request has a deadline, and of the connections
+without a request under way the one that has waited longest goes when there are too many, from one
+address or in all. Who asks at once is answered, however many others say nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from viso.http.visitors import address_of
+
+__all__ = ["Waiting", "bounded_protocol", "server_config"]
+
+_HEAD_S = 10.0
+_MOST_WAITING = 256
+_MOST_OF_ONE = 64
+_MOST_CONNECTIONS = 1000
+_END_S = 3  # for answers that are still being sent
+
+
+class Waiting:
+    """Connections without a request under way, the longest-waiting first.
+
+    Parameters
+    ----------
+    most, each : int
+        How many may wait, of all addresses and of one.
+    """
+
+    def __init__(self, *, most: int = _MOST_WAITING, each: int = _MOST_OF_ONE) -> None:
+        self._most, self._each = most, each
+        self._waiting: dict[BoundedProtocol, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, connection: BoundedProtocol, address: str) -> None:
+        """Note that a connection waits; end the one that waited longest if it is one too many."""
+        if connection in self._waiting:
+            return
+        self._waiting[connection] = address
+        self._counts[address] += 1
+        if self._counts[address] > self._each:
+            next(one for one, its in self._waiting.items() if its == address).end()
+        elif len(self._waiting) > self._most:
+            next(iter(self._waiting)).end()
+
+    def leave(self, connection: BoundedProtocol) -> None:
+        """Note that it waits no longer."""
+        address = self._waiting.pop(connection, None)
+        if address is not None:
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address]
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection that must ask in time.
+
+    Attributes
+    ----------
+    waiting : Waiting
+    head_s : float
+        Seconds for the head of a request, from the connection's or the head's beginning.
+    """
+
+    waiting: Waiting
+    head_s: float
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self._look(is_begun=True)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        super().data_received(data)
+        self._look(is_begun=True)
+
+    def on_response_complete(self) -> None:
+        """See uvicorn; until the next request begins its time for kept connections counts."""
+        super().on_response_complete()
+        self._look(is_begun=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _look(self, *, is_begun: bool) -> None:
+        if self.transport.is_closing() or (self.cycle and not self.cycle.response_complete):
+            self._stop_waiting()
+            return
+        self.waiting.enter(self, address_of(self.client))
+        # Not anew with more of the same head: bytes that trickle in gain no time.
+        if is_begun and self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(self.head_s, self.end)
+
+    def _stop_waiting(self) -> None:
+        self.waiting.leave(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def end(self) -> None:
+        """Close the connection, after what is still being sent."""
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        with suppress(h11.LocalProtocolError):
+            self.conn.send(h11.ConnectionClosed())
+        self.transport.close()
+
+
+def bounded_protocol(
+    waiting: Waiting | None = None, *, head_s: float = _HEAD_S
+) -> type[BoundedProtocol]:
+    """Return a protocol for ``uvicorn.Config(http=...)`` whose connections share these limits."""
+    limits = {"waiting": waiting or Waiting(), "head_s": head_s}
+    return type("BoundedProtocol", (BoundedProtocol,), limits)
+
+
+def server_config(app: Any, **changes: Any) -> uvicorn.Config:
+    """Return how uvicorn serves a studio; `changes` are other settings of ``uvicorn.Config``."""
+    settings: dict[str, Any] = {
+        "http": bounded_protocol(),
+        "ws": "none",
+        "log_level": "warning",
+        "access_log": False,  # ids are secrets
+        "server_header": False,
+        "timeout_graceful_shutdown": _END_S,
+        "limit_concurrency": _MOST_CONNECTIONS,
+    }
+    return uvicorn.Config(app, **{**settings, **changes})

@@ -1,0 +1,1 @@
+"""Models: their cards, where they are kept, and how one runs."""

@@ -1,0 +1,128 @@
+"""One chunk of a song through a bare network, the way the model's card says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.models.card import ModelCard
+
+__all__ = ["Graph", "apply_graph"]
+
+Complexes = npt.NDArray[np.complex64]
+Floats = npt.NDArray[np.float32]
+
+
+class Graph(Protocol):
+    """A network as a function of one float32 array."""
+
+    def __call__(self, features: Floats, /) -> Floats:
+        """Return the network's output for one batch."""
+        ...
+
+
+# Frames worked on at a time outside the network: so many stay in the cache.
+_PORTION = 32
+_HALF_POWER = np.float32(np.sqrt(0.5))
+
+
+def _portions(n_frames: int) -> Iterator[slice]:
+    return (slice(first, min(n_frames, first + _PORTION)) for first in range(0, n_frames, _PORTION))
+
+
+def _rotated(frames: Complexes) -> Complexes:
+    """Left and right to mid and side, or back: the matrix is its own inverse."""
+    rotated = np.empty_like(frames)
+    np.add(frames[0], frames[1], out=rotated[0])
+    np.subtract(frames[0], frames[1], out=rotated[1])
+    rotated *= _HALF_POWER
+    return rotated
+
+
+def _features(seen: Complexes, card: ModelCard) -> Floats:
+    """Return the graph's input for a chunk [shape=(channels, bins, frames)]."""
+    is_complex = card.input == "complex"
+    n_channels, n_bins, n_frames = seen.shape
+    features = np.empty((n_channels * (1 + is_complex), n_frames, n_bins), np.float32)
+    if card.axes == "bins-frames":
+        features = np.empty((len(features), n_bins, n_frames), np.float32).transpose(0, 2, 1)
+    for part in _portions(n_frames):
+        frames = seen[:, :, part].transpose(0, 2, 1)
+        if card.basis == "mid-side":
+            frames = _rotated(frames)
+        if is_complex:
+            features[0::2, part], features[1::2, part] = frames.real, frames.imag
+        else:
+            np.abs(frames, out=features[:, part])
+    return features if card.axes == "frames-bins" else features.transpose(0, 2, 1)
+
+
+def _above(factor: Floats, card: ModelCard) -> Floats:
+    """Return the factor of the bins that the network does not see [shape=(channels, 1, frames)]."""
+    if card.above == "average":
+        average: Floats = factor.mean(axis=1, keepdims=True)
+        return average
+    highest = factor[:, -1:]
+    return highest if card.above == "highest" else np.zeros_like(highest)
+
+
+def _masked(frames: Complexes, mask: Floats, card: ModelCard) -> Complexes:
+    """Multiply frames [shape=(channels, bins, frames)] with a mask of their lowest bins.
+
+    A mask of mid and one of side are, for left and right, a factor for the channel itself and
+    one for the other: half their sum and half their difference.
+    """
+    estimate = np.empty_like(frames)
+    bins = mask.shape[1]
+    if card.gain != 1.0:
+        mask = mask * np.float32(card.gain)
+    for part in _portions(frames.shape[2]):
+        now, out, factor = frames[:, :, part], estimate[:, :, part], mask[:, :, part]
+        if card.basis == "mid-side":
+            factor = np.stack([factor[0] + factor[1], factor[0] - factor[1]]) * np.float32(0.5)
+        for own, above in ((slice(bins), factor), (slice(bins, None), _above(factor, card))):
+            if card.basis == "mid-side":
+                np.multiply(now[:, own], above[:1], out=out[:, own])
+                out[:, own] += now[::-1, own] * above[1:]
+            else:
+                np.multiply(now[:, own], above, out=out[:, own])
+    return estimate
+
+
+def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes:
+    """Run one chunk through a network the way its card says.
+
+    Parameters
+    ----------
+    graph : callable
+        float32 array in, float32 array out, leading batch axis of 1.
+    chunk : complex64 array [shape=(channels, bins, chunk_frames)]
+    card : ModelCard
+
+    Returns
+    -------
+    complex64 array [shape=(channels, bins, step_frames)]
+        The target's spectrum in the chunk's middle frames.
+    """
+    bins, context = card.used_bins, card.context_frames
+    result = graph(_features(chunk[:, :bins], card)[None])[0]
+    if card.axes == "frames-bins":
+        result = result.transpose(0, 2, 1)
+    if result.shape[-1] == card.chunk_frames:
+        result = result[..., context : context + card.step_frames]
+    middle = chunk[:, :, context : context + card.step_frames]
+    if card.output == "mask":
+        return _masked(middle, result, card)
+    estimate = np.zeros(middle.shape, np.complex64)
+    estimate[:, :bins].real = result[0::2]
+    estimate[:, :bins].imag = result[1::2]
+    estimate[:, :bins] *= np.float32(card.gain)
+    if card.basis == "mid-side":
+        estimate[:, :bins] = _rotated(estimate[:, :bins])
+    if card.target == "instrumental":
+        # What the network does not see is no voice.
+        estimate[:, bins:] = middle[:, bins:]
+    return estimate

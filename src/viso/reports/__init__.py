@@ -1,0 +1,1 @@
+"""Pages and pictures that evaluations and listening tests leave behind."""

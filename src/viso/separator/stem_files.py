@@ -1,0 +1,331 @@
+"""Stems on disk: whole or not at all, and both with one gain where an integer would clip.
+
+The stems are encoded as they come, under hidden names. At the same time the vocals are kept
+as raw float32 in a hidden file. If a sample passes the limit of an integer format, the
+encoded files are dropped, and when the peak is known both stems are written again from the
+song and the raw vocals, with the one gain that brings both inside. No model runs twice.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.audio import AudioWriter, copy_tags, create_beside
+from viso.dsp import masking
+from viso.errors import AudioError
+from viso.separator.joint_commit import together
+from viso.separator.uninterrupted import uninterrupted
+
+__all__ = ["STEMS", "StemFiles", "check_targets"]
+
+Floats = npt.NDArray[np.float32]
+STEMS = ("vocals", "instrumental")
+
+_PORTION = 16_384  # samples worked on at a time: so many stay in the cache
+
+
+class StemFiles:
+    """The files that one song's stems go to.
+
+    Parameters
+    ----------
+    targets : mapping of str to Path
+        Final name of each wanted stem: "vocals", "instrumental" or both.
+    rate_hz : int
+    n_channels : int
+    bit_depth : {"16", "24", "float"}
+    bitrate : str, optional
+        For the lossy formats.
+
+    Attributes
+    ----------
+    gain : float
+        What both stems were multiplied with, known after `finish`.
+    largest_error : float
+        Largest difference between the song and the sum of its stems so far, as they are
+        handed to the encoders and before any gain.
+    is_lossless : bool
+        Whether the files keep every bit they are given.
+
+    Raises
+    ------
+    AudioError
+        If a file cannot be written; nothing is left behind then.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, Path],
+        *,
+        rate_hz: int,
+        n_channels: int,
+        bit_depth: str = "24",
+        bitrate: str | None = None,
+    ) -> None:
+        self._targets = dict(targets)
+        self._settings: dict[str, Any] = {
+            "rate_hz": rate_hz,
+            "n_channels": n_channels,
+            "bit_depth": bit_depth,
+            "bitrate": bitrate,
+        }
+        self.gain, self.largest_error = 1.0, 0.0
+        self._low = self._high = 0.0
+        # Lossy files are decoded to 16 bits by most players.
+        suffixes = {path.suffix.lower() for path in self._targets.values()}
+        self._is_integer = not (suffixes == {".wav"} and bit_depth == "float")
+        self.is_lossless = suffixes <= {".wav", ".flac"}
+        self._bits = 24 if bit_depth == "24" and self.is_lossless else 16
+        self._stack = ExitStack()
+        self._raw: IO[bytes] | None = None
+        self._made: list[Path] = []
+        self._texts: dict[Path, Path] = {}
+        # Lossy encoders take longer than the network: each stem has a thread.
+        self._threads = ThreadPoolExecutor(max(1, len(self._targets)), "viso-encode")
+        self._stack.enter_context(self._threads)
+        try:
+            for path in self._targets.values():
+                self._make_folder(path.parent)
+            self._writers = self._open_writers()
+            if self._is_integer:
+                folder = next(iter(self._targets.values())).parent
+                self._raw = self._stack.enter_context(_raw_file(folder))
+        except BaseException:
+            self.abort()
+            raise
+
+    def _open_writers(self) -> dict[str, AudioWriter]:
+        writers = {}
+        for name, path in self._targets.items():
+            with uninterrupted():
+                writers[name] = AudioWriter(path, **self._settings)
+                self._stack.callback(writers[name].abort)
+        return writers
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and its parents, remembering which are new."""
+        try:
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            self._made.extend(missing)
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AudioError(
+                f"{folder}: cannot be made ({error.strerror}); choose another folder"
+            ) from error
+
+    @property
+    def _clips(self) -> bool:
+        gain = masking.joint_gain(self._low, self._high, bits=self._bits)
+        return self._is_integer and gain < 1.0
+
+    @property
+    def written_rate_hz(self) -> int:
+        """Sampling rate of the files: the song's, unless the format cannot carry it."""
+        return next(iter(self._writers.values())).written_rate_hz
+
+    def write(self, mixture: Floats, vocals: Floats) -> None:
+        """Append a block of the song and of its vocals, each [shape=(channels, n)]."""
+        for first in range(0, mixture.shape[1], _PORTION):
+            part = slice(first, first + _PORTION)
+            self._write(mixture[:, part], vocals[:, part])
+
+    def _write(self, mixture: Floats, vocals: Floats) -> None:
+        vocals, instrumental = self._split(mixture, vocals)
+        missed = vocals + instrumental
+        missed -= mixture
+        for stem in (vocals, instrumental):
+            self._low = min(self._low, float(stem.min(initial=0.0)))
+            self._high = max(self._high, float(stem.max(initial=0.0)))
+        largest = max(-float(missed.min(initial=0.0)), float(missed.max(initial=0.0)))
+        self.largest_error = max(self.largest_error, largest)
+        if self._raw is not None:
+            try:
+                self._raw.write(np.ascontiguousarray(vocals.T).tobytes())
+            except OSError as error:
+                raise self._full(error) from error
+        if not self._clips:
+            self._encode(vocals, instrumental)
+
+    def _split(self, mixture: npt.NDArray[Any], vocals: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        """Split as the files will hold it: the instrumental takes up the vocals' rounding."""
+        if not (self._is_integer and self.is_lossless):
+            return masking.split(mixture.astype(np.float32), vocals.astype(np.float32))
+        step = 2.0 ** (1 - self._bits)
+        # Steps are powers of two, so float32 rounds and subtracts as exactly as float64 would.
+        rounded = np.rint(vocals / step) * step
+        rest = np.rint(mixture / step) * step - rounded
+        return rounded.astype(np.float32, copy=False), rest.astype(np.float32, copy=False)
+
+    def _encode(self, vocals: Floats, instrumental: Floats) -> None:
+        stems = {"vocals": vocals, "instrumental": instrumental}
+        with uninterrupted():
+            calls = [
+                self._threads.submit(writer.write, stems[name])
+                for name, writer in self._writers.items()
+            ]
+            wait(calls)
+            for call in calls:
+                call.result()
+
+    def finish(
+        self, mixture: Iterable[Floats], *, source: Path | None, tags: Mapping[str, str]
+    ) -> Iterator[None]:
+        """Complete the files under their hidden names, with tags; yield as a sign of life.
+
+        Parameters
+        ----------
+        mixture : iterable of float32 arrays [shape=(channels, n)]
+            The song once more; only read if the stems have to be written again.
+        source : Path, optional
+            Where the song's own tags come from.
+        tags : mapping of str to str
+            Added to them; the stem's name comes by itself.
+        """
+        if self._clips:
+            for writer in self._writers.values():
+                writer.abort()
+            self.gain = masking.joint_gain(self._low, self._high, bits=self._bits)
+            self._writers = self._open_writers()
+            for block, vocals in self._again(mixture):
+                louder = [stem.astype(np.float64) * self.gain for stem in (block, vocals)]
+                self._encode(*self._split(*louder))
+                yield
+        if self.gain != 1.0:
+            tags = {**tags, "viso_gain_db": f"{20 * np.log10(self.gain):.3f}"}
+        for name, writer in self._writers.items():
+            with uninterrupted():
+                writer.finish()
+            kept = writer.temporary_path
+            copy_tags(source or kept, kept, extra={**tags, "viso_stem": name})
+            yield
+
+    def add_text(self, path: Path, text: str) -> None:
+        """Have a small file appear together with the stems.
+
+        Raises
+        ------
+        AudioError
+            If it cannot be written.
+        """
+        self._make_folder(path.parent)
+        with uninterrupted():
+            hidden, descriptor = create_beside(path)
+            self._stack.callback(hidden.unlink, missing_ok=True)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(text.encode())
+            except OSError as error:
+                raise self._full(error) from error
+        self._texts[hidden] = path
+
+    def _again(self, mixture: Iterable[Floats]) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the song's blocks, each with its vocals from the raw file."""
+        if self._raw is None:
+            raise AssertionError("stems of an integer format keep their vocals")
+        try:
+            self._raw.flush()
+            self._raw.seek(0)
+        except OSError as error:
+            raise self._full(error) from error
+        for block in mixture:
+            raw = self._raw.read(block.size * 4)
+            if len(raw) != block.size * 4:
+                raise AudioError(f"{self._first}: the song changed while it was read; try again")
+            yield block, np.frombuffer(raw, np.float32).reshape(block.shape[::-1]).T
+        if self._raw.read(1):
+            raise AudioError(f"{self._first}: the song changed while it was read; try again")
+
+    @property
+    def _first(self) -> Path:
+        return next(iter(self._targets.values()))
+
+    def _full(self, error: OSError) -> AudioError:
+        return AudioError(f"{self._first}: cannot be written ({error.strerror}); free some space")
+
+    def commit(self) -> None:
+        """Give all files their final names, together.
+
+        Raises
+        ------
+        AudioError
+            If one cannot have its name. What was there before is there again then.
+        """
+        with uninterrupted():
+            stems = [(writer.temporary_path, writer.path) for writer in self._writers.values()]
+            with together([*stems, *self._texts.items()]):
+                for writer in self._writers.values():
+                    writer.commit()
+                for hidden, path in self._texts.items():
+                    try:
+                        hidden.replace(path)
+                    except OSError as error:
+                        raise AudioError(
+                            f"{path}: the finished file cannot take this name ({error.strerror}); "
+                            "choose another one"
+                        ) from error
+            self._made = []
+            with suppress(OSError):
+                self._stack.close()
+
+    def abort(self) -> None:
+        """Remove whatever has no final name yet, and folders made for it."""
+        with uninterrupted():
+            # A file that waits in a buffer may hit a full disk here.
+            with suppress(OSError):
+                self._stack.close()
+            for folder in sorted(self._made, key=lambda path: -len(path.parts)):
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def __enter__(self) -> StemFiles:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abort()
+
+
+def _raw_file(folder: Path) -> IO[bytes]:
+    """Open a nameless file beside the targets, where there is room for files of this size."""
+    try:
+        return tempfile.TemporaryFile(dir=folder, prefix=".viso-", suffix=".part")
+    except OSError as error:
+        raise AudioError(
+            f"{folder}: cannot be written to ({error.strerror}); choose another folder"
+        ) from error
+
+
+def check_targets(
+    song: Path, targets: Mapping[str, Path], *, beside: Path | None, overwrite: bool
+) -> None:
+    """Refuse stems that do not exist, or files that must not be replaced (AudioError)."""
+    unknown = sorted(set(targets) - set(STEMS))
+    if unknown or not targets:
+        raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
+    paths = [*targets.values(), *([] if beside is None else [beside])]
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise AudioError(f"{song}: two files would have the name {paths[0]}")
+    for path in paths:
+        try:
+            is_there = path.exists()
+            is_song = is_there and path.samefile(song)
+        except OSError as error:
+            raise AudioError(f"{path}: cannot be written ({error.strerror})") from error
+        if is_song:
+            raise AudioError(f"{path}: would overwrite its own song; choose another folder")
+        if is_there and not overwrite:
+            raise AudioError(f"{path}: is already there; add --overwrite to replace it")

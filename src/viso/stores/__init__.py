@@ -1,0 +1,1 @@
+"""Where files are: paths of this machine, and addresses of stores."""

@@ -1,0 +1,90 @@
+"""What all routes share: the studio, and a song or a job of an address."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Request
+
+from viso.studio.schemas import Id, Problem
+from viso.studio.stem_store import Masters
+from viso.studio.studio import Studio
+from viso.studio.tables import JobRow, SongRow
+
+__all__ = ["DoneJob", "FoundJob", "FoundSong", "Here", "busy", "problems", "refusals"]
+
+_WHY = {
+    400: "The body is no text.",
+    401: "The token is missing.",
+    403: "It comes from another site's page.",
+    404: "There is no such thing, or its time is over.",
+    408: "It came too slowly.",
+    409: "The job is not done.",
+    413: "It is too large.",
+    415: "Not a type that is taken.",
+    416: "The range lies behind the end.",
+    421: "The studio does not go by that name.",
+    422: "It cannot be used, and why.",
+    429: "Too many wait; try again later.",
+    503: "Too much to do; try again later.",
+    507: "The disk is full; try again later.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI of answers that are a `Problem`; those of the guard are among them."""
+    return {
+        status: {"model": Problem, "description": _WHY[status]}
+        for status in sorted({401, 421, *statuses})
+    }
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return `problems` of an operation that changes something."""
+    return problems(403, 413, 415, *statuses)
+
+
+def busy(why: str) -> HTTPException:
+    """Return the answer to what may be tried again soon."""
+    return HTTPException(429, f"{why}; try again later", {"Retry-After": "30"})
+
+
+def _studio(request: Request) -> Studio:
+    studio = request.app.state.studio
+    assert isinstance(studio, Studio)
+    return studio
+
+
+Here = Annotated[Studio, Depends(_studio)]
+
+
+def _song(studio: Here, song_id: Id) -> SongRow:
+    song = studio.store.song(song_id)
+    if song is None:
+        raise HTTPException(404, "no such song; its time may be over")
+    return song
+
+
+FoundSong = Annotated[SongRow, Depends(_song)]
+
+
+def _job(studio: Here, job_id: Id) -> JobRow:
+    job = studio.store.job(job_id)
+    if job is None or studio.store.song(job.song) is None:
+        raise HTTPException(404, "no such job; its time may be over")
+    return job
+
+
+FoundJob = Annotated[JobRow, Depends(_job)]
+
+
+def _done(studio: Here, job: FoundJob) -> Masters:
+    song = studio.store.song(job.song)
+    if song is None:
+        raise HTTPException(404, "no such job; its time may be over")
+    if job.state != "done":
+        raise HTTPException(409, f"the job is {job.state}; there are no stems")
+    return studio.masters(job, song)
+
+
+DoneJob = Annotated[Masters, Depends(_done)]

@@ -1,0 +1,222 @@
+"""Routes of what a job has made: stems, mixes, waveforms, spectrograms, confidence."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, HTTPException, Query, Response
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, StreamingResponse
+
+from viso.errors import AudioError
+from viso.separator import STEMS
+from viso.studio import peaks as waveforms
+from viso.studio.dependencies import DoneJob, FoundJob, Here, problems
+from viso.studio.encoding import encode
+from viso.studio.pictures import spectrograms
+from viso.studio.schemas import Confidence, Peaks, Stem
+from viso.studio.stem_store import Masters
+from viso.studio.studio import Studio, new_id
+from viso.studio.tables import JobRow
+from viso.studio.uploads import check_room
+from viso.studio.wav import VirtualWav, byte_range
+from viso.studio.worker import CONFIDENCE_FILE
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/api/jobs/{job_id}", tags=["sound"])
+
+_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "png": "image/png"}
+_GONE = problems(404, 409, 422)
+
+
+def _file(*kinds: str) -> dict[str, Any]:
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {"content": {_TYPES[kind]: schema for kind in kinds}}
+
+
+def _named(studio: Studio, job: JobRow, what: str) -> dict[str, str]:
+    """Return the header with the name that a file is saved under (RFC 6266, RFC 8187)."""
+    song = studio.store.song(job.song)
+    name = "song" if song is None else song.name.rpartition(".")[0] or song.name
+    name = f"{name} - {what}"
+    plain = re.sub(r'[^ -~]|["\\%]', "_", name)
+    encoded = quote(name, safe="")
+    return {"content-disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"}
+
+
+@router.head("/stems/{stem}.wav", include_in_schema=False)
+@router.get(
+    "/stems/{stem}.wav",
+    response_class=StreamingResponse,
+    responses={200: _file("wav"), 206: _file("wav"), **_GONE, **problems(404, 409, 416, 422)},
+)
+def stem_wav(
+    studio: Here,
+    found: FoundJob,
+    masters: DoneJob,
+    stem: Stem,
+    bits: Annotated[Literal["16", "24", "32"], Query(description="32 are floats.")] = "16",
+    range_: Annotated[str | None, Header(alias="range")] = None,
+    if_range: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Send a stem as WAV, or any bytes of it. The samples begin at byte 44."""
+    wav = VirtualWav(masters, stem, int(bits))
+    tag = f'"{found.id}-{stem}-{bits}"'
+    asked = byte_range(range_ if if_range in (None, tag) else None, wav.n_bytes)
+    headers = {"accept-ranges": "bytes", "etag": tag, "cache-control": "private, no-cache"}
+    headers |= _named(studio, found, f"{stem}.wav")
+    if asked is not None and asked[0] >= asked[1]:
+        headers["content-range"] = f"bytes */{wav.n_bytes}"
+        raise HTTPException(416, f"the file has {wav.n_bytes} bytes", headers)
+    first, stop = asked or (0, wav.n_bytes)
+    if asked is not None:
+        headers["content-range"] = f"bytes {first}-{stop - 1}/{wav.n_bytes}"
+    headers["content-length"] = str(stop - first)
+    status = 200 if asked is None else 206
+    return StreamingResponse(wav.read(first, stop), status, headers, _TYPES["wav"])
+
+
+@router.get(
+    "/stems/{stem}.{kind}",
+    response_class=FileResponse,
+    responses={200: _file("flac", "mp3"), **_GONE, **problems(404, 409, 422, 507)},
+)
+async def stem_file(
+    studio: Here, found: FoundJob, masters: DoneJob, stem: Stem, kind: Literal["flac", "mp3"]
+) -> FileResponse:
+    """Send a stem as FLAC of 24 bits or as MP3 of 320 kbit/s."""
+    gains = {name: 1.0 for name in STEMS if stem in ("mixture", name)}
+    return await _encoded(studio, found, masters, gains, stem, kind)
+
+
+_DECIBELS = Query(
+    pattern=r"^(-inf|-?[0-9]{1,2}(\.[0-9]{1,3})?)$",
+    description="Decibels from -99.999 to 99.999, or -inf.",
+    examples=["-12"],
+)
+
+
+@router.get(
+    "/mix.{kind}",
+    response_class=FileResponse,
+    responses={
+        200: {
+            **_file("wav", "flac", "mp3"),
+            "headers": {"X-Viso-Gain-dB": {"schema": {"type": "number"}}},
+        },
+        **_GONE,
+        **problems(404, 409, 422, 507),
+    },
+)
+async def mix(
+    studio: Here,
+    found: FoundJob,
+    masters: DoneJob,
+    kind: Literal["wav", "flac", "mp3"],
+    vocals_db: Annotated[str, _DECIBELS] = "0",
+    instrumental_db: Annotated[str, _DECIBELS] = "0",
+) -> FileResponse:
+    """Send vocals and instrumental in another balance.
+
+    If it would clip, all of it is lowered by what ``X-Viso-Gain-dB`` says.
+    """
+    said = {"vocals": vocals_db, "instrumental": instrumental_db}
+    gains = {stem: 10 ** (float(decibels) / 20) for stem, decibels in said.items()}
+    return await _encoded(studio, found, masters, gains, "mix", kind)
+
+
+async def _encoded(
+    studio: Studio,
+    job: JobRow,
+    masters: Masters,
+    gains: dict[str, float],
+    what: str,
+    kind: str,
+) -> FileResponse:
+    """Encode a file in a thread, few at a time, and send it."""
+    download = new_id()
+    path = studio.remover.new_download(download) / f"sound.{kind}"
+    try:
+        async with studio.encodings:
+            need = masters.n_samples * masters.n_channels * 3
+            await run_in_threadpool(check_room, studio.folders, studio.config, need)
+            gain_db = await run_in_threadpool(_written, masters, path, gains, what)
+    except AudioError as error:
+        raise HTTPException(422, f"{what}: {error}".replace(str(path), kind)) from error
+    finally:
+        if not path.exists():
+            studio.remover.remove("download", download)
+    headers = _named(studio, job, f"{what}.{kind}")
+    if what == "mix":
+        headers["x-viso-gain-db"] = f"{gain_db:.3f}"
+    remove = BackgroundTask(studio.remover.remove, "download", download)
+    return FileResponse(path, headers=headers, media_type=_TYPES[kind], background=remove)
+
+
+def _written(masters: Masters, path: Path, gains: dict[str, float], what: str) -> float:
+    return 20 * math.log10(encode(masters, path, gains=gains, called=what))
+
+
+@router.get("/peaks", responses=_GONE)
+def peaks(
+    masters: DoneJob,
+    stem: Stem = "mixture",
+    points: Annotated[int, Query(ge=1, le=4000)] = 1200,
+) -> Peaks:
+    """Say the lowest and highest sample of equal parts of a stem, for a waveform."""
+    try:
+        low, high = waveforms.peaks(masters, stem, points)
+    except (AudioError, OSError) as error:
+        raise HTTPException(404, "the stems are gone") from error
+    return Peaks(stem=stem, points=len(low), low=low, high=high)
+
+
+@router.get(
+    "/spectrogram/{stem}.png", response_class=Response, responses={200: _file("png"), **_GONE}
+)
+async def spectrogram(
+    studio: Here,
+    found: FoundJob,
+    masters: DoneJob,
+    stem: Stem,
+    width: Annotated[int, Query(ge=16, le=2400)] = 1200,
+    height: Annotated[int, Query(ge=16, le=512)] = 96,
+) -> Response:
+    """Draw a stem: time left to right, 40 Hz to 16 kHz bottom to top, 80 dB below the mixture."""
+    key = (found.id, width, height)
+    # All three stems are asked for at once, and drawn at once.
+    async with studio.drawings:
+        drawn = studio.pictures.find(key)
+        if drawn is None:
+            try:
+                drawn = await run_in_threadpool(spectrograms, masters, width=width, height=height)
+            except AudioError as error:
+                raise HTTPException(404, "the stems are gone") from error
+            studio.pictures.keep(key, drawn)
+    headers = {"cache-control": "private, max-age=3600"}
+    return Response(drawn[stem], media_type=_TYPES["png"], headers=headers)
+
+
+@router.get("/confidence", responses=_GONE)
+def confidence(masters: DoneJob) -> Confidence:
+    """Say where the separation is doubtful: the estimated SDR of every second."""
+    try:
+        text = (masters.folder / CONFIDENCE_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise HTTPException(404, "the stems are gone") from error
+    rows = list(csv.reader(io.StringIO(text)))[1:]
+    columns = [
+        [float(cell) if cell else None for cell in column] for column in zip(*rows, strict=True)
+    ]
+    start_s, vocals, instrumental = columns
+    return Confidence(
+        hop_s=1.0, start_s=start_s[0] or 0.0, vocals=vocals, instrumental=instrumental
+    )

@@ -1,0 +1,295 @@
+"""The studio behind the pages: songs, jobs and workers, without a word of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import get_args
+
+from viso.errors import ConfigError
+from viso.studio.folders import Folders
+from viso.studio.job_events import Hub
+from viso.studio.ownership import take_folder
+from viso.studio.removal import Remover
+from viso.studio.schemas import Job, JobRequest, Loudness, Model, Song, State
+from viso.studio.settings import StudioConfig
+from viso.studio.stem_store import Masters
+from viso.studio.store import ACTIVE, Store
+from viso.studio.tables import JobRow, SongRow
+from viso.studio.worker_pool import Crew
+
+__all__ = ["ENDED", "Studio", "new_id"]
+
+ENDED = tuple(state for state in get_args(State) if state not in ACTIVE)
+PREVIEW_S = 30.0
+"""Regions up to this length go before whole songs."""
+
+_DRAWN = 48  # sets of pictures that are kept
+_INSPECTIONS = 2  # decoders at a time that look at headers
+_ENCODINGS = 2
+_MODELS_S = 30.0  # for a worker to say what it can run
+
+
+def new_id() -> str:
+    """Return 128 random bits."""
+    return secrets.token_hex(16)
+
+
+class Studio:
+    """Everything that one running studio holds.
+
+    Parameters
+    ----------
+    config : StudioConfig
+
+    Raises
+    ------
+    ConfigError
+        If its folder cannot be used, or another studio uses it.
+    """
+
+    def __init__(self, config: StudioConfig) -> None:
+        self.config = config
+        take_folder(config.data)
+        self.store = Store(config.data)
+        try:
+            self.folders = Folders(config.data)
+        except ConfigError:
+            self.store.close()
+            raise
+        self.remover = Remover(self.store, self.folders)
+        self.hub = Hub()
+        self.crew = Crew(self.store, self.folders, self.remover, self.hub, config)
+        self.pictures = Pictures()
+        self.inspections = asyncio.Semaphore(_INSPECTIONS)
+        self.encodings = asyncio.Semaphore(_ENCODINGS)
+        self.drawings = asyncio.Semaphore(1)
+        self._n_arriving = 0
+        for song_id in self.store.known()[0]:
+            if not self.folders.song(song_id).is_file():
+                self.store.delete_song(song_id)
+        self.remover.remove_noted()
+        self.store.resume()
+
+    def start(self) -> None:
+        """Begin to work, in an event loop."""
+        self.hub.open()
+        self.sweep()
+        self.crew.start()
+
+    def stop(self) -> None:
+        """End the workers and give the folder free."""
+        self.hub.close()
+        self.crew.stop()
+        self.store.close()
+
+    def sweep(self) -> None:
+        """Remove songs, with their stems, whose time is over."""
+        for song_id in self.store.expired():
+            self.delete_song(song_id)
+        self.remover.remove_old_downloads()
+
+    @contextmanager
+    def arrivals(self) -> Iterator[bool]:
+        """Count an upload in the block, of the event loop's thread; False if it is one too many."""
+        self._n_arriving += 1
+        try:
+            yield self._n_arriving <= self.config.n_uploads
+        finally:
+            self._n_arriving -= 1
+
+    def add_song(
+        self,
+        song_id: str,
+        *,
+        name: str,
+        n_bytes: int,
+        audio_s: float | None,
+        rate_hz: int,
+        channels: int,
+    ) -> Song:
+        """Make a song of an upload that is there."""
+        expires_s = time.time() + self.config.keep_s
+        row = SongRow(song_id, name, n_bytes, audio_s, rate_hz, channels, expires_s)
+        self.remover.note("song", song_id)
+        try:
+            self.folders.keep_upload(song_id)
+            self.store.add_song(row)
+        except BaseException:
+            self.remover.remove("song", song_id)
+            raise
+        return song_of(row)
+
+    def delete_song(self, song_id: str) -> None:
+        """Forget a song; workers that are at it leave it."""
+        jobs = self.store.jobs_of(song_id)
+        self.store.delete_song(song_id)
+        for job in jobs:
+            self._let_go(job)
+        self.remover.remove("song", song_id)
+        self.hub.tell()
+
+    def delete_job(self, job: JobRow) -> None:
+        """Forget a job; a worker that is at it leaves it."""
+        self.store.delete_job(job.id)
+        self._let_go(job)
+        self.hub.tell()
+
+    def _let_go(self, job: JobRow) -> None:
+        self.crew.leave(job.id)
+        self.pictures.forget(job.id)
+        self.remover.remove("job", job.id, is_over=self.crew.live(job.id) is None)
+
+    def cancel(self, job: JobRow) -> None:
+        """Have a job that waits or runs end; one that has ended stays as it is."""
+        if self.store.end_job(job.id, "cancelled"):
+            self.crew.leave(job.id)
+            self.hub.tell()
+
+    def add_job(self, song: SongRow, asked: JobRequest, *, model: str) -> JobRow:
+        """Let a job wait.
+
+        Raises
+        ------
+        QueueFullError
+            If too many wait.
+        SongGoneError
+            If the song was deleted meanwhile.
+        """
+        length_s = asked.duration_s
+        if length_s is None and song.audio_s is not None:
+            length_s = song.audio_s - asked.start_s
+        row = JobRow(
+            number=0,
+            id=new_id(),
+            song=song.id,
+            model=model,
+            start_s=asked.start_s,
+            duration_s=asked.duration_s,
+            is_preview=length_s is not None and length_s <= PREVIEW_S,
+            state="queued",
+            attempts=0,
+            error=None,
+            n_samples=None,
+            gain_db=None,
+            speed=None,
+            loudness=None,
+        )
+        expires_s = time.time() + self.config.keep_s
+        self.store.add_job(row, most_waiting=self.config.queue, expires_s=expires_s)
+        self.crew.wake()
+        self.hub.tell()
+        return row
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job as visitors see it, or None if there is none."""
+        live = self.crew.live(job_id)  # before the row: a job that is no longer live ended there
+        row = self.store.job(job_id)
+        song = None if row is None else self.store.song(row.song)
+        if row is None or song is None:
+            return None
+        progress, left_s, speed = float(row.state == "done"), None, row.speed
+        if live is not None and row.state == "running":
+            speed = live.speed
+            if live.total_s:
+                progress = min(1.0, live.done_s / live.total_s)
+                left_s = max(0.0, live.total_s - live.done_s) / speed if speed else None
+        return Job(
+            id=row.id,
+            song=row.song,
+            model=row.model,
+            start_s=row.start_s,
+            duration_s=row.duration_s,
+            state=row.state,
+            place=self.store.place(row) if row.state == "queued" else None,
+            progress=round(progress, 4),
+            speed=None if speed is None else round(speed, 2),
+            left_s=None if left_s is None else round(left_s, 1),
+            error=row.error,
+            rate_hz=song.rate_hz,
+            channels=song.channels,
+            n_samples=row.n_samples,
+            gain_db=None if row.gain_db is None else round(row.gain_db, 3),
+            confidence=row.state == "done",
+            loudness_lufs=None if row.loudness is None else Loudness(**json.loads(row.loudness)),
+            expires_at=_moment(song.expires_s),
+        )
+
+    def masters(self, row: JobRow, song: SongRow) -> Masters:
+        """Return the stems of a job that is done."""
+        if row.n_samples is None:
+            raise AssertionError("a job that is done has samples")
+        return Masters(self.folders.job(row.id), song.rate_hz, song.channels, row.n_samples)
+
+    def models(self) -> list[Model]:
+        """Return the models on offer, the default first; wait until they are known.
+
+        Raises
+        ------
+        ConfigError
+            If there is none.
+        """
+        self.crew.are_described.wait(_MODELS_S)
+        offers = self.crew.offers
+        if not offers:
+            raise ConfigError("no model can be run; the studio's log says why")
+        return [
+            Model(
+                name=offer.name,
+                title=offer.name,
+                description=offer.description,
+                license=offer.licence,
+                default=number == 0,
+                confidence=True,
+                trained_on=list(offer.trained_on),
+                scores=offer.scores,
+                limits=list(offer.limits),
+                megabytes=round(offer.n_bytes / 1e6, 1),
+            )
+            for number, offer in enumerate(offers)
+        ]
+
+
+def song_of(row: SongRow) -> Song:
+    """Return a song as visitors see it."""
+    return Song(
+        id=row.id,
+        name=row.name,
+        n_bytes=row.n_bytes,
+        audio_s=None if row.audio_s is None else round(row.audio_s, 4),
+        rate_hz=row.rate_hz,
+        channels=row.channels,
+        expires_at=_moment(row.expires_s),
+    )
+
+
+def _moment(unix_s: float) -> datetime:
+    return datetime.fromtimestamp(round(unix_s), UTC)
+
+
+class Pictures:
+    """Spectrograms that were drawn, the last ones."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int, int], dict[str, bytes]] = OrderedDict()
+
+    def find(self, key: tuple[str, int, int]) -> dict[str, bytes] | None:
+        """Return the pictures of a job in a size."""
+        return self._kept.get(key)
+
+    def keep(self, key: tuple[str, int, int], pictures: dict[str, bytes]) -> None:
+        """Keep the pictures of a job in a size."""
+        self._kept[key] = pictures
+        while len(self._kept) > _DRAWN:
+            self._kept.popitem(last=False)
+
+    def forget(self, job_id: str) -> None:
+        """Drop the pictures of a job."""
+        for key in [key for key in list(self._kept) if key[0] == job_id]:
+            self._kept.pop(key, None)

@@ -1,0 +1,113 @@
+"""Songs to be checked, one at a time: from a packed corpus, or from a folder as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from viso.audio import open_audio
+from viso.errors import VisoError
+from viso.train.data.corpus import Corpus, Track
+from viso.train.data.lint.findings import Check, Finding
+from viso.train.data.lint.sound import Part, Song, Stem
+from viso.train.data.readers import Item, Source, load
+
+__all__ = ["songs_of_corpus", "songs_of_items"]
+
+
+def songs_of_corpus(corpus: Corpus) -> tuple[int, Iterator[Song]]:
+    """Return how many songs a corpus has, and the songs one after the other.
+
+    The mixtures that a data set brought are no longer in it: there is nothing to say of sums and
+    alignment.
+    """
+    songs: dict[str, list[Track]] = {}
+    for track in corpus.tracks:
+        songs.setdefault(track.song, []).append(track)
+    return len(songs), (_of_tracks(corpus, tracks) for tracks in songs.values())
+
+
+def _of_tracks(corpus: Corpus, tracks: list[Track]) -> Song:
+    rate_hz, first = corpus.rate_hz, tracks[0]
+    stems = [Stem(t.role, (Part(t.role, corpus.read(t), rate_hz),)) for t in tracks]
+    singers = [track.singer for track in tracks if track.singer]
+    return Song(
+        name=first.song,
+        group=first.group,
+        split=first.split,
+        rate_hz=rate_hz,
+        stems=tuple(stems),
+        singer=next(iter(singers), None),
+    )
+
+
+def songs_of_items(items: list[Item]) -> tuple[int, Iterator[Song]]:
+    """Return how many songs the items of readers make, and the songs one after the other.
+
+    Every file is decoded at its own rate, so that clipping can be seen; one that cannot be
+    decoded becomes a finding of its song.
+    """
+    songs: dict[str, list[Item]] = {}
+    for item in items:
+        songs.setdefault(item.song, []).append(item)
+    return len(songs), (_of_items(group) for group in songs.values())
+
+
+def _of_items(items: list[Item]) -> Song:
+    reader = _Reader(items[0].song)
+    stems = []
+    for item in items:
+        parts = [reader.part(item, source) for source in item.sources]
+        whole = tuple(part for part in parts if part is not None)
+        # Half the files of a stem are not the stem: its level and its sum would mislead.
+        if whole and len(whole) == len(parts):
+            stems.append(Stem(item.role, whole))
+    mixtures = [item for item in items if item.mixture is not None]
+    mixture = None
+    if mixtures and mixtures[0].mixture is not None:
+        mixture = reader.part(mixtures[0], mixtures[0].mixture)
+    return Song(
+        name=items[0].song,
+        group=items[0].group,
+        split=items[0].split,
+        rate_hz=reader.rate_hz or 44_100,
+        stems=tuple(stems),
+        singer=next((item.singer for item in items if item.singer), None),
+        mixture=mixture,
+        findings=reader.findings,
+    )
+
+
+class _Reader:
+    """Decodes the files of one song, each once."""
+
+    def __init__(self, song: str) -> None:
+        self.song = song
+        self.rate_hz: int | None = None
+        self.findings: list[Finding] = []
+        self._parts: dict[tuple[Path, int], Part | None] = {}
+
+    def part(self, item: Item, source: Source) -> Part | None:
+        """Return one source of an item at the rate of the song's first, None if it is broken."""
+        key = (source.path, source.track)
+        if key not in self._parts:
+            self._parts[key] = self._decoded(item, source)
+        part = self._parts[key]
+        return None if part is None else replace(part, sign=source.sign)
+
+    def _decoded(self, item: Item, source: Source) -> Part | None:
+        try:
+            with open_audio(source.path, track=source.track) as file:
+                file_rate_hz = file.rate_hz
+            self.rate_hz = self.rate_hz or file_rate_hz
+            alone = replace(item, sources=(replace(source, sign=1.0),), mixture=None)
+            audio = load(alone, rate_hz=self.rate_hz)
+        except VisoError as error:
+            # Decoders refuse such samples; the words are theirs, kept by a test.
+            check: Check = "not-finite" if "NaN or infinity" in str(error) else "decode"
+            name = source.path.name
+            self.findings.append(Finding("fault", check, self.song, name, str(error)))
+            return None
+        name = f"{source.path}#{source.track}" if source.track else str(source.path)
+        return Part(name, audio, file_rate_hz)

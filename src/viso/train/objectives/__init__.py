@@ -1,0 +1,1 @@
+"""From a batch and a network to a loss."""

@@ -1,0 +1,49 @@
+"""Batches of audio as the separator's frames, in torch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from viso.dsp.stft import SpectralConfig
+
+__all__ = ["Spectra", "rotated"]
+
+
+class Spectra(nn.Module):
+    """Audio to spectra as real and imaginary parts, the numbers of `viso.dsp.stft`.
+
+    Parameters
+    ----------
+    spectral : SpectralConfig
+    """
+
+    def __init__(self, spectral: SpectralConfig) -> None:
+        super().__init__()
+        self.spectral = spectral
+        self.window: Tensor
+        window = torch.hann_window(spectral.window_length)
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Transform (batch, channels, samples) to (batch, channels, frames, bins, 2)."""
+        frames = torch.stft(
+            audio.flatten(0, 1),
+            self.spectral.n_fft,
+            self.spectral.hop,
+            self.spectral.window_length,
+            window=self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        parts = torch.view_as_real(frames.transpose(1, 2))
+        return parts.reshape(*audio.shape[:2], *parts.shape[1:])
+
+
+def rotated(audio: Tensor) -> Tensor:
+    """Turn left and right into mid and side [shape=(batch, 2, samples), both]."""
+    left, right = audio[:, 0], audio[:, 1]
+    return torch.stack([left + right, left - right], dim=1) * math.sqrt(0.5)

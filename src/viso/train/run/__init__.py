@@ -1,0 +1,1 @@
+"""A training run: the trainer, what supervises it, and the folder it leaves."""
