@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from viso.separator import Separator
+from viso.separator import Progress, Report, Separation, Separator
 
 
 class Hold:
@@ -64,18 +63,22 @@ def hold_songs(hold: Hold) -> None:
     """Let every separation of this process heed a hold."""
     separate = Separator.to_files
 
-    def held(self: Separator, song: Path, *args: Any, **how: Any) -> Iterator[Any]:
-        with closing(separate(self, song, *args, **how)) as steps:  # type: ignore[type-var]
-            for step in steps:
+    def steps(separation: Separation, name: str) -> Generator[Progress, None, Report]:
+        with separation:
+            for step in separation:
                 yield step
                 try:
-                    while step.report is None and hold.is_closed(song.name):
+                    while not step.is_complete and hold.is_closed(name):
                         hold.note(str(os.getpid()))
                         time.sleep(0.02)
                         yield step  # a sign of life; "stop" is heard here
                 except GeneratorExit:
                     hold.note(f"given-up.{os.getpid()}")
                     raise
+        return separation.report
+
+    def held(self: Separator, song: Path, *args: Any, **how: Any) -> Separation:
+        return Separation(song, steps(separate(self, song, *args, **how), song.name))
 
     Separator.to_files = held  # type: ignore[method-assign]
 

@@ -248,9 +248,8 @@ def test_all_parts_are_in_the_tags(mask_model: Path, tmp_path: Path) -> None:
     models = [mask_model, Share(0.5, name="half", version="2", licence="CC0")]
     separator = Separator(models, weights=[1, 3], threads=1)
     targets = {stem: tmp_path / f"{stem}.flac" for stem in ("vocals", "instrumental")}
-    *_, last = separator.to_files(tmp_path / "song.wav", targets)
-    assert last.report is not None
-    assert last.report.model == "tiny*0.25+half*0.75"
+    report = separator.to_files(tmp_path / "song.wav", targets).run()
+    assert report.model == "tiny*0.25+half*0.75"
     tags = read_tags(targets["vocals"])
     assert tags["viso_model"] == "tiny 1 * 0.25 + half 2 * 0.75"
     assert tags["viso_model_licence"] == "MIT; CC0"

@@ -168,7 +168,7 @@ def test_its_tags_tell_all(installed: Path, mask_model: Path, tmp_path: Path) ->
     blend(installed, "both", "one+viso", wiener=1)
     write(tmp_path / "song.flac", song(2, 20_000), rate_hz=44_100)
     targets = {"vocals": tmp_path / "v.flac"}
-    report = list(Separator("both").to_files(tmp_path / "song.flac", targets))[-1].report
+    report = Separator("both").to_files(tmp_path / "song.flac", targets).run()
     assert report is not None
     assert (report.model, report.wiener) == ("both", 1)
     tags = {key.lower(): value for key, value in read_tags(tmp_path / "v.flac").items()}

@@ -118,12 +118,11 @@ def test_the_table_comes_with_the_stems(tmp_path: Path, mask_model: Path) -> Non
     write(path, song(2, 100_000), rate_hz=44_100)
     separator = Separator(mask_model)
     targets = {"vocals": tmp_path / "new/vocals.wav"}
-    *_, last = separator.to_files(path, targets, bit_depth="float", confidence=table)
+    report = separator.to_files(path, targets, bit_depth="float", confidence=table).run()
     stems = separator.separate(path)
     expected = confidence(stems.vocals, stems.instrumental, rate_hz=44_100)
-    assert last.report is not None
-    np.testing.assert_allclose(np.array(last.report.confidence), np.array(expected), atol=1e-4)
-    assert table.read_text(encoding="utf-8") == as_csv(last.report.confidence)
+    np.testing.assert_allclose(np.array(report.confidence), np.array(expected), atol=1e-4)
+    assert table.read_text(encoding="utf-8") == as_csv(report.confidence)
     with pytest.raises(AudioError, match=r"table\.csv: is already there"):
         list(separator.to_files(path, {"vocals": tmp_path / "v.wav"}, confidence=table))
     assert not (tmp_path / "v.wav").exists()
@@ -131,11 +130,12 @@ def test_the_table_comes_with_the_stems(tmp_path: Path, mask_model: Path) -> Non
 
 def test_without_being_asked_there_is_no_table(tmp_path: Path, mask_model: Path) -> None:
     write(tmp_path / "song.wav", song(2, 50_000), rate_hz=44_100)
-    *_, last = Separator(mask_model).to_files(
-        tmp_path / "song.wav", {"vocals": tmp_path / "out/v.wav"}
+    report = (
+        Separator(mask_model)
+        .to_files(tmp_path / "song.wav", {"vocals": tmp_path / "out/v.wav"})
+        .run()
     )
-    assert last.report is not None
-    assert last.report.confidence == ()
+    assert report.confidence == ()
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["v.wav"]
 
 

@@ -18,7 +18,7 @@ from viso.audio.tags import read_tags
 from viso.dsp.stft import istft, stft
 from viso.dsp.wiener import expectation_maximisation
 from viso.errors import ConfigError, ModelError
-from viso.separator.align import Lockstep
+from viso.separator.align import StreamAligner
 from viso.separator.wiener_stream import WienerFilter, WienerStream
 
 Floats = npt.NDArray[np.float32]
@@ -130,14 +130,14 @@ def test_impossible_settings(iterations: int, window_s: float) -> None:
         Separator(Share(), wiener=iterations, wiener_window_s=window_s)
 
 
-# Lockstep
+# StreamAligner
 
 
 @given(
     pieces=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), max_size=9)
 )
 def test_streams_come_back_in_step(pieces: list[tuple[int, int, int]]) -> None:
-    together, counts, taken = Lockstep[np.float32](3), [0, 0, 0], 0
+    together, counts, taken = StreamAligner[np.float32](3), [0, 0, 0], 0
     for sizes in pieces:
         new = [
             np.arange(count, count + n, dtype=np.float32)[None]
@@ -253,10 +253,9 @@ def test_tags_report_and_confidence(mask_model: Path, tmp_path: Path) -> None:
     targets = {stem: tmp_path / f"{stem}.flac" for stem in ("vocals", "instrumental")}
     table = tmp_path / "confidence.csv"
     separator = Separator(mask_model, wiener=2, wiener_window_s=1)
-    *_, last = separator.to_files(tmp_path / "song.wav", targets, confidence=table)
-    assert last.report is not None
-    assert last.report.wiener == separator.wiener == 2
-    assert len(last.report.confidence) == 3
+    report = separator.to_files(tmp_path / "song.wav", targets, confidence=table).run()
+    assert report.wiener == separator.wiener == 2
+    assert len(report.confidence) == 3
     assert table.exists()
     tags = read_tags(targets["vocals"])
     assert tags["viso_wiener"] == "2 iterations, windows of 1 s"

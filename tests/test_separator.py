@@ -18,7 +18,8 @@ from viso.audio.tags import read_tags
 from viso.errors import AudioError, ModelError
 from viso.models.card import ModelCard
 from viso.separator import Report
-from viso.separator.stream import VocalStream, channel_groups
+from viso.separator.channels import channel_groups
+from viso.separator.estimators import MaskEstimator
 
 
 class Share:
@@ -39,9 +40,7 @@ def separator(mask_model: Path) -> Separator:
 
 
 def to_files(separator: Separator, source: Path, targets: dict[str, Path], **how: object) -> Report:
-    *_, last = separator.to_files(source, targets, **how)  # type: ignore[arg-type]
-    assert last.report is not None
-    return last.report
+    return separator.to_files(source, targets, **how).run()  # type: ignore[arg-type]
 
 
 def both(folder: Path, suffix: str = "wav") -> dict[str, Path]:
@@ -174,8 +173,9 @@ def test_two_runs_give_the_same_bytes(separator: Separator, tmp_path: Path) -> N
 
 
 def test_a_stream_gives_sound_before_the_song_ends() -> None:
-    stream = VocalStream(Share(0.5), n_channels=1)
-    n_out = sum(stream.push(song(1, 5000, seed=i)).shape[1] for i in range(10))
+    estimator = MaskEstimator(Share(0.5), n_channels=1)
+    blocks = [song(1, 5000, seed=i) for i in range(10)]
+    n_out = sum(estimator.estimate(estimator.prepare(block)).shape[1] for block in blocks)
     assert 50_000 - n_out < (24 + 8) * SMALL.hop + SMALL.n_fft
 
 
@@ -231,8 +231,9 @@ def test_one_gain_for_both_where_a_stem_would_clip(
 def test_writing_again_gives_signs_of_life(tmp_path: Path) -> None:
     mixture = song(2, 10 * 65_536, level=0.9)
     write(tmp_path / "song.wav", mixture, rate_hz=44_100)
-    steps = list(Separator(Share(3.0)).to_files(tmp_path / "song.wav", both(tmp_path)))
-    assert steps[-1].report.gain_db < 0
+    with Separator(Share(3.0)).to_files(tmp_path / "song.wav", both(tmp_path)) as separation:
+        steps = list(separation)
+    assert separation.report.gain_db < 0
     assert sum(step.done_s == steps[-1].done_s for step in steps) >= 10
 
 
@@ -332,12 +333,28 @@ def test_model_and_version_are_in_the_tags(separator: Separator, tmp_path: Path)
 
 def test_nothing_is_there_until_all_is(separator: Separator, tmp_path: Path) -> None:
     write(tmp_path / "song.wav", song(2, 400_000), rate_hz=44_100)
-    steps = separator.to_files(tmp_path / "song.wav", both(tmp_path / "out"))
-    assert next(steps).report is None
-    visible = [p for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")]
-    assert visible == []
-    steps.close()  # type: ignore[attr-defined]
+    with separator.to_files(tmp_path / "song.wav", both(tmp_path / "out")) as separation:
+        assert not next(separation).is_complete
+        with pytest.raises(AudioError, match=r"song\.wav: is not separated yet"):
+            _ = separation.report
+        visible = [p for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")]
+        assert visible == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_separation_is_complete_once_and_keeps_its_report(
+    separator: Separator, tmp_path: Path
+) -> None:
+    write(tmp_path / "song.wav", song(2, 100_000), rate_hz=44_100)
+    separation = separator.to_files(tmp_path / "song.wav", both(tmp_path))
+    assert list(tmp_path.iterdir()) == [tmp_path / "song.wav"]  # nothing before the first step
+    *before, last = separation
+    assert last.is_complete
+    assert not any(step.is_complete for step in before)
+    report = separation.report
+    assert separation.run() is report
+    assert list(separation) == []
+    assert separation.report is report
 
 
 def test_progress_counts_up_to_the_whole(separator: Separator, tmp_path: Path) -> None:

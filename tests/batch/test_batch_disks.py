@@ -16,7 +16,7 @@ from viso import batch
 from viso.audio.isolated._decoder import Decoder
 from viso.batch.database import FILE, connected, transaction
 from viso.errors import DataError
-from viso.separator import Separator
+from viso.separator import Separation, Separator
 
 
 def states(archive: Archive) -> dict[str, str]:
@@ -78,8 +78,13 @@ def test_a_song_that_changes_while_it_is_read(
     to_files = Separator.to_files
 
     def touched(self, *words, **how):
-        yield from to_files(self, *words, **how)
-        os.utime(path, ns=(5, 5))
+        def steps():
+            with to_files(self, *words, **how) as separation:
+                yield from separation
+            os.utime(path, ns=(5, 5))
+            return separation.report
+
+        return Separation(path, steps())
 
     with monkeypatch.context() as patch:
         patch.setattr(Separator, "to_files", touched)
@@ -96,13 +101,17 @@ def test_a_song_that_fails_leaves_no_stems(
     to_files = Separator.to_files
 
     def meddled(self, *words, **how):
-        steps = to_files(self, *words, **how)
-        yield next(steps)
-        if what == "changed":
-            path.write_bytes(content + content[-4000:])
-        else:
-            path.unlink()
-        yield from steps
+        def steps():
+            with to_files(self, *words, **how) as separation:
+                yield next(separation)
+                if what == "changed":
+                    path.write_bytes(content + content[-4000:])
+                else:
+                    path.unlink()
+                yield from separation
+            return separation.report
+
+        return Separation(path, steps())
 
     with monkeypatch.context() as patch:
         patch.setattr(Separator, "to_files", meddled)

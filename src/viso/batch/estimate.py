@@ -13,7 +13,7 @@ from viso.audio import Facts, look_isolated
 from viso.batch.settings import SeparationConfig
 from viso.batch.staging import brought
 from viso.errors import AudioError, VisoError
-from viso.separator.results import region_s
+from viso.separator.separation import region_s
 from viso.stores.address import Place
 
 __all__ = ["Lengths", "look_at"]

@@ -109,7 +109,8 @@ def separate_order(
             yield Step(order.number, 0.0)
             before = _stamp(here.song)
             sha256 = yield from _hashed(order.number, here.song)
-            steps = separator.to_files(
+            told_s = began
+            with separator.to_files(
                 here.song,
                 here.targets,
                 bit_depth=config.bit_depth,
@@ -119,17 +120,13 @@ def separate_order(
                 confidence=here.table,
                 overwrite=True,
                 song_name=order.song.name,
-            )
-            report = None
-            told_s = began
-            with closing(steps):  # type: ignore[type-var]
-                for step in steps:
-                    report = step.report
-                    if report is None and (now := time.monotonic()) - told_s >= _STEP_S:
+            ) as separation:
+                for progress in separation:
+                    now = time.monotonic()
+                    if not progress.is_complete and now - told_s >= _STEP_S:
                         told_s = now
-                        yield Step(order.number, step.done_s)
-            if report is None:
-                raise AssertionError("a separation ends with a report")
+                        yield Step(order.number, progress.done_s)
+            report = separation.report
             whole = Step(order.number, report.duration_s)
             if here.is_sent:  # else the stems are in their place by now
                 yield whole

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -114,7 +113,7 @@ def _run_one(
     task = progress.add_task(song.name, total=None, speed="")
     began = time.monotonic()
     try:
-        steps = separator.to_files(
+        with separator.to_files(
             song,
             targets,
             bit_depth=wish.bit_depth,
@@ -123,18 +122,15 @@ def _run_one(
             duration_s=wish.duration_s,
             confidence=table,
             overwrite=wish.overwrite,
-        )
-        with closing(steps):  # type: ignore[type-var]
-            for step in steps:
+        ) as separation:
+            for step in separation:
                 speed = step.done_s / max(1e-9, time.monotonic() - began)
                 progress.update(
                     task, completed=step.done_s, total=step.total_s, speed=f"{speed:.0f}x"
                 )
-                if step.report is not None:
-                    return step.report
+        return separation.report
     finally:
         progress.remove_task(task)
-    raise AssertionError("a separation ends with a report")
 
 
 def _named(

@@ -1,17 +1,20 @@
-"""What becomes of a song between its samples and those of its vocals, put together from stages.
+"""Estimators: samples of a mixture in, samples of its vocals out, in a stream.
 
-All stages are a `Voice`: samples in, samples of the vocals out, later, as many, in any portions.
-Models that share a transform are one `VocalStream`; if all do, that is the whole of it::
+`Estimator` is the seam of the program: whatever estimates vocals implements it, and whatever wants
+vocals calls it. `build_estimator` puts one together for a song::
 
-    song's rate -> models' rate -> frames -> models, blended -> Wiener filter -> samples -> back
+    song's rate -> models' rate -> [frames -> models, blended -> Wiener filter -> samples] -> back
+    `Resampled`                    `MaskEstimator`
 
-Others are blended sample by sample, at the highest of their rates, and the Wiener filter has
-frames of its own, those of the first model of that rate.
+Models that share a transform are blended frame by frame in one `MaskEstimator`, with the Wiener
+filter behind them, as in Uhlich et al. 2017. Models with different transforms are blended sample
+by sample at the highest of their rates (`Summed`); then the Wiener filter has a transform of its
+own (`WienerFiltered`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,41 +22,52 @@ import numpy.typing as npt
 
 from viso.audio import Resampler
 from viso.dsp.stft import Analysis, SpectralConfig, Synthesis
+from viso.errors import ModelError
 from viso.models.blend import Blend
 from viso.models.onnx import Model
-from viso.separator.align import Lockstep
-from viso.separator.stream import VocalStream
+from viso.separator.align import StreamAligner
+from viso.separator.channels import channel_groups
 from viso.separator.wiener_stream import WienerFilter, WienerStream
 
-__all__ = ["Voice", "voice_of"]
+__all__ = [
+    "Estimator",
+    "MaskEstimator",
+    "Resampled",
+    "Summed",
+    "WienerFiltered",
+    "build_estimator",
+]
 
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
 
 
-class Voice(Protocol):
-    """Samples of a mixture in, as many of its vocals out."""
+class Estimator(Protocol):
+    """Samples of a mixture in, as many samples of its vocals out, later, in blocks of any size.
 
-    def analyse(self, block: Floats) -> Any:
-        """Take samples [shape=(channels, n)], return what `advance` takes.
+    For each block call `prepare`, then `estimate`; at the end call `finish`.
+    """
 
-        May run in another thread, ahead of it.
+    def prepare(self, block: Floats) -> Any:
+        """Take samples [shape=(channels, n)] and return what `estimate` needs.
+
+        The caller may prepare later blocks in another thread while `estimate` runs.
         """
         ...
 
-    def advance(self, analysed: Any) -> Floats:
-        """Return the vocals that are certain by now [shape=(channels, n)]."""
+    def estimate(self, prepared: Any) -> Floats:
+        """Return the samples of the vocals that are certain by now [shape=(channels, n)]."""
         ...
 
     def finish(self) -> Floats:
-        """Return the vocals up to the last sample that was taken."""
+        """Return the samples of the vocals up to the last sample of the mixture."""
         ...
 
 
-def voice_of(
+def build_estimator(
     blend: Blend, *, rate_hz: int, n_channels: int, wiener: WienerFilter | None = None
-) -> Voice:
-    """Return the way through the models of a blend for a song of this rate.
+) -> Estimator:
+    """Return the estimator that a blend of models is for a song.
 
     Parameters
     ----------
@@ -67,13 +81,13 @@ def voice_of(
     for model, share in zip(blend.models, blend.shares, strict=True):
         groups.setdefault(model.card.spectral, []).append((model, share))
     main = max(groups, key=lambda config: config.rate_hz)
-    voice: Voice
+    estimator: Estimator
     if len(groups) == 1:
-        voice = VocalStream(groups[main], n_channels=n_channels, wiener=wiener)
+        estimator = MaskEstimator(groups[main], n_channels=n_channels, wiener=wiener)
     else:
-        voice = _Sum(
-            _AtRate(
-                VocalStream(models, n_channels=n_channels),
+        estimator = Summed(
+            Resampled(
+                MaskEstimator(models, n_channels=n_channels),
                 n_channels=n_channels,
                 outer_hz=main.rate_hz,
                 inner_hz=config.rate_hz,
@@ -81,84 +95,230 @@ def voice_of(
             for config, models in groups.items()
         )
         if wiener is not None:
-            voice = _Filtered(voice, wiener, config=main, n_channels=n_channels)
-    return _AtRate(voice, n_channels=n_channels, outer_hz=rate_hz, inner_hz=main.rate_hz)
+            estimator = WienerFiltered(estimator, wiener, config=main, n_channels=n_channels)
+    return Resampled(estimator, n_channels=n_channels, outer_hz=rate_hz, inner_hz=main.rate_hz)
 
 
-class _AtRate:
-    """A voice at another sampling rate than its own."""
+class _ChunkRunner:
+    """Frames of the mixture in, frames of the vocals out, through one model."""
 
-    def __init__(self, inner: Voice, *, n_channels: int, outer_hz: int, inner_hz: int) -> None:
+    def __init__(self, model: Model, *, n_channels: int) -> None:
+        self._model, self._card = model, model.card
+        self._groups = channel_groups(n_channels, per_model=model.card.channels)
+        bins = model.card.spectral.n_bins
+        # Frames wait in memory order (channels, frames, bins); silence stands before the first.
+        self._waiting = np.zeros((n_channels, model.card.chunk_frames, bins), np.complex64)
+        self._n_waiting = model.card.context_frames
+        self._n_frames = 0
+        self._n_done = 0
+
+    def push(self, frames: Complexes) -> list[Complexes]:
+        """Add frames [shape=(channels, bins, n)] and run every chunk that they complete."""
+        frames = frames.transpose(0, 2, 1)
+        self._n_frames += frames.shape[1]
+        parts = []
+        while frames.shape[1]:
+            new = frames[:, : self._card.chunk_frames - self._n_waiting]
+            frames = frames[:, new.shape[1] :]
+            self._waiting[:, self._n_waiting : self._n_waiting + new.shape[1]] = new
+            self._n_waiting += new.shape[1]
+            if self._n_waiting == self._card.chunk_frames:
+                parts.append(self._chunk(self._card.step_frames))
+        return parts
+
+    def finish(self) -> list[Complexes]:
+        """Return the frames up to the last one that was pushed."""
+        parts = []
+        while (missing := self._n_frames - self._n_done) > 0:
+            self._waiting[:, self._n_waiting :] = 0
+            self._n_waiting = self._card.chunk_frames
+            parts.append(self._chunk(min(missing, self._card.step_frames)))
+        return parts
+
+    def _chunk(self, n_frames: int) -> Complexes:
+        """Run the model on what waits, a whole chunk; the first `n_frames` of its step count."""
+        step = self._card.step_frames
+        vocals = self._vocals(self._waiting.transpose(0, 2, 1), n_frames)
+        self._n_waiting -= step
+        self._waiting[:, : self._n_waiting] = self._waiting[:, step:].copy()
+        self._n_done += n_frames
+        return vocals
+
+    def _vocals(self, chunk: Complexes, n_frames: int) -> Complexes:
+        """Run the model on every group of channels."""
+        context = self._card.context_frames
+        if self._groups == [tuple(range(len(chunk)))]:
+            result = self._model.estimate(chunk)[:, :, :n_frames]
+        else:
+            result = np.empty((*chunk.shape[:2], n_frames), np.complex64)
+            for group in self._groups:
+                found = self._model.estimate(chunk[list(group)])
+                for index, channel in enumerate(group):
+                    result[channel] = found[index, :, :n_frames]
+        if self._card.target == "instrumental":
+            result = chunk[:, :, context : context + n_frames] - result
+        return result
+
+
+class MaskEstimator:
+    """Models that share a transform, blended frame by frame, at their own sampling rate.
+
+    Parameters
+    ----------
+    models : Model, or sequence of (Model, float)
+        Those of a blend with their shares; their transforms must be the same.
+    n_channels : int
+    wiener : WienerFilter, optional
+        Behind the models.
+    """
+
+    def __init__(
+        self,
+        models: Model | Sequence[tuple[Model, float]],
+        *,
+        n_channels: int,
+        wiener: WienerFilter | None = None,
+    ) -> None:
+        parts = models if isinstance(models, Sequence) else [(models, 1.0)]
+        spectral = parts[0][0].card.spectral
+        self._name = "+".join(model.card.name for model, _ in parts)
+        self._shares = [share for _, share in parts]
+        self._chunks = [_ChunkRunner(model, n_channels=n_channels) for model, _ in parts]
+        self._analysis = Analysis(spectral, n_channels=n_channels)
+        self._synthesis = Synthesis(spectral, n_channels=n_channels)
+        self._filter: WienerStream | None = None
+        if wiener is not None:
+            self._filter = WienerStream(wiener, config=spectral, n_channels=n_channels)
+        # The models' frames, and behind them those of the mixture for the filter.
+        self._aligner = StreamAligner[np.complex64](len(parts) + (wiener is not None))
+        self._n_samples = 0
+
+    def prepare(self, block: Floats) -> Complexes:
+        """Take samples [shape=(channels, n)], return frames for `estimate`.
+
+        May run in another thread, ahead of it.
+        """
+        self._n_samples += block.shape[1]
+        return self._analysis.push(block)
+
+    def estimate(self, frames: Complexes) -> Floats:
+        """Take frames [shape=(channels, bins, n)], return the vocals that are certain by now."""
+        return self._samples(self._estimates(frames, is_last=False))
+
+    def finish(self) -> Floats:
+        """Return the vocals up to the last sample that was prepared."""
+        frames = self._estimates(self._analysis.finish(), is_last=True)
+        parts = [self._samples(frames)]
+        if self._filter is not None:
+            parts.append(self._samples(self._filter.finish()))
+        parts.append(self._synthesis.finish(self._n_samples))
+        return np.concatenate(parts, axis=1)
+
+    def _estimates(self, frames: Complexes, *, is_last: bool) -> Complexes:
+        """Return the vocals' frames of which all that is needed is known."""
+        for number, chunks in enumerate(self._chunks):
+            done = [frames[:, :, :0], *chunks.push(frames), *(chunks.finish() if is_last else ())]
+            for part in done:
+                self._aligner.add(number, part)
+        if self._filter is None:
+            return blended(self._aligner.take(), self._shares)
+        self._aligner.add(len(self._chunks), frames)
+        *estimates, mixture = self._aligner.take()
+        return self._filter.push(mixture, blended(estimates, self._shares))
+
+    def _samples(self, frames: Complexes) -> Floats:
+        samples = self._synthesis.push(frames)
+        if not np.isfinite(samples).all():
+            raise ModelError(f"{self._name}: the network gave NaN or infinity for this song")
+        return samples
+
+
+def blended(estimates: Sequence[Complexes], shares: Sequence[float]) -> Complexes:
+    """Return the sum of some arrays of one shape, each times its share."""
+    if len(estimates) == 1 and shares[0] == 1.0:
+        return estimates[0]
+    total = np.zeros_like(estimates[0])
+    for estimate, share in zip(estimates, shares, strict=True):
+        total += estimate * np.float32(share)
+    return total
+
+
+class Resampled:
+    """An estimator at another sampling rate than its own."""
+
+    def __init__(self, inner: Estimator, *, n_channels: int, outer_hz: int, inner_hz: int) -> None:
         self._inner = inner
         self._down = Resampler(n_channels, from_hz=outer_hz, to_hz=inner_hz)
         self._up = Resampler(n_channels, from_hz=inner_hz, to_hz=outer_hz)
         self._nothing = np.zeros((n_channels, 0), np.float32)
         self._n_missing = 0
 
-    def analyse(self, block: Floats) -> tuple[int, Any]:
-        return block.shape[1], self._inner.analyse(self._down.process(block))
+    def prepare(self, block: Floats) -> tuple[int, Any]:
+        return block.shape[1], self._inner.prepare(self._down.process(block))
 
-    def advance(self, analysed: tuple[int, Any]) -> Floats:
-        n_samples, inner = analysed
-        samples = self._up.process(self._inner.advance(inner))
+    def estimate(self, prepared: tuple[int, Any]) -> Floats:
+        n_samples, inner = prepared
+        samples = self._up.process(self._inner.estimate(inner))
         self._n_missing += n_samples - samples.shape[1]
         return samples
 
     def finish(self) -> Floats:
-        last = self._inner.analyse(self._down.process(self._nothing, last=True))
-        rest = np.concatenate([self._inner.advance(last), self._inner.finish()], axis=1)
+        last = self._inner.prepare(self._down.process(self._nothing, last=True))
+        rest = np.concatenate([self._inner.estimate(last), self._inner.finish()], axis=1)
         samples = self._up.process(rest, last=True)[:, : self._n_missing]
         return np.pad(samples, ((0, 0), (0, self._n_missing - samples.shape[1])))
 
 
-class _Sum:
-    """Some voices together."""
+class Summed:
+    """The sum of several estimators."""
 
-    def __init__(self, voices: Iterable[Voice]) -> None:
-        self._voices = list(voices)
-        self._together = Lockstep[np.float32](len(self._voices))
+    def __init__(self, estimators: Iterable[Estimator]) -> None:
+        self._estimators = list(estimators)
+        self._aligner = StreamAligner[np.float32](len(self._estimators))
 
-    def analyse(self, block: Floats) -> list[Any]:
-        return [voice.analyse(block) for voice in self._voices]
+    def prepare(self, block: Floats) -> list[Any]:
+        return [estimator.prepare(block) for estimator in self._estimators]
 
-    def advance(self, analysed: list[Any]) -> Floats:
-        return self._add(voice.advance(a) for voice, a in zip(self._voices, analysed, strict=True))
+    def estimate(self, prepared: list[Any]) -> Floats:
+        return self._add(
+            estimator.estimate(p) for estimator, p in zip(self._estimators, prepared, strict=True)
+        )
 
     def finish(self) -> Floats:
-        return self._add(voice.finish() for voice in self._voices)
+        return self._add(estimator.finish() for estimator in self._estimators)
 
-    def _add(self, pieces: Iterable[Floats]) -> Floats:
-        total: Floats = np.add.reduce(self._together.step(*pieces))
+    def _add(self, blocks: Iterable[Floats]) -> Floats:
+        total: Floats = np.add.reduce(self._aligner.step(*blocks))
         return total
 
 
-class _Filtered:
-    """A voice with a Wiener filter behind it, in frames of its own."""
+class WienerFiltered:
+    """An estimator with a Wiener filter behind it, in frames of its own."""
 
     def __init__(
-        self, inner: Voice, settings: WienerFilter, *, config: SpectralConfig, n_channels: int
+        self, inner: Estimator, settings: WienerFilter, *, config: SpectralConfig, n_channels: int
     ) -> None:
         self._inner = inner
         self._mixture = Analysis(config, n_channels=n_channels)
         self._vocals = Analysis(config, n_channels=n_channels)
-        self._together = Lockstep[np.complex64](2)
+        self._aligner = StreamAligner[np.complex64](2)
         self._filter = WienerStream(settings, config=config, n_channels=n_channels)
         self._synthesis = Synthesis(config, n_channels=n_channels)
         self._n_samples = 0
 
-    def analyse(self, block: Floats) -> tuple[Any, Complexes]:
+    def prepare(self, block: Floats) -> tuple[Any, Complexes]:
         self._n_samples += block.shape[1]
-        return self._inner.analyse(block), self._mixture.push(block)
+        return self._inner.prepare(block), self._mixture.push(block)
 
-    def advance(self, analysed: tuple[Any, Complexes]) -> Floats:
-        inner, mixture = analysed
-        vocals = self._vocals.push(self._inner.advance(inner))
-        return self._synthesis.push(self._filter.push(*self._together.step(mixture, vocals)))
+    def estimate(self, prepared: tuple[Any, Complexes]) -> Floats:
+        inner, mixture = prepared
+        vocals = self._vocals.push(self._inner.estimate(inner))
+        return self._synthesis.push(self._filter.push(*self._aligner.step(mixture, vocals)))
 
     def finish(self) -> Floats:
         rest = self._vocals.push(self._inner.finish())
         vocals = np.concatenate([rest, self._vocals.finish()], axis=2)
-        certain = self._filter.push(*self._together.step(self._mixture.finish(), vocals))
+        certain = self._filter.push(*self._aligner.step(self._mixture.finish(), vocals))
         frames = np.concatenate([certain, self._filter.finish()], axis=2)
         samples = [self._synthesis.push(frames), self._synthesis.finish(self._n_samples)]
         return np.concatenate(samples, axis=1)

@@ -1,4 +1,4 @@
-"""Whether a song is still the file that was opened."""
+"""Guards against a song that changes while it is read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from viso.errors import AudioError
 
-__all__ = ["Unchanged"]
+__all__ = ["SourceGuard"]
 
 
-class Unchanged:
-    """Remembers a song's size and time of change.
+class SourceGuard:
+    """Remembers the size and the time of change of a song.
 
     Parameters
     ----------
     path : Path
-        A song that is open by now.
+        A song that is already open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,11 +24,11 @@ class Unchanged:
 
     @property
     def n_bytes(self) -> int:
-        """Its size when it was opened."""
+        """Size of the song when it was opened, in bytes."""
         return self._before[0]
 
     def check(self) -> None:
-        """Refuse a song that was changed or removed since: its stems would be of neither.
+        """Refuse a song that has changed or is gone: its stems would belong to no version of it.
 
         Raises
         ------

@@ -17,7 +17,7 @@ from viso.batch.worker import mind_signals
 from viso.errors import AudioError, ModelError, VisoError
 from viso.models import registry
 from viso.models.blend import card_file, load_blend
-from viso.separator import STEMS, Report, Separator
+from viso.separator import STEMS, Separator
 from viso.studio.measurements import measure
 from viso.studio.messages import (
     Cancel,
@@ -124,7 +124,7 @@ def _separated(separators: _Separators, order: Order) -> Generator[Step | Done]:
     order.folder.mkdir(parents=True)
     # While the model is loaded nobody can leave.
     yield Step(0.0, None)
-    steps = separators.of(order.model).to_files(
+    with separators.of(order.model).to_files(
         order.song,
         {stem: order.folder / f"{stem}.wav" for stem in STEMS},
         bit_depth=str(BITS),
@@ -132,11 +132,8 @@ def _separated(separators: _Separators, order: Order) -> Generator[Step | Done]:
         duration_s=order.duration_s,
         confidence=order.folder / CONFIDENCE_FILE,
         overwrite=True,
-    )
-    report: Report | None = None
-    with closing(steps):  # type: ignore[type-var]
-        for step in steps:
-            report = step.report
+    ) as separation:
+        for step in separation:
             # No header can be trusted with the length.
             if step.done_s > order.most_s:
                 raise AudioError(
@@ -144,8 +141,7 @@ def _separated(separators: _Separators, order: Order) -> Generator[Step | Done]:
                     "separated here; choose a region of it"
                 )
             yield Step(step.done_s, step.total_s)
-    if report is None:
-        raise AssertionError("a separation ends with a report")
+    report = separation.report
     masters = Masters(order.folder, report.rate_hz, report.n_channels, report.n_samples)
     loudness = measure(masters)
     took_s = time.monotonic() - began

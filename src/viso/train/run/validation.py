@@ -16,7 +16,6 @@ from viso.metrics import oracle, usdr
 from viso.models.card import ModelCard
 from viso.models.onnx import Model, apply_graph
 from viso.separator import Separator
-from viso.separator.stream import VocalStream
 from viso.train.data.corpus import Corpus, Track
 
 __all__ = ["Judge", "TorchModel"]
@@ -105,10 +104,7 @@ class Judge:
 
     def _estimate(self, model: Model, mixture: Floats) -> Floats:
         """Return a model's vocals at the corpus's rate, whatever its own."""
-        if model.card.spectral.rate_hz != self.rate_hz:
-            return Separator(model).separate(mixture, rate_hz=self.rate_hz).vocals
-        stream = VocalStream(model, n_channels=mixture.shape[0])
-        return np.concatenate([stream.push(mixture), stream.finish()], axis=1)
+        return Separator(model).separate(mixture, rate_hz=self.rate_hz).vocals
 
     def references(self, spectral: SpectralConfig) -> dict[str, float]:
         """Return the medians that put a score into perspective.

@@ -1,4 +1,4 @@
-"""Work ahead: the same items in the same order, errors in their place, no thread left."""
+"""Prefetching: the same items in the same order, errors in their place, no thread left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from viso.separator.prefetch import ahead
+from viso.separator.threads import prefetch
 
 
 def threads() -> set[str]:
@@ -17,8 +17,8 @@ def threads() -> set[str]:
 @pytest.mark.parametrize("n", [0, 1, 2, 50])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_the_same_items(n: int, depth: int) -> None:
-    assert list(ahead((k for k in range(n)), depth=depth)) == list(range(n))
-    assert "viso-ahead" not in threads()
+    assert list(prefetch((k for k in range(n)), depth=depth)) == list(range(n))
+    assert "viso-prefetch" not in threads()
 
 
 def test_an_error_comes_in_its_place() -> None:
@@ -26,11 +26,11 @@ def test_an_error_comes_in_its_place() -> None:
         yield 1
         raise ValueError("mine")
 
-    found = ahead(items())
+    found = prefetch(items())
     assert next(found) == 1
     with pytest.raises(ValueError, match="mine"):
         next(found)
-    assert "viso-ahead" not in threads()
+    assert "viso-prefetch" not in threads()
 
 
 def test_it_runs_ahead_but_not_far() -> None:
@@ -41,7 +41,7 @@ def test_it_runs_ahead_but_not_far() -> None:
             begun.release()
             yield k
 
-    found = ahead(items(), depth=2)
+    found = prefetch(items(), depth=2)
     assert next(found) == 0
     for _ in range(3):  # one taken, two waiting
         assert begun.acquire(timeout=60)
@@ -59,8 +59,8 @@ def test_leaving_early_closes_the_generator_in_its_thread() -> None:
         finally:
             closed.append(threading.current_thread().name)
 
-    found = ahead(items())
+    found = prefetch(items())
     next(found)
     found.close()  # type: ignore[attr-defined]
-    assert closed == ["viso-ahead_0"]
-    assert "viso-ahead" not in threads()
+    assert closed == ["viso-prefetch_0"]
+    assert "viso-prefetch" not in threads()

@@ -1,20 +1,23 @@
-"""What a separation gives back: stems in memory, progress and a report of files."""
+"""What a separation gives back: stems in memory, or progress and a report of files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from viso.errors import AudioError
 from viso.separator.confidence import Second
 from viso.separator.stem_files import STEMS, StemFiles
 from viso.stores.address import Place
 
-__all__ = ["STEMS", "Progress", "Report", "Stems", "region_s"]
+__all__ = ["Progress", "Report", "Separation", "Stems", "region_s"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -103,14 +106,92 @@ class Report:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a song has come; `total_s` is None if only reading it all would tell.
+    """How many seconds of a song are done, of how many.
 
-    The last one carries the `report`.
+    `total_s` is None if only reading the whole song would tell. `is_complete` is True once, at the
+    end: the files have their names.
     """
 
     done_s: float
     total_s: float | None
-    report: Report | None = None
+    is_complete: bool = False
+
+
+class Separation:
+    """A song on its way into files: an iterator over `Progress`, and a context manager.
+
+    Nothing happens before the first step. Whoever leaves the block or calls `close` before the
+    last step leaves no file behind.
+
+    Parameters
+    ----------
+    song : Path
+    steps : generator of Progress
+        Does the work and returns the report.
+
+    Examples
+    --------
+    >>> with Separator().to_files("song.mp3", targets) as separation:  # doctest: +SKIP
+    ...     for progress in separation:
+    ...         print(progress.done_s, progress.total_s)
+    >>> separation.report.gain_db                                      # doctest: +SKIP
+    0.0
+    """
+
+    def __init__(self, song: Path, steps: Generator[Progress, None, Report]) -> None:
+        self._song, self._steps = song, steps
+        self._report: Report | None = None
+
+    @property
+    def report(self) -> Report:
+        """What became of the song.
+
+        Raises
+        ------
+        AudioError
+            If the separation is not complete: its iterator has not come to its end.
+        """
+        if self._report is None:
+            raise AudioError(f"{self._song}: is not separated yet; iterate to the end, or call run")
+        return self._report
+
+    def run(self) -> Report:
+        """Take all steps that are left and return the report.
+
+        Raises
+        ------
+        AudioError
+            See `Separator.to_files`.
+        """
+        for _ in self:
+            pass
+        return self.report
+
+    def close(self) -> None:
+        """Leave the separation; unless it is complete, no file remains."""
+        self._steps.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Progress:
+        try:
+            return next(self._steps)
+        except StopIteration as end:
+            # A second call, after the end, brings no value.
+            self._report = end.value or self._report
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def region_s(length_s: float | None, start_s: float, duration_s: float | None) -> float | None:

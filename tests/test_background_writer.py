@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from viso.separator.background_writer import behind
+from viso.separator.threads import background_writer
 
 
 def threads():
-    return [t for t in threading.enumerate() if t.name.startswith("viso-behind")]
+    return [t for t in threading.enumerate() if t.name.startswith("viso-writer")]
 
 
 def test_calls_are_made_in_order_by_one_other_thread():
@@ -20,7 +20,7 @@ def test_calls_are_made_in_order_by_one_other_thread():
         makers.add(threading.get_ident())
         seen.append((number, letter))
 
-    with behind(note) as put:
+    with background_writer(note) as put:
         for number in range(500):
             put(number, "x")
     assert seen == [(number, "x") for number in range(500)]
@@ -31,7 +31,7 @@ def test_calls_are_made_in_order_by_one_other_thread():
 
 def test_the_caller_goes_on_meanwhile():
     may_end = threading.Event()
-    with behind(lambda: may_end.wait(30)) as put:
+    with background_writer(lambda: may_end.wait(30)) as put:
         put()
         put()
         may_end.set()
@@ -49,7 +49,7 @@ def test_the_caller_waits_for_more_than_depth():
         for number in range(10):
             put(number)
 
-    with behind(slow, depth=2) as put:
+    with background_writer(slow, depth=2) as put:
         caller = threading.Thread(target=put_all, args=(put,))
         caller.start()
         caller.join(0.2)
@@ -66,10 +66,10 @@ def test_an_error_reaches_the_caller_at_a_later_call_or_at_the_end():
         if number == 3:
             raise ValueError("third")
 
-    with pytest.raises(ValueError, match="third"), behind(fail) as put:
+    with pytest.raises(ValueError, match="third"), background_writer(fail) as put:
         for number in range(1, 100):
             put(number)
-    with pytest.raises(ValueError, match="third"), behind(fail) as put:
+    with pytest.raises(ValueError, match="third"), background_writer(fail) as put:
         put(3)
     assert threads() == []
 
@@ -77,7 +77,7 @@ def test_an_error_reaches_the_caller_at_a_later_call_or_at_the_end():
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, RuntimeError])
 def test_a_caller_that_gives_up_leaves_nothing_running(reason):
     made = []
-    with pytest.raises(reason), behind(made.append) as put:
+    with pytest.raises(reason), background_writer(made.append) as put:
         put(1)
         raise reason
     assert threads() == []

@@ -1,0 +1,412 @@
+"""The whole story on one page: a song in, vocals and instrumental out.
+
+    path -> audio blocks -> Estimator.prepare -> Estimator.estimate -> split -> stems -> files
+            (another thread) ..............      (this thread)         (a third thread) ......
+
+`Separator._vocals` is that line up to the estimate, for every caller. `stream` and `separate` split
+what it yields in memory; `to_files` hands it to `StemFiles`, which splits it as the files hold it.
+
+An estimator works at its model's sampling rate and brings the vocals back to the song's. The
+instrumental is the song minus the vocals. So both have the song's length, start, rate and
+channels, and nothing is lost between them, whatever the model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from viso._version import __version__
+from viso.audio import open_audio, open_isolated, reblock
+from viso.dsp import masking
+from viso.errors import AudioError
+from viso.models.blend import Models, load_blend
+from viso.models.card import ModelCard
+from viso.models.onnx import Device
+from viso.models.registry import DEFAULT
+from viso.separator.align import StreamAligner
+from viso.separator.arrays import (
+    Samples,
+    check_channels,
+    check_rate,
+    checked_array,
+    checked_blocks,
+    is_file,
+)
+from viso.separator.confidence import ConfidenceMeter, as_csv
+from viso.separator.estimators import build_estimator
+from viso.separator.joint_commit import clear_leftovers
+from viso.separator.naming import song_tags
+from viso.separator.separation import Progress, Report, Separation, Stems, region_s
+from viso.separator.source_guard import SourceGuard
+from viso.separator.stem_files import StemFiles, check_targets
+from viso.separator.threads import background_writer, prefetch
+from viso.separator.uninterrupted import uninterrupted
+from viso.separator.wiener_stream import WINDOW_S, wiener_filter
+
+__all__ = ["Separator", "separate"]
+
+Floats = npt.NDArray[np.float32]
+
+# All sound runs in blocks of this many samples, however it arrives: what a model sees does not
+# depend on how the caller cuts it, so a stream gives the same bits as the whole song.
+_BLOCK = 65_536
+
+
+class Separator:
+    """Runs songs through a model, or through several at once.
+
+    It can be pickled, and so handed to a pool of processes: each opens the models' files again.
+    Start the pool with "spawn": after a fork the threads of the models are gone.
+
+    Parameters
+    ----------
+    model : str, path, Model, or a sequence of them
+        A known model's name, an ONNX file, or any object that keeps the `Model` protocol.
+        Several are blended; a string may say so, too, as "a+b" or "a*0.75+b*0.25".
+    weights : sequence of float, optional
+        Of the models of a blend: only their ratios count, and they are equal by default.
+    wiener : int, optional
+        Iterations of a multichannel Wiener filter behind the models; 0 leaves it out. By default
+        those that a named blend has in its card, else none.
+    wiener_window_s : float
+        Seconds over which that filter learns where vocals and instrumental stand.
+    device : {"auto", "cpu", "cuda"}
+    threads : int
+        CPU threads of a network; 0 takes all cores.
+    isolated : bool
+        Whether songs are decoded in a process of their own (`viso.audio.open_isolated`): for
+        files of strangers, which could crash the decoder.
+
+    Attributes
+    ----------
+    name : str
+        The model's, a blend's own, or those of its models with their shares.
+    made_of : str
+        The models' names, with their shares.
+    card : ModelCard
+        Of the first model.
+    device : str
+        What the models run on in fact.
+    sha256 : str
+        Hash of the model's file; several are joined by a plus.
+    wiener : int
+
+    Raises
+    ------
+    ModelError
+        If a model cannot be loaded.
+    ConfigError
+        If weights, or settings of the filter, make no sense.
+
+    Examples
+    --------
+    >>> stems = Separator().separate("song.mp3")                      # doctest: +SKIP
+    >>> stems.save("separated")                                       # doctest: +SKIP
+    >>> Separator(["viso", "viso-cnn"], weights=[3, 1]).name
+    'viso*0.75+viso-cnn*0.25'
+    """
+
+    def __init__(
+        self,
+        model: Models = DEFAULT,
+        *,
+        weights: Sequence[float] | None = None,
+        wiener: int | None = None,
+        wiener_window_s: float = WINDOW_S,
+        device: Device = "auto",
+        threads: int = 0,
+        isolated: bool = False,
+    ) -> None:
+        self._blend = load_blend(model, weights=weights, device=device, threads=threads)
+        self.name, self.made_of = self._blend.name, self._blend.made_of
+        self.wiener = self._blend.wiener if wiener is None else wiener
+        self._filter = wiener_filter(self.wiener, window_s=wiener_window_s)
+        self.card: ModelCard = self._blend.cards[0]
+        self.device, self.sha256 = self._blend.device, self._blend.sha256
+        self._open = open_isolated if isolated else open_audio
+        self._tidy: set[Path] = set()
+
+    def stream(
+        self, blocks: Iterable[Samples], *, rate_hz: int, n_channels: int
+    ) -> Iterator[tuple[Floats, Floats]]:
+        """Yield vocals and instrumental as the song arrives.
+
+        Parameters
+        ----------
+        blocks : iterable of arrays [shape=(n_channels, any)]
+            Of the types that `separate` takes; mono may be [shape=(any,)]. They may be empty, and
+            may be one array that is filled again and again.
+        rate_hz : int
+        n_channels : int
+
+        Yields
+        ------
+        vocals, instrumental : float32 arrays [shape=(n_channels, n)]
+            Put together they are as long as the input. The result does not depend on how the
+            input is cut into blocks.
+
+        Raises
+        ------
+        AudioError
+            If rate or channels are none of a song, at once; or if a block is no sound of so many
+            channels, or holds NaN or infinite samples, when it comes.
+        """
+        check_rate(rate_hz)
+        check_channels(n_channels)
+        checked = checked_blocks(blocks, n_channels=n_channels)
+        return self._stems(checked, rate_hz=rate_hz, n_channels=n_channels)
+
+    def _vocals(
+        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int, prefetches: bool = False
+    ) -> Generator[tuple[Floats, Floats]]:
+        """Yield blocks of the mixture with the estimate of their vocals, aligned to the sample."""
+        estimator = build_estimator(
+            self._blend, rate_hz=rate_hz, n_channels=n_channels, wiener=self._filter
+        )
+
+        def prepared() -> Generator[tuple[Floats, Any]]:
+            for block in reblock(blocks, _BLOCK):
+                yield block, estimator.prepare(block)
+
+        aligner = StreamAligner[np.float32](2)
+        # While the network computes, another thread decodes and transforms the next blocks.
+        for block, ready in prefetch(prepared()) if prefetches else prepared():
+            mixture, vocals = aligner.step(block, estimator.estimate(ready))
+            if vocals.shape[1]:
+                yield mixture, vocals
+        mixture, vocals = aligner.step(np.zeros((n_channels, 0), np.float32), estimator.finish())
+        if vocals.shape[1]:
+            yield mixture, vocals
+
+    def _stems(
+        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
+    ) -> Iterator[tuple[Floats, Floats]]:
+        """Yield vocals and instrumental, which add up to the mixture."""
+        pairs = self._vocals(blocks, rate_hz=rate_hz, n_channels=n_channels)
+        return (masking.split(mixture, vocals) for mixture, vocals in pairs)
+
+    def separate(
+        self,
+        song: str | PathLike[str] | Samples,
+        *,
+        rate_hz: int | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+    ) -> Stems:
+        """Separate a file or an array in memory.
+
+        Parameters
+        ----------
+        song : path, or array [shape=(channels, n), or (n,) of a mono song]
+            Floats have full scale 1.0, integers that of a WAV file: of int16 32768, of int32 2**31,
+            of uint8 128 around 128. Of a mono song the stems are [shape=(1, n)].
+        rate_hz : int, optional
+            Sampling rate of an array; a file knows its own.
+        start_s, duration_s : float
+            A region, in seconds; to the end by default. Only for files.
+
+        Raises
+        ------
+        AudioError
+            If the song cannot be decoded, is no sound, is empty, or holds NaN or infinite samples.
+        """
+        if is_file(song):
+            return self._separate_file(
+                song, rate_hz=rate_hz, start_s=start_s, duration_s=duration_s
+            )
+        if start_s or duration_s is not None:
+            raise AudioError("start_s and duration_s are for files; slice the array instead")
+        if rate_hz is None:
+            raise AudioError(
+                f"{type(song).__name__} without a sampling rate; say it, rate_hz=44100"
+            )
+        check_rate(rate_hz)
+        array = checked_array(song)
+        stems = self._stems([array], rate_hz=int(rate_hz), n_channels=array.shape[0])
+        return self._joined(stems, rate_hz=int(rate_hz))
+
+    def _separate_file(
+        self,
+        song: str | PathLike[str],
+        *,
+        rate_hz: int | None,
+        start_s: float,
+        duration_s: float | None,
+    ) -> Stems:
+        if rate_hz is not None:
+            raise AudioError(
+                f"{song}: rate_hz={rate_hz} is for arrays; a file says its own rate, leave it out"
+            )
+        with self._open(song) as audio:
+            check_rate(audio.rate_hz)
+            blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
+            stems = self._stems(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
+            return self._joined(stems, rate_hz=audio.rate_hz)
+
+    def _joined(self, stems: Iterable[tuple[Floats, Floats]], *, rate_hz: int) -> Stems:
+        vocals, instrumental = (np.concatenate(stem, axis=1) for stem in zip(*stems, strict=True))
+        return Stems(vocals, instrumental, rate_hz, self.name, self._tags())
+
+    def to_files(
+        self,
+        song: str | PathLike[str],
+        targets: Mapping[str, Path],
+        *,
+        bit_depth: str = "24",
+        bitrate: str | None = None,
+        start_s: float = 0.0,
+        duration_s: float | None = None,
+        confidence: Path | None = None,
+        overwrite: bool = False,
+        song_name: str | None = None,
+    ) -> Separation:
+        """Separate a file into files, in constant memory.
+
+        The files appear under their names together, at the very end. Until then, or if the
+        separation is left before, there is nothing.
+
+        Parameters
+        ----------
+        song : path
+        targets : mapping of str to Path
+            File for each wanted stem ("vocals", "instrumental"); the suffix chooses the format.
+        bit_depth : {"16", "24", "float"}
+        bitrate : str, optional
+            Such as "320k", for the lossy formats.
+        start_s, duration_s : float
+            A region, in seconds; to the end by default.
+        confidence : Path, optional
+            A CSV file for what `viso.separator.confidence` says of every second.
+        overwrite : bool
+            Replace files that are already there. Never the song itself.
+        song_name : str, optional
+            What the stems' tags say they were made from; the file's name, unless it is a copy.
+
+        Returns
+        -------
+        Separation
+            Yields the progress; its `report` is there at the end.
+
+        Raises
+        ------
+        AudioError
+            When the separation is iterated: if the song cannot be read, changes meanwhile, or a
+            stem cannot be written.
+        """
+        if not is_file(song):
+            raise AudioError(f"to_files of {type(song).__name__}: takes a path; see separate")
+        path = Path(song)
+        steps = self._write_files(
+            path,
+            targets,
+            bit_depth=bit_depth,
+            bitrate=bitrate,
+            start_s=start_s,
+            duration_s=duration_s,
+            confidence=confidence,
+            overwrite=overwrite,
+            song_name=song_name or path.name,
+        )
+        return Separation(path, steps)
+
+    def _write_files(
+        self,
+        path: Path,
+        targets: Mapping[str, Path],
+        *,
+        bit_depth: str,
+        bitrate: str | None,
+        start_s: float,
+        duration_s: float | None,
+        confidence: Path | None,
+        overwrite: bool,
+        song_name: str,
+    ) -> Generator[Progress, None, Report]:
+        """Do the work of `to_files`."""
+        with self._open(path) as audio, ExitStack() as stack:
+            source = SourceGuard(path)
+            check_rate(audio.rate_hz)
+            self._clear_up(path.parent for path in (*targets.values(), confidence) if path)
+            check_targets(path, targets, beside=confidence, overwrite=overwrite)
+            total_s = region_s(audio.duration_s, start_s, duration_s)
+            with uninterrupted():
+                files = StemFiles(
+                    targets,
+                    rate_hz=audio.rate_hz,
+                    n_channels=audio.n_channels,
+                    bit_depth=bit_depth,
+                    bitrate=bitrate,
+                )
+                stack.enter_context(files)
+            n_samples = 0
+            meter = ConfidenceMeter(rate_hz=audio.rate_hz, n_channels=audio.n_channels)
+            blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
+            pairs = self._vocals(
+                blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels, prefetches=True
+            )
+            stack.callback(pairs.close)
+            # While one core encodes, the network has the others.
+            with background_writer(files.write) as write:
+                for mixture, vocals in pairs:
+                    write(mixture, vocals)
+                    if confidence is not None:
+                        meter.push(vocals, mixture - vocals)
+                    n_samples += vocals.shape[1]
+                    yield Progress(n_samples / audio.rate_hz, total_s)
+            again = audio.blocks(start_s=start_s, duration_s=duration_s)
+            made_from = song_tags(song_name, source.n_bytes)
+            for _ in files.finish(again, source=path, tags={**self._tags(), **made_from}):
+                yield Progress(n_samples / audio.rate_hz, total_s)
+            seconds = meter.finish(start_s=start_s)
+            if confidence is not None:
+                files.add_text(confidence, as_csv(seconds))
+            source.check()
+            # Another process may have made them meanwhile.
+            check_targets(path, targets, beside=confidence, overwrite=overwrite)
+            files.commit()
+            report = Report(
+                song=path,
+                outputs=dict(targets),
+                n_samples=n_samples,
+                n_channels=audio.n_channels,
+                rate_hz=audio.rate_hz,
+                written_rate_hz=files.written_rate_hz,
+                gain_db=float(20 * np.log10(files.gain)),
+                largest_error=files.largest_error,
+                is_lossless=files.is_lossless,
+                model=self.name,
+                model_sha256=self.sha256,
+                device=self.device,
+                wiener=self.wiener,
+                confidence=tuple(seconds),
+            )
+        yield Progress(report.duration_s, report.duration_s, is_complete=True)
+        return report
+
+    def _clear_up(self, folders: Iterable[Path]) -> None:
+        """Clear up once in each folder after processes that were killed there."""
+        # Once, for a folder may hold a hundred thousand stems.
+        for folder in set(folders) - self._tidy:
+            clear_leftovers(folder)
+            self._tidy.add(folder)
+
+    def _tags(self) -> dict[str, str]:
+        filtered = {} if self._filter is None else {"viso_wiener": str(self._filter)}
+        return {"viso_version": __version__, **self._blend.tags(), **filtered}
+
+
+def separate(
+    song: str | PathLike[str] | Samples,
+    *,
+    model: Models = DEFAULT,
+    rate_hz: int | None = None,
+) -> Stems:
+    """Separate one song with a freshly loaded model; see `Separator.separate`."""
+    return Separator(model).separate(song, rate_hz=rate_hz)
