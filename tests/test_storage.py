@@ -79,7 +79,7 @@ def test_any_name_goes_there_and_back(folder: Address, tmp_path: Path) -> None:
     for name in NAMES:
         facts = objects.download(folder / name, tmp_path / "back")
         assert (tmp_path / "back").read_bytes() == name.encode()
-        assert facts == objects.facts_of(folder / name)
+        assert facts == objects.object_info(folder / name)
         assert facts.mtime_ns or facts.version
         objects.remove(folder / name)
     assert content(folder) == {}
@@ -94,7 +94,7 @@ def test_an_object_is_replaced(folder: Address, tmp_path: Path) -> None:
 
 def test_what_is_not_there(folder: Address, tmp_path: Path) -> None:
     nothing = folder / "nothing"
-    assert objects.facts_of(nothing) is None
+    assert objects.object_info(nothing) is None
     assert objects.read_bytes(nothing) is None
     assert not objects.is_folder(nothing)
     assert content(nothing) == {}
@@ -189,12 +189,12 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(
 
 def test_missing_packages_and_unknown_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"nosuch://b/a: .*Protocol not known"):
-        objects.facts_of(place_of("nosuch://b/a"))
+        objects.object_info(place_of("nosuch://b/a"))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "s3fs", None)
         patch.delitem(_registry, "s3", raising=False)
         with pytest.raises(ConfigError, match=r'pip install -c constraints\.txt "\.\[cloud\]"'):
-            objects.facts_of(place_of("s3://bucket/a"))
+            objects.object_info(place_of("s3://bucket/a"))
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(ConfigError, match=r"need the extra \[cloud\]: pip install -c"):
-        objects.facts_of(place_of("s3://bucket/a"))
+        objects.object_info(place_of("s3://bucket/a"))

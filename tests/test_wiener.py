@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from small import song
 from viso.audio import read
 from viso.dsp import masking
-from viso.dsp.masking import expectation_maximisation, wiener
 from viso.dsp.stft import SpectralConfig, stft
+from viso.dsp.wiener import expectation_maximisation
 
 with warnings.catch_warnings():
     # It imports a name of SciPy from where that will not stay.
@@ -25,6 +25,13 @@ with warnings.catch_warnings():
 
 Array = npt.NDArray[Any]
 CONFIG = SpectralConfig(rate_hz=44_100, n_fft=1024, hop=256)
+
+
+def wiener(magnitudes: Array, mixture: Array, *, iterations: int = 1) -> Array:
+    """Filter estimates that ratio masks of these magnitudes give."""
+    total = np.finfo(np.float64).eps + magnitudes.sum(axis=0, dtype=np.float64)
+    estimates = np.asarray(magnitudes / total * mixture, mixture.dtype)
+    return expectation_maximisation(estimates, mixture, iterations=iterations)
 
 
 def by_norbert(magnitudes: Array, mixture: Array, iterations: int, **how: bool) -> Array:

@@ -10,7 +10,7 @@ import soundfile
 
 from viso.audio import open_audio, read, write
 from viso.audio._ffmpeg import FfmpegDecoder
-from viso.audio._integrity import Promise, inspect
+from viso.audio._integrity import DeclaredLength, inspect
 
 RATE = 48000
 N = 44_117
@@ -108,7 +108,7 @@ def test_channels_come_and_go_in_wav_order(tmp_path, noise, suffix, n_channels):
     audio = noise(n_channels, 8000)
     path = tmp_path / f"a.{suffix}"
     write(path, audio, rate_hz=RATE)
-    decoder = FfmpegDecoder(path, Promise("other"))
+    decoder = FfmpegDecoder(path, DeclaredLength("other"))
     foreign = np.concatenate(list(decoder.chunks(0)), axis=1)[:, :8000]
     decoder.close()
     for back in (read(path)[0], foreign):

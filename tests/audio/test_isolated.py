@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from viso import Separator
-from viso.audio import Facts, look_isolated, open_audio, open_isolated, write
+from viso.audio import AudioInfo, inspect_isolated, open_audio, open_isolated, write
 from viso.audio.isolated._decoder import Decoder
 from viso.errors import AudioError
 
@@ -91,11 +91,11 @@ def test_looks_are_what_the_reader_says(song, tmp_path, noise):
     write(other, noise(1, 9000), rate_hz=48_000)
     bad.write_bytes(b"no sound")
     paths = [song, bad, other, tmp_path / "none.wav", song]
-    found = list(look_isolated(paths))
+    found = list(inspect_isolated(paths))
     for path, facts in zip(paths, found, strict=True):
         try:
             with open_audio(path) as file:
-                assert facts == Facts(file.rate_hz, file.n_channels, file.duration_s)
+                assert facts == AudioInfo(file.rate_hz, file.n_channels, file.duration_s)
         except AudioError as error:
             assert str(facts) == str(error)
     assert [isinstance(one, AudioError) for one in found] == [False, True, False, True, False]
@@ -113,7 +113,7 @@ def test_looks_go_on_behind_a_file_that_crashes(song, monkeypatch):
         opened(self, path, **how)
 
     monkeypatch.setattr(Decoder, "open", crashed)
-    found = list(look_isolated([song] * 4))
+    found = list(inspect_isolated([song] * 4))
     assert "died (signal 11)" in str(found[1])
     assert found[0] == found[2] == found[3]
     assert ids[0] == ids[1] != ids[2] == ids[3]

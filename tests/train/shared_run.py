@@ -19,7 +19,7 @@ from torch import Tensor
 from viso.train.data.batches import Batches
 from viso.train.data.mixer import Batch
 from viso.train.recipe import Recipe
-from viso.train.run.run_folder import Progress
+from viso.train.run.run_folder import LogRow
 from viso.train.run.trainer import Trainer
 
 
@@ -39,7 +39,7 @@ def _main() -> None:
         drawn[step] = [_digest(batch.vocals), len(batch.vocals)]
         return batch
 
-    def look(row: Progress) -> None:
+    def look(row: LogRow) -> None:
         if row.step == last:
             raise RuntimeError("broken off")
 

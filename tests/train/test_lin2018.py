@@ -224,7 +224,7 @@ def test_it_learns_both_tasks_one_after_the_other(tmp_path, recipe):
     assert second[-1] < 0.9 * second[0]
     # A reproduction is no mask: it is not scored.
     assert [step for step, _, score in rows if score] == [10, 20, 30, 40]
-    assert trainer.complaint({"mixture": -100.0}) is None
+    assert trainer.diagnose({"mixture": -100.0}) is None
 
 
 def test_the_first_tasks_weights_are_taken_over(tmp_path, recipe, monkeypatch):

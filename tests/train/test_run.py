@@ -70,7 +70,7 @@ def test_it_learns_to_tell_high_tones_from_low_noise(tmp_path, recipe, kind):
     # One loss is in decibels, the other falls towards zero.
     assert losses[-1] < (losses[0] - 3 if kind == "viso" else 0.6 * losses[0])
     assert told[-1].usdr_db > trainer.references()["mixture"] + 4
-    assert trainer.complaint(trainer.references()) is None
+    assert trainer.diagnose(trainer.references()) is None
 
 
 def test_what_is_told_is_what_is_logged(whole):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from viso.train.run.diagnosis import complaint
-from viso.train.run.run_folder import Progress
+from viso.train.run.diagnosis import diagnose
+from viso.train.run.run_folder import LogRow
 
 
 def rows(losses, scores=None, *, every=50):
     """A row every 50 steps; a score or None for each."""
     scores = scores or [None] * len(losses)
     return [
-        Progress((n + 1) * every, float(loss), 1.0, 1.0, 0.1, 0.0, score)
+        LogRow((n + 1) * every, float(loss), 1.0, 1.0, 0.1, 0.0, score)
         for n, (loss, score) in enumerate(zip(losses, scores, strict=True))
     ]
 
 
 def judged(history, *, mixture_db=-5.0, warmup_steps=0):
-    return complaint(history, mixture_db=mixture_db, warmup_steps=warmup_steps)
+    return diagnose(history, mixture_db=mixture_db, warmup_steps=warmup_steps)
 
 
 def falling(n, *, noise=0.0, start=0.7, end=0.4):
@@ -70,7 +70,7 @@ def test_a_loss_that_does_not_fall(losses, is_bad):
 
 def test_a_run_that_goes_on_is_judged_by_its_scores():
     def of(scores):
-        return complaint(
+        return diagnose(
             rows([-18.0] * 12, scores), mixture_db=-5.0, warmup_steps=0, is_continued=True
         )
 

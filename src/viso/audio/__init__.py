@@ -2,7 +2,7 @@
 
 from viso.audio._blocks import reblock
 from viso.audio._sink import create_beside
-from viso.audio.isolated import Facts, IsolatedFile, look_isolated, open_isolated
+from viso.audio.isolated import AudioInfo, IsolatedFile, inspect_isolated, open_isolated
 from viso.audio.reading import AudioFile, open_audio, read
 from viso.audio.resampling import Resampler, resampled_length
 from viso.audio.tags import copy_tags, read_cover, read_tags
@@ -10,13 +10,13 @@ from viso.audio.writing import AudioWriter, write
 
 __all__ = [
     "AudioFile",
+    "AudioInfo",
     "AudioWriter",
-    "Facts",
     "IsolatedFile",
     "Resampler",
     "copy_tags",
     "create_beside",
-    "look_isolated",
+    "inspect_isolated",
     "open_audio",
     "open_isolated",
     "read",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from viso.audio._blocks import Block
-from viso.audio._integrity import Promise, no_such_track, truncated
+from viso.audio._integrity import DeclaredLength, no_such_track, truncated
 from viso.errors import AudioError
 
 __all__ = ["FfmpegDecoder"]
@@ -39,11 +39,11 @@ class FfmpegDecoder:
     the end; `_end` does.
     """
 
-    def __init__(self, path: Path, promise: Promise, *, track: int = 0) -> None:
+    def __init__(self, path: Path, declared: DeclaredLength, *, track: int = 0) -> None:
         import av
 
         self._path = path
-        self._promise = promise
+        self._declared = declared
         self._track = track
         try:
             # The first keeps a playlist in disguise from reaching into the network, the second
@@ -53,7 +53,7 @@ class FfmpegDecoder:
                 options={
                     "protocol_whitelist": "file",
                     "codec_whitelist": _sound_decoders(),
-                    "skip_initial_bytes": str(promise.start),
+                    "skip_initial_bytes": str(declared.start),
                 },
                 **_any_tags(),
             )
@@ -98,7 +98,7 @@ class FfmpegDecoder:
         self.rate_hz: int = codec.sample_rate
         self.n_channels: int = self._first.shape[0]
         self.subtype: str = codec.codec.canonical_name
-        self.n_samples = self._promise.n_samples if self._promise.is_exact else None
+        self.n_samples = self._declared.n_samples if self._declared.is_exact else None
         duration_s = self.n_samples and self.n_samples / self.rate_hz
         self.duration_s: float | None = duration_s or self._stated_duration()
         self.bit_depth: int | None = None
@@ -125,21 +125,21 @@ class FfmpegDecoder:
             block = waiting
             if following is None:
                 block = block[:, : max(0, self._end(position + block.shape[1]) - position)]
-            elif self._promise.is_exact:  # MP3 padding can be longer than the last frame
-                block = block[:, : max(0, (self._promise.n_samples or 0) - position)]
+            elif self._declared.is_exact:  # MP3 padding can be longer than the last frame
+                block = block[:, : max(0, (self._declared.n_samples or 0) - position)]
             skip = min(block.shape[1], max(0, start - position))
             position += waiting.shape[1]
             if skip < block.shape[1]:
                 yield block[:, skip:]
             waiting = following
-        if position < (self._promise.n_samples or 0) - self._promise.slack:
-            raise truncated(self._path, f"{self._promise.n_samples} samples", str(position))
+        if position < (self._declared.n_samples or 0) - self._declared.slack:
+            raise truncated(self._path, f"{self._declared.n_samples} samples", str(position))
 
     def _end(self, decoded: int) -> int:
         """Return where the sound ends of `decoded` samples, once all packets have been seen."""
         end = decoded
-        if self._promise.is_exact:
-            end = min(end, self._promise.n_samples or end)
+        if self._declared.is_exact:
+            end = min(end, self._declared.n_samples or end)
         if not self._counts_samples:
             return end
         # The last packet of an MP4 track lasts as long as it has sound; its padding does not count.
@@ -202,7 +202,9 @@ class FfmpegDecoder:
             if packet.pts is not None and packet.time_base:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self._reached_s = max(self._reached_s, end_s)
-            if packet.is_corrupt and self._promise.kind != "wav":  # of unknown length: the last one
+            if (
+                packet.is_corrupt and self._declared.kind != "wav"
+            ):  # of unknown length: the last one
                 found = f"a part of it at {self._reached_s:.2f} s"
                 raise truncated(self._path, "a whole packet", found)
             if packet.stream.index == self._stream.index:

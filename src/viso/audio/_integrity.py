@@ -1,7 +1,7 @@
-"""What a file's header promises, so that a file cut short is noticed before or after decoding.
+"""What a file's header declares, so that a file cut short is noticed before or after decoding.
 
 The decoders are forgiving: libsndfile shortens a WAV whose data chunk is cut and FFmpeg plays what
-is left of an MP3. A stem made from half a song would look whole, so the promises are read here.
+is left of an MP3. A stem made from half a song would look whole, so the headers are read here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import BinaryIO
 from viso.audio._mp4_atoms import check_boxes
 from viso.errors import AudioError
 
-__all__ = ["Promise", "inspect", "no_such_track", "ogg_crc", "truncated"]
+__all__ = ["DeclaredLength", "inspect", "no_such_track", "ogg_crc", "truncated"]
 
 _GIB4 = 1 << 32
 
@@ -26,7 +26,7 @@ _MOST_CHUNKS = 10_000
 
 
 @dataclass(frozen=True)
-class Promise:
+class DeclaredLength:
     """What the first and last bytes of a file say about it.
 
     Attributes
@@ -72,8 +72,8 @@ def no_such_track(path: Path, track: int, n_tracks: int) -> AudioError:
     )
 
 
-def inspect(path: Path) -> Promise:
-    """Read the promise of a file.
+def inspect(path: Path) -> DeclaredLength:
+    """Read what a file declares of its length.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def inspect(path: Path) -> Promise:
     Raises
     ------
     AudioError
-        If the file is empty, or the promise can be seen to be broken already.
+        If the file is empty, or it is plainly shorter than it declares.
     """
     size = path.stat().st_size
     if size == 0:
@@ -98,10 +98,10 @@ def inspect(path: Path) -> Promise:
             return _inspect_mp3(file)
         check_boxes(path, file, size)
     # libsndfile would look for MP3 frames in anything of that name, and print what it thinks of it
-    return Promise("other", use_ffmpeg=path.suffix.lower() == ".mp3")
+    return DeclaredLength("other", use_ffmpeg=path.suffix.lower() == ".mp3")
 
 
-def _inspect_wav(path: Path, file: BinaryIO, size: int) -> Promise:
+def _inspect_wav(path: Path, file: BinaryIO, size: int) -> DeclaredLength:
     file.seek(0)
     form, riff_size = struct.unpack("<4sI4x", file.read(12))
     wide_size, n_chunks = None, 0
@@ -122,9 +122,11 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int) -> Promise:
     if form != b"RIFF" and stated == 0xFFFFFFFF and wide_size is not None:
         stated = wide_size
     elif stated == 0 and present > 0 and riff_size + 8 != size:
-        return Promise("wav", use_ffmpeg=True)  # written by a program that could not seek back
+        return DeclaredLength(
+            "wav", use_ffmpeg=True
+        )  # written by a program that could not seek back
     elif stated in _STREAMING_SIZES or stated >= _ALMOST_ALL_ONES:
-        return Promise("wav")
+        return DeclaredLength("wav")
     if stated > present:
         raise truncated(path, f"{stated} bytes of sound", str(present))
     if form == b"RIFF" and present - stated >= _GIB4 - (1 << 20):
@@ -132,10 +134,10 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int) -> Promise:
             f"{path}: {present} bytes of sound behind a header that can state 4 GiB at most; "
             "convert the file to RF64, W64 or FLAC"
         )
-    return Promise("wav")
+    return DeclaredLength("wav")
 
 
-def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> Promise:
+def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> DeclaredLength:
     """Walk all pages and check their sums: decoders drop a damaged page and say nothing."""
     position = n_streams = flags = 0
     begins_early = False
@@ -161,7 +163,7 @@ def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> Promise:
         raise truncated(path, "a page marked as the last one", "no such page")
     # libsndfile stops after the first link of a chain and does not know video beside the sound.
     # A stream may begin before its time 0; libsndfile counts what is there and does not give all.
-    return Promise("ogg", use_ffmpeg=n_streams > 1, is_open=begins_early)
+    return DeclaredLength("ogg", use_ffmpeg=n_streams > 1, is_open=begins_early)
 
 
 def _is_ahead(file: BinaryIO, position: int, word: bytes) -> bool:
@@ -184,7 +186,7 @@ def ogg_crc(page: bytes) -> bytes:
     return crc.to_bytes(4, "big").translate(_MIRRORED)
 
 
-def _inspect_mp3(file: BinaryIO) -> Promise:
+def _inspect_mp3(file: BinaryIO) -> DeclaredLength:
     """Read the Xing/Info header and LAME's delay and padding behind it, if they are there."""
     file.seek(0)
     head = file.read(10)
@@ -199,19 +201,19 @@ def _inspect_mp3(file: BinaryIO) -> Promise:
     file.seek(start)
     frame = file.read(256)
     if frame[:4] == b"fLaC":
-        return Promise("other", start=start)
+        return DeclaredLength("other", start=start)
     if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
-        return Promise("mp3", use_ffmpeg=True, start=start)
+        return DeclaredLength("mp3", use_ffmpeg=True, start=start)
     version, layer = frame[1] >> 3 & 3, frame[1] >> 1 & 3
     if layer != 1 or version == 1 or frame[2] >> 2 & 3 == 3:
-        return Promise(
+        return DeclaredLength(
             "mp3", use_ffmpeg=True, start=start
         )  # ADTS, MPEG layer 1 or 2: no Xing header there
     is_mono = frame[3] >> 6 == 3
     side = (17 if is_mono else 32) if version == 3 else (9 if is_mono else 17)
     xing = frame[4 + side :]
     if len(xing) < 12 or xing[:4] not in (b"Xing", b"Info") or not xing[7] & 1:
-        return Promise("mp3", use_ffmpeg=True, start=start)
+        return DeclaredLength("mp3", use_ffmpeg=True, start=start)
     n_frames = struct.unpack(">I", xing[8:12])[0]
     frame_size = 1152 if version == 3 else 576
     flags = xing[7]
@@ -221,8 +223,8 @@ def _inspect_mp3(file: BinaryIO) -> Promise:
     delay, padding = packed >> 12, packed & 0xFFF
     n_samples = n_frames * frame_size - delay - padding
     if n_samples <= 0:
-        return Promise("mp3", use_ffmpeg=True, start=start)
+        return DeclaredLength("mp3", use_ffmpeg=True, start=start)
     # Without LAME's fields the count is often one or two frames off: only a hint.
     is_exact = delay > 0
     slack = 0 if is_exact else 2 * frame_size
-    return Promise("mp3", True, n_samples, slack, is_exact, start=start)
+    return DeclaredLength("mp3", True, n_samples, slack, is_exact, start=start)

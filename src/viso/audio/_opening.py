@@ -8,7 +8,7 @@ from pathlib import Path
 
 from viso.audio._blocks import Block
 from viso.audio._ffmpeg import FfmpegDecoder
-from viso.audio._integrity import Promise, no_such_track
+from viso.audio._integrity import DeclaredLength, no_such_track
 from viso.audio._sndfile import SndfileDecoder
 from viso.errors import AudioError
 
@@ -34,19 +34,19 @@ def check_readable(path: Path) -> None:
 
 
 def open_decoder(
-    path: Path, promise: Promise, *, track: int, through_ffmpeg: bool | None = None
+    path: Path, declared: DeclaredLength, *, track: int, through_ffmpeg: bool | None = None
 ) -> SndfileDecoder | FfmpegDecoder:
     """Open a file with libsndfile if it can read it, else with FFmpeg."""
     if track < 0:
         raise AudioError(f"{path}: audio track {track} must be 0 or more")
-    if through_ffmpeg or promise.use_ffmpeg:
-        return FfmpegDecoder(path, promise, track=track)
+    if through_ffmpeg or declared.use_ffmpeg:
+        return FfmpegDecoder(path, declared, track=track)
     try:
-        decoder = SndfileDecoder(path, is_open=promise.is_open)
+        decoder = SndfileDecoder(path, is_open=declared.is_open)
     except AudioError as refusal:
         if "cut short" in str(refusal) or through_ffmpeg is not None:
             raise
-        return FfmpegDecoder(path, promise, track=track)
+        return FfmpegDecoder(path, declared, track=track)
     if track:  # what libsndfile reads has one track
         decoder.close()
         raise no_such_track(path, track, 1)

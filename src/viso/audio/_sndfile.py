@@ -56,7 +56,7 @@ class SndfileDecoder:
     ----------
     path : Path
     is_open : bool
-        See `viso.audio._integrity.Promise`.
+        See `viso.audio._integrity.DeclaredLength`.
     """
 
     def __init__(self, path: Path, *, is_open: bool = False) -> None:

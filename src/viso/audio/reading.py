@@ -99,9 +99,9 @@ class AudioFile:
         self.path = Path(path)
         self.track = track
         check_readable(self.path)
-        self._promise = inspect(self.path)
+        self._declared = inspect(self.path)
         self._is_closed = False
-        decoder = open_decoder(self.path, self._promise, track=track)
+        decoder = open_decoder(self.path, self._declared, track=track)
         try:
             self.rate_hz: int = decoder.rate_hz
             self.n_channels: int = decoder.n_channels
@@ -180,7 +180,7 @@ class AudioFile:
 
     def _read(self, block_size: int, start: int, count: int | None) -> Iterator[Block]:
         decoder = open_decoder(
-            self.path, self._promise, track=self.track, through_ffmpeg=self._through_ffmpeg
+            self.path, self._declared, track=self.track, through_ffmpeg=self._through_ffmpeg
         )
         position = start
         try:

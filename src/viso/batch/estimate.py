@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from viso.audio import Facts, look_isolated
+from viso.audio import AudioInfo, inspect_isolated
 from viso.batch.settings import SeparationConfig
 from viso.batch.staging import brought
 from viso.errors import AudioError, VisoError
@@ -72,7 +72,7 @@ def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Len
     looks: dict[Place, _Look] = {}
     with ExitStack() as stack:
         here = _brought(sample, stack, until)
-        opened = look_isolated(list(here.values()), patience_s=_LONGEST_LOOK_S)
+        opened = inspect_isolated(list(here.values()), patience_s=_LONGEST_LOOK_S)
         stack.callback(opened.close)  # type: ignore[attr-defined]
         for (place, n_bytes), facts in zip(here, opened, strict=True):
             if (look := _look(place, n_bytes, facts, config)) is not None:
@@ -108,7 +108,7 @@ def _brought(
 
 
 def _look(
-    path: Place, n_bytes: int, facts: Facts | AudioError, config: SeparationConfig
+    path: Place, n_bytes: int, facts: AudioInfo | AudioError, config: SeparationConfig
 ) -> _Look | None:
     if isinstance(facts, AudioError):  # the batch itself will say so
         return None

@@ -55,15 +55,15 @@ class Stamp:
             If the store does not answer.
         """
         if isinstance(place, Address):
-            facts = objects.facts_of(place)
+            facts = objects.object_info(place)
             if facts is None:
                 raise FileNotFoundError(errno.ENOENT, "nothing is there", str(place))
-            return cls.from_facts(facts)
+            return cls.from_info(facts)
         info = os.stat(place)  # noqa: PTH116  (a hundred thousand Path objects are not free)
         return cls(info.st_size, info.st_mtime_ns)
 
     @classmethod
-    def from_facts(cls, facts: objects.Facts) -> Stamp:
+    def from_info(cls, facts: objects.ObjectInfo) -> Stamp:
         """Return what a store says of an object."""
         return cls(facts.n_bytes or 0, facts.mtime_ns, facts.version)
 
@@ -221,7 +221,7 @@ class _Walk:
                 self.n_others += 1
             elif not self._is_output(key):
                 folder = home.joinpath(*parts[:-1])
-                self.take(Song(Address(key), key, folder, Stamp.from_facts(facts)))
+                self.take(Song(Address(key), key, folder, Stamp.from_info(facts)))
 
     def _entries(self, path: Path, real: str) -> Iterator[tuple[os.DirEntry[str], str]]:
         try:

@@ -68,7 +68,7 @@ class Staged:
             for file, place in zip(self.files, wanted, strict=False)
             if isinstance(place, Address)
         ]
-        before = {place: objects.facts_of(place) for _, place in files}
+        before = {place: objects.object_info(place) for _, place in files}
         begun: list[Address] = []
         try:
             for file, place in files:
@@ -79,7 +79,7 @@ class Staged:
                 with suppress(DataError):
                     # What was there, and still is, is no file of ours.
                     was = before[place]
-                    if was is None or objects.facts_of(place) != was:
+                    if was is None or objects.object_info(place) != was:
                         objects.remove(place)
             raise
 
@@ -136,7 +136,7 @@ def brought(song: Place) -> Iterator[tuple[Path, Stamp | None]]:
     with _scratch() as folder:
         suffix = song.suffix if re.fullmatch(r"\.\w{1,8}", song.suffix) else ""
         path = folder / f"song{suffix}"
-        yield path, Stamp.from_facts(objects.download(song, path))
+        yield path, Stamp.from_info(objects.download(song, path))
 
 
 @contextmanager

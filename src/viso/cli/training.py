@@ -20,7 +20,7 @@ from viso.errors import ConfigError, VisoError, how_to_install
 
 if TYPE_CHECKING:
     from viso.train.recipe import Recipe
-    from viso.train.run.trainer import Outlook, Progress, Trainer
+    from viso.train.run.trainer import LogRow, Outlook, Trainer
 
 __all__ = ["needs_training", "register", "seconds_of"]
 
@@ -155,7 +155,7 @@ def _outlook(outlook: Outlook, recipe: Recipe) -> str:
     )
 
 
-def _line(row: Progress) -> str:
+def _line(row: LogRow) -> str:
     score = "" if row.usdr_db is None else f"  validation uSDR {row.usdr_db:.2f} dB"
     return (
         f"step {row.step}  loss {row.loss:.4f}  {row.audio_hours:.1f} h of sound "
@@ -240,10 +240,10 @@ def register(app: typer.Typer) -> None:
         def started(outlook: Outlook) -> None:
             out().print(_outlook(outlook, settings))
 
-        def went_on(row: Progress) -> None:
+        def went_on(row: LogRow) -> None:
             scored = row.usdr_db is not None
             out().print(_line(row) + (f" ({beside})" if scored and beside else ""))
-            trouble = trainer.complaint(references)
+            trouble = trainer.diagnose(references)
             if trouble and trouble not in told:
                 told.append(trouble)
                 out().print(trouble)

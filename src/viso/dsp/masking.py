@@ -1,7 +1,4 @@
-"""From estimates to masks, and to what is better than masks; and the split that loses nothing.
-
-Ratio and binary masks are here, and the multichannel Wiener filter of `viso.dsp.wiener`.
-"""
+"""Masks from estimates, and the split of a mixture into two stems that add up to it."""
 
 from __future__ import annotations
 
@@ -10,16 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from viso.dsp.wiener import expectation_maximisation, wiener
-
-__all__ = [
-    "binary_mask",
-    "expectation_maximisation",
-    "joint_gain",
-    "ratio_mask",
-    "split",
-    "wiener",
-]
+__all__ = ["binary_mask", "joint_gain", "ratio_mask", "split"]
 
 Floats = npt.NDArray[np.float32]
 

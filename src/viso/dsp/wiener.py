@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["expectation_maximisation", "wiener"]
+__all__ = ["expectation_maximisation"]
 
 Reals = npt.NDArray[np.float64]
 Wide = npt.NDArray[np.complex128]
@@ -41,37 +41,6 @@ _FLOOR = _EPS**0.5
 _LOUDEST = 10.0
 # Bins times frames worked on at a time: so many stay in the cache.
 _PORTION = 1 << 14
-
-
-def wiener(magnitudes: npt.NDArray[Any], mixture: Spectra, *, iterations: int = 1) -> Spectra:
-    """Take sources out of a mixture, knowing what magnitude each has.
-
-    The first estimates are ratio masks, ``y_j = m_j x / sum_k m_k``; the rest is done by
-    `expectation_maximisation`.
-
-    Parameters
-    ----------
-    magnitudes : real array [shape=(sources, channels or 1, bins, frames)]
-        None below 0.
-    mixture : complex array [shape=(channels, bins, frames)]
-    iterations : int
-        0 leaves the ratio masks as they are.
-
-    Returns
-    -------
-    complex array [shape=(sources, channels, bins, frames)]
-        As wide as the mixture.
-
-    Examples
-    --------
-    >>> random = np.random.default_rng(0)
-    >>> mixture = random.standard_normal((2, 65, 40)) + 1j * random.standard_normal((2, 65, 40))
-    >>> wiener(random.random((3, 2, 65, 40)), mixture).shape
-    (3, 2, 65, 40)
-    """
-    masks = magnitudes / (_EPS + magnitudes.sum(axis=0, dtype=np.float64))
-    estimates = np.asarray(masks * mixture, mixture.dtype)
-    return expectation_maximisation(estimates, mixture, iterations=iterations)
 
 
 def expectation_maximisation(

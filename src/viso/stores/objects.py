@@ -20,12 +20,12 @@ from viso.errors import ConfigError, DataError, how_to_install
 from viso.stores.address import Address, Place
 
 __all__ = [
-    "Facts",
+    "ObjectInfo",
     "download",
-    "facts_of",
     "is_folder",
     "is_there",
     "listing",
+    "object_info",
     "read_bytes",
     "remove",
     "sha256_of",
@@ -52,7 +52,7 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @dataclass(frozen=True)
-class Facts:
+class ObjectInfo:
     """What a store says of an object.
 
     `n_bytes` is None if it does not say. `version` is another for every content (an ETag, or a
@@ -81,7 +81,7 @@ def is_folder(place: Place) -> bool:
     return bool(found["type"] == "directory")
 
 
-def facts_of(address: Address) -> Facts | None:
+def object_info(address: Address) -> ObjectInfo | None:
     """Return what a store says of an object, None if there is none.
 
     Raises
@@ -93,15 +93,15 @@ def facts_of(address: Address) -> Facts | None:
         found = _patiently(address, "cannot be looked up", lambda fs, path: fs.info(path))
     except _MissingError:
         return None
-    return None if found["type"] == "directory" else _facts(found)
+    return None if found["type"] == "directory" else _info(found)
 
 
 def is_there(place: Place) -> bool:
     """Tell whether there is such a file or object (errors: see `listing`)."""
-    return place.exists() if isinstance(place, Path) else facts_of(place) is not None
+    return place.exists() if isinstance(place, Path) else object_info(place) is not None
 
 
-def listing(folder: Address, *, recursive: bool) -> Iterator[tuple[str, Facts]]:
+def listing(folder: Address, *, recursive: bool) -> Iterator[tuple[str, ObjectInfo]]:
     """Yield what lies below an address, in the order of the names.
 
     Parameters
@@ -115,7 +115,7 @@ def listing(folder: Address, *, recursive: bool) -> Iterator[tuple[str, Facts]]:
     ------
     str
         What follows the address and a slash.
-    Facts
+    ObjectInfo
 
     Raises
     ------
@@ -139,7 +139,7 @@ def listing(folder: Address, *, recursive: bool) -> Iterator[tuple[str, Facts]]:
         entries = _patiently(folder, "cannot be listed", found)
     except _MissingError:
         return
-    files = ((name, _facts(info)) for name, info in entries if info["type"] != "directory")
+    files = ((name, _info(info)) for name, info in entries if info["type"] != "directory")
     # An object may end with a slash, to look like a folder.
     yield from sorted((one for one in files if one[0]), key=lambda one: one[0])
 
@@ -155,7 +155,7 @@ def _below(fs: Any, path: str) -> Iterator[dict[str, Any]]:
                 waiting.append(info["name"])
 
 
-def download(address: Address, path: Path) -> Facts:
+def download(address: Address, path: Path) -> ObjectInfo:
     """Copy an object into a file, whole and as it is at one moment.
 
     Raises
@@ -164,16 +164,16 @@ def download(address: Address, path: Path) -> Facts:
         See `listing`; also if there is none, or it changes meanwhile.
     """
 
-    def fetched(fs: Any, where: str) -> Facts:
-        before = _facts(fs.info(where))
+    def fetched(fs: Any, where: str) -> ObjectInfo:
+        before = _info(fs.info(where))
         fs.get_file(where, os.fspath(path))
         fs.invalidate_cache()
-        if _facts(fs.info(where)) != before:
+        if _info(fs.info(where)) != before:
             raise _ChangedError("changed while it was read")
         n_bytes = path.stat().st_size
         if before.n_bytes not in (None, n_bytes):
             raise OSError(f"{n_bytes} of {before.n_bytes} bytes came")
-        return Facts(n_bytes, before.version, before.mtime_ns)
+        return ObjectInfo(n_bytes, before.version, before.mtime_ns)
 
     return _patiently(address, "cannot be read", fetched)
 
@@ -327,7 +327,7 @@ def _path_in(fs: Any, address: Address) -> str:
     return str(fs._strip_protocol(address.root)) + address.text[len(address.root) :]
 
 
-def _facts(info: dict[str, Any]) -> Facts:
+def _info(info: dict[str, Any]) -> ObjectInfo:
     values = {key.lower().replace("-", "").replace("_", ""): info[key] for key in info}
     marks = (values.get(key) for key in ("etag", "md5hash", "contentmd5", "md5", "crc32c"))
     version = next((str(mark) for mark in marks if mark), "")
@@ -335,7 +335,7 @@ def _facts(info: dict[str, Any]) -> Facts:
     when = next((time for time in times if time), 0)
     size = values.get("size")
     # A mark tells more than a time, which is a new one when the same is copied there again.
-    return Facts(None if size is None else int(size), version, 0 if version else _ns(when))
+    return ObjectInfo(None if size is None else int(size), version, 0 if version else _ns(when))
 
 
 def _ns(when: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -37,6 +37,11 @@ class VisoCnnSettings(Settings):
     smoothing: float = Field(0.02, ge=0, lt=0.5, description="of the binary mask it learns")
     chunk_frames: int = 160
     context_frames: int = 12
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What the card says of the network's input and output."""
+        return {"basis": "mid-side"}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -95,6 +100,12 @@ class BandedSettings(Settings):
     def n_bins(self) -> int:
         """Bins the network sees, from the lowest."""
         return sum(count * width for count, width in self.segments)
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What the card says of the network's input and output."""
+        layout = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
+        return {**layout, "n_bins": self.n_bins}
 
 
 class VisoSettings(BandedSettings):
@@ -157,6 +168,11 @@ class TfcTdfSettings(BandedSettings):
         """One for each width."""
         return len(self.channels)
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What the card says of the network's input and output."""
+        return super().layout | ({"output": "complex"} if self.mask == "complex" else {})
+
 
 class Lin2018Settings(Settings):
     """Sizes of the `lin2018` network (see `viso.train.papers.lin2018`); the paper's, if unsaid.
@@ -179,6 +195,11 @@ class Lin2018Settings(Settings):
     chunk_frames: int = Field(64, ge=9)
     context_frames: int = Field(4, ge=4, description="half a window, if nothing is wasted")
 
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What the card says of the network's input and output."""
+        return {"channels": 1, "axes": "frames-bins"}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.chunk_frames <= 2 * self.context_frames:
@@ -195,6 +216,11 @@ class _UhlichSettings(Settings):
     draws: Literal["magnitudes", "shares"] = Field(
         "magnitudes", description="the target's, as in the paper, or its shares of the mixture's"
     )
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """What the card says of the network's input and output."""
+        return {"target": self.target, "axes": "frames-bins"}
 
 
 class UhlichFnnSettings(_UhlichSettings):

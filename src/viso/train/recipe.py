@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, assert_never
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -208,7 +208,7 @@ class Recipe(Settings):
             name=self.name,
             description=self.description,
             spectral=self.spectral,
-            **_layout(self.network),
+            **self.network.layout,
             chunk_frames=self.network.chunk_frames,
             context_frames=self.network.context_frames,
             trained_on=self.trained_on or tuple(sorted(groups)),
@@ -217,21 +217,3 @@ class Recipe(Settings):
             licence=self.licence,
             parameters=parameters,
         )
-
-
-def _layout(network: NetworkSettings) -> dict[str, Any]:
-    """Return what a card says of a network's input and output."""
-    match network:
-        case VisoCnnSettings():
-            return {"basis": "mid-side"}
-        case VisoSettings() | TfcTdfSettings():
-            facts = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
-            if isinstance(network, TfcTdfSettings) and network.mask == "complex":
-                facts["output"] = "complex"
-            return {**facts, "n_bins": network.n_bins}
-        case Lin2018Settings():
-            return {"channels": 1, "axes": "frames-bins"}
-        case UhlichFnnSettings() | UhlichBlstmSettings():
-            return {"target": network.target, "axes": "frames-bins"}
-        case never:
-            assert_never(never)

@@ -26,7 +26,7 @@ from viso.audio._blocks import Block
 from viso.audio.isolated._decoder import Decoder
 from viso.errors import AudioError
 
-__all__ = ["Facts", "IsolatedFile", "look_isolated", "open_isolated"]
+__all__ = ["AudioInfo", "IsolatedFile", "inspect_isolated", "open_isolated"]
 
 _MOST_BYTES = 1 << 30
 
@@ -71,7 +71,7 @@ def open_isolated(
 
 
 @dataclass(frozen=True)
-class Facts:
+class AudioInfo:
     """What a file says of its sound; `duration_s` is None where it does not say."""
 
     rate_hz: int
@@ -79,12 +79,12 @@ class Facts:
     duration_s: float | None
 
 
-def look_isolated(
+def inspect_isolated(
     paths: Iterable[str | os.PathLike[str]],
     *,
     memory_bytes: int = _MOST_BYTES,
     patience_s: float = 60.0,
-) -> Iterator[Facts | AudioError]:
+) -> Iterator[AudioInfo | AudioError]:
     """Open one file after the other in another process, and say what each is.
 
     One child opens them all; if a file ends it, the next file gets a new one.
@@ -99,12 +99,12 @@ def look_isolated(
 
     Yields
     ------
-    Facts or AudioError
+    AudioInfo or AudioError
         Of each file in turn; the error is that of `open_isolated`.
 
     Examples
     --------
-    >>> for facts in look_isolated(["a.mp3", "b.mp3"]):    # doctest: +SKIP
+    >>> for facts in inspect_isolated(["a.mp3", "b.mp3"]):    # doctest: +SKIP
     ...     print(facts)
     """
     decoder: Decoder | None = None
@@ -117,7 +117,7 @@ def look_isolated(
                     decoder = Decoder(path, memory_bytes=memory_bytes, patience_s=patience_s)
                 decoder.open(path)
                 about = decoder.about
-                found: Facts | AudioError = Facts(
+                found: AudioInfo | AudioError = AudioInfo(
                     about["rate_hz"], about["n_channels"], about["duration_s"]
                 )
             except AudioError as error:

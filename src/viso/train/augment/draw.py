@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
 import torch
 from torch import Tensor
 
-__all__ = ["picked", "shuffle", "some", "uniform"]
+__all__ = ["on_chosen", "picked", "shuffle", "some", "uniform"]
+
+P = ParamSpec("P")
 
 
 def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -42,6 +48,34 @@ def picked(chosen: Tensor) -> Tensor:
     the work on the chunks that are not chosen, mostly the far greater part.
     """
     return torch.nonzero(chosen)[:, 0]
+
+
+def on_chosen(
+    augment: Callable[Concatenate[Tensor, P], Tensor],
+) -> Callable[Concatenate[Tensor, Tensor, P], Tensor]:
+    """Turn an augmentation of all chunks into one of the chosen chunks.
+
+    Parameters
+    ----------
+    augment : callable
+        Takes chunks [shape=(k, 2, n)] and keywords, returns chunks of that shape. It does not
+        change its input.
+
+    Returns
+    -------
+    callable
+        Takes `audio` [shape=(batch, 2, n)], `chosen` [shape=(batch,)] and the keywords. It hands
+        the chosen chunks to `augment`; the others come back bit for bit.
+    """
+
+    @wraps(augment)
+    def augmented(audio: Tensor, chosen: Tensor, /, *args: P.args, **keywords: P.kwargs) -> Tensor:
+        rows = picked(chosen)
+        if not len(rows):
+            return audio
+        return audio.index_copy(0, rows, augment(audio[rows], *args, **keywords))
+
+    return augmented
 
 
 def shuffle(audio: Tensor, chosen: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from viso.train.augment.draw import picked, uniform
+from viso.train.augment.draw import on_chosen, uniform
 
 __all__ = ["compress", "invert", "match_level", "quieten", "scale", "silence"]
 
@@ -96,9 +96,9 @@ def match_level(vocals: Tensor, instrumental: Tensor, chosen: Tensor, level_db: 
     return vocals * torch.where(usable, factor, 1.0)[:, None, None]
 
 
+@on_chosen
 def compress(
     audio: Tensor,
-    chosen: Tensor,
     *,
     rate_hz: int,
     threshold_db: tuple[float, float] = (-12.0, 3.0),
@@ -114,8 +114,7 @@ def compress(
 
     Parameters
     ----------
-    audio : Tensor [shape=(batch, 2, n)]
-    chosen : bool Tensor [shape=(batch,)]
+    audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     threshold_db : (float, float)
         Against the RMS of the chunk, so that quiet chunks are compressed like loud ones.
@@ -127,7 +126,7 @@ def compress(
 
     Returns
     -------
-    Tensor [shape=(batch, 2, n)]
+    Tensor [shape=(k, 2, n)]
         Each chunk with the RMS it had.
 
     References
@@ -135,18 +134,14 @@ def compress(
     Giannoulis, Massberg and Reiss, "Digital dynamic range compressor design", J. Audio Eng.
     Soc. 60(6), 2012: the log-domain gain computer and the smooth, decoupled peak detector.
     """
-    rows = picked(chosen)
-    if not len(rows):
-        return audio
-    x = audio[rows]
-    k, n = len(rows), x.shape[2]
+    k, n = len(audio), audio.shape[2]
     threshold = uniform(k, *threshold_db, generator)[:, None]
     steepness = 1 - 1 / uniform(k, *ratio, generator)[:, None]
     hop = max(1, round(rate_hz / 700))
     attack = uniform(k, *attack_s, generator) * rate_hz / hop
     release = uniform(k, *release_s, generator) * rate_hz / hop
 
-    energy = x.square().mean(dim=1, keepdim=True)
+    energy = audio.square().mean(dim=1, keepdim=True)
     blocks = functional.avg_pool1d(energy, hop, hop, ceil_mode=True)[:, 0]
     rms = energy.mean(dim=(1, 2)).sqrt()
     level_db = 10 * torch.log10(blocks / rms.square().clamp_min(1e-30)[:, None] + 1e-10)
@@ -155,9 +150,9 @@ def compress(
     gain = functional.interpolate(
         10 ** (-reduction_db / 20)[:, None], size=blocks.shape[1] * hop, mode="linear"
     )[..., :n]
-    y = x * gain
+    y = audio * gain
     make_up = rms / y.square().mean(dim=(1, 2)).sqrt().clamp_min(1e-30)
-    return audio.index_copy(0, rows, y * make_up[:, None, None])
+    return y * make_up[:, None, None]
 
 
 def _release(x: Tensor, steps: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from viso.train.augment.draw import picked, uniform
+from viso.train.augment.draw import on_chosen, uniform
 from viso.train.augment.spectrum import fast_size
 
 __all__ = ["delay", "reverb"]
@@ -17,9 +17,9 @@ _CROSSOVER_HZ = 4000.0
 _TAPS = 4
 
 
+@on_chosen
 def reverb(
     audio: Tensor,
-    chosen: Tensor,
     *,
     rate_hz: int,
     decay_s: tuple[float, float] = (0.2, 1.5),
@@ -32,8 +32,7 @@ def reverb(
 
     Parameters
     ----------
-    audio : Tensor [shape=(batch, 2, n)]
-    chosen : bool Tensor [shape=(batch,)]
+    audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     decay_s : (float, float)
         Time in which the tail loses 60 dB. A tail is cut off after a second.
@@ -47,7 +46,7 @@ def reverb(
 
     Returns
     -------
-    Tensor [shape=(batch, 2, n)]
+    Tensor [shape=(k, 2, n)]
         The sound as it was plus the tail.
 
     References
@@ -55,10 +54,7 @@ def reverb(
     Moorer, "About this reverberation business", Computer Music Journal 3(2), 1979: noise that
     decays exponentially passes for a good concert hall.
     """
-    rows = picked(chosen)
-    if not len(rows):
-        return audio
-    k, n = len(rows), audio.shape[2]
+    k, n = len(audio), audio.shape[2]
     length = min(rate_hz, n)
     t = torch.arange(length, device=audio.device) / rate_hz
     decay = uniform(k, *decay_s, generator)[:, None, None]
@@ -76,9 +72,9 @@ def reverb(
     )
     # As long as sound and tail together: nothing wraps round to the beginning.
     size = fast_size(n + length - 1)
-    spectrum = torch.fft.rfft(audio[rows], n=size)
+    spectrum = torch.fft.rfft(audio, n=size)
     spectrum *= torch.fft.rfft(tail, n=size)
-    return audio.index_add(0, rows, torch.fft.irfft(spectrum, n=size)[..., :n])
+    return audio + torch.fft.irfft(spectrum, n=size)[..., :n]
 
 
 def _smooth(noise: Tensor, rate_hz: int) -> Tensor:
@@ -90,9 +86,9 @@ def _smooth(noise: Tensor, rate_hz: int) -> Tensor:
     return noise
 
 
+@on_chosen
 def delay(
     audio: Tensor,
-    chosen: Tensor,
     *,
     rate_hz: int,
     time_s: tuple[float, float] = (0.08, 0.5),
@@ -104,8 +100,7 @@ def delay(
 
     Parameters
     ----------
-    audio : Tensor [shape=(batch, 2, n)]
-    chosen : bool Tensor [shape=(batch,)]
+    audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     time_s : (float, float)
         From one echo to the next.
@@ -115,19 +110,16 @@ def delay(
         Amplitude of each further echo over the one before. Four are made.
     generator : torch.Generator
     """
-    rows = picked(chosen)
-    if not len(rows):
-        return audio
-    k, n = len(rows), audio.shape[2]
+    k, n = len(audio), audio.shape[2]
     lag = (uniform(k, *time_s, generator) * rate_hz).round().long()[:, None]
     gain = 10 ** (uniform(k, *level_db, generator) / 20)
     loss = uniform(k, *feedback, generator)
     # Sample 0 is a zero: what an echo finds before the chunk began.
-    source = functional.pad(audio[rows], (1, 0))
+    source = functional.pad(audio, (1, 0))
     place = torch.arange(1, n + 1, device=audio.device).expand(k, -1)
     echoes = torch.zeros_like(source[..., 1:])
     for _ in range(_TAPS):
         place = (place - lag).clamp_min(0)
         echoes.addcmul_(source.gather(2, place[:, None].expand(-1, 2, -1)), gain[:, None, None])
         gain = gain * loss
-    return audio.index_add(0, rows, echoes)
+    return audio + echoes

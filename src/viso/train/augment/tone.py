@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from viso.train.augment.draw import picked, uniform
+from viso.train.augment.draw import on_chosen, picked, uniform
 from viso.train.augment.spectrum import apply_gain, frequencies, low_pass
 
 __all__ = ["cut_band", "drive", "tilt"]
@@ -15,9 +15,9 @@ __all__ = ["cut_band", "drive", "tilt"]
 _PIVOT_HZ, _LOWEST_HZ, _HIGHEST_HZ = 1000.0, 60.0, 16_000.0
 
 
+@on_chosen
 def tilt(
     audio: Tensor,
-    chosen: Tensor,
     *,
     rate_hz: int,
     slope_db: tuple[float, float] = (-1.5, 1.5),
@@ -29,8 +29,7 @@ def tilt(
 
     Parameters
     ----------
-    audio : Tensor [shape=(batch, 2, n)]
-    chosen : bool Tensor [shape=(batch,)]
+    audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     slope_db : (float, float)
         Decibels per octave from 60 Hz to 16 kHz; flat outside.
@@ -43,15 +42,11 @@ def tilt(
 
     Returns
     -------
-    Tensor [shape=(batch, 2, n)]
+    Tensor [shape=(k, 2, n)]
         Each chunk with the RMS it had: colour is drawn here, balance elsewhere.
     """
-    rows = picked(chosen)
-    if not len(rows):
-        return audio
-    x = audio[rows]
-    k = len(rows)
-    hz = frequencies(x.shape[2], rate_hz=rate_hz, device=x.device)
+    k = len(audio)
+    hz = frequencies(audio.shape[2], rate_hz=rate_hz, device=audio.device)
     octave = torch.log2(hz.clamp(_LOWEST_HZ, _HIGHEST_HZ) / _PIVOT_HZ)
     gain_db = uniform(k, *slope_db, generator)[:, None] * octave
     for _ in range(n_bands):
@@ -60,14 +55,14 @@ def tilt(
         width = uniform(k, 1 / 3, 1.0, generator)[:, None]
         height_db = uniform(k, *band_db, generator)[:, None]
         gain_db = gain_db + height_db * torch.exp(-0.5 * ((octave - centre) / width).square())
-    y = apply_gain(x, 10 ** (gain_db / 20))
-    before, after = (s.square().mean(dim=(1, 2), keepdim=True).sqrt() for s in (x, y))
-    return audio.index_copy(0, rows, y * (before / after.clamp_min(1e-30)))
+    y = apply_gain(audio, 10 ** (gain_db / 20))
+    before, after = (s.square().mean(dim=(1, 2), keepdim=True).sqrt() for s in (audio, y))
+    return y * (before / after.clamp_min(1e-30))
 
 
+@on_chosen
 def drive(
     audio: Tensor,
-    chosen: Tensor,
     *,
     drive_db: tuple[float, float] = (0.0, 24.0),
     generator: torch.Generator,
@@ -76,8 +71,7 @@ def drive(
 
     Parameters
     ----------
-    audio : Tensor [shape=(batch, 2, n)]
-    chosen : bool Tensor [shape=(batch,)]
+    audio : Tensor [shape=(k, 2, n)]
     drive_db : (float, float)
         Level at which the sound's RMS meets the bend of ``tanh``: 0 dB colours the peaks,
         24 dB leaves little but a square wave. There is no oversampling: what the bend makes
@@ -86,23 +80,19 @@ def drive(
 
     Returns
     -------
-    Tensor [shape=(batch, 2, n)]
+    Tensor [shape=(k, 2, n)]
         Each chunk with the RMS it had, distorted and clean sound in a proportion drawn from a
         half up.
     """
-    rows = picked(chosen)
-    if not len(rows):
-        return audio
-    x = audio[rows]
-    k = len(rows)
+    k = len(audio)
     gain = 10 ** (uniform(k, *drive_db, generator) / 20)[:, None, None]
     wet = uniform(k, 0.5, 1.0, generator)[:, None, None]
-    before = x.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    bent = torch.tanh(x * (gain / before.clamp_min(1e-30)))
+    before = audio.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    bent = torch.tanh(audio * (gain / before.clamp_min(1e-30)))
     bent = bent * (before / bent.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-30))
-    y = wet * bent + (1 - wet) * x
+    y = wet * bent + (1 - wet) * audio
     after = y.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    return audio.index_copy(0, rows, y * (before / after.clamp_min(1e-30)))
+    return y * (before / after.clamp_min(1e-30))
 
 
 def cut_band(

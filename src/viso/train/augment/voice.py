@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from viso.train.augment.draw import picked, uniform
+from viso.train.augment.draw import on_chosen, picked, uniform
 from viso.train.augment.resample import read
 from viso.train.augment.spectrum import low_pass
 
@@ -19,9 +19,9 @@ _FRAME_S = 0.02
 _SHORTEST_S, _LONGEST_S = 0.004, 0.016
 
 
+@on_chosen
 def shift_pitch(
     audio: Tensor,
-    chosen: Tensor,
     *,
     rate_hz: int,
     semitones: tuple[float, float] = (-3.0, 3.0),
@@ -34,17 +34,13 @@ def shift_pitch(
 
     Parameters
     ----------
-    audio : Tensor [shape=(batch, 2, n)]
-    chosen : bool Tensor [shape=(batch,)]
+    audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     semitones : (float, float)
     generator : torch.Generator
     """
-    rows = picked(chosen)
-    if not len(rows):
-        return audio
-    ratio = 2 ** (uniform(len(rows), *semitones, generator) / 12)
-    return audio.index_copy(0, rows, _shifted(audio[rows], ratio, rate_hz))
+    ratio = 2 ** (uniform(len(audio), *semitones, generator) / 12)
+    return _shifted(audio, ratio, rate_hz)
 
 
 def _shifted(audio: Tensor, ratio: Tensor, rate_hz: int, late: Tensor | None = None) -> Tensor:
@@ -148,9 +144,9 @@ def _placed(mono: Tensor, gain: Tensor, side_db: Tensor) -> Tensor:
     return mono * (gain[:, None] * both)[:, :, None]
 
 
+@on_chosen
 def double(
     audio: Tensor,
-    chosen: Tensor,
     *,
     rate_hz: int,
     delay_s: tuple[float, float] = (0.01, 0.03),
@@ -163,8 +159,7 @@ def double(
 
     Parameters
     ----------
-    audio : Tensor [shape=(batch, 2, n)]
-    chosen : bool Tensor [shape=(batch,)]
+    audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     delay_s : (float, float)
         How late the second take is on average; it wavers by up to 4 ms about that, 0.3 to 1.2
@@ -180,14 +175,10 @@ def double(
 
     Returns
     -------
-    Tensor [shape=(batch, 2, n)]
+    Tensor [shape=(k, 2, n)]
         The first take as it was plus the second.
     """
-    rows = picked(chosen)
-    if not len(rows):
-        return audio
-    x = audio[rows]
-    k, n = len(rows), x.shape[2]
+    k, n = len(audio), audio.shape[2]
     late = uniform(k, *delay_s, generator)[:, None]
     turns_hz = uniform(k, 0.3, 1.2, generator)[:, None]
     stray = 2 ** (uniform(k, *detune_cents, generator)[:, None] / 1200) - 1
@@ -196,14 +187,14 @@ def double(
     angle = 2 * torch.pi * uniform(k, 0.0, 1.0, generator)[:, None]
     coin = uniform(k, -1.0, 1.0, generator)
     # The pitch strays by the slope of the delay: swing times angular frequency.
-    sample = torch.arange(n, device=x.device, dtype=torch.float64)
+    sample = torch.arange(n, device=audio.device, dtype=torch.float64)
     angular = 2 * torch.pi * turns_hz / rate_hz
     swing = torch.sin(angular * sample.float() + angle).mul_(stray / angular)
-    take = read(x.mean(dim=1, keepdim=True), sample - swing.add_(late * rate_hz))
-    left, right = x.square().mean(dim=2).unbind(1)
+    take = read(audio.mean(dim=1, keepdim=True), sample - swing.add_(late * rate_hz))
+    left, right = audio.square().mean(dim=2).unbind(1)
     centred = (left - right).abs() <= 1e-3 * (left + right)
     side = torch.where(torch.where(centred, coin, right - left) < 0, -aside, aside)
-    return audio.index_add(0, rows, _placed(take, gain, side))
+    return audio + _placed(take, gain, side)
 
 
 def harmonise(

@@ -14,7 +14,7 @@ from torch import Tensor
 from viso.errors import DataError
 from viso.train.data.corpus import LEVEL_BLOCK, Corpus, Track
 
-__all__ = ["Chunks", "Facts", "gathered", "group_weights", "on_device"]
+__all__ = ["Chunks", "TrackTensors", "gathered", "group_weights", "on_device"]
 
 _MOST_OF_A_CARD = 0.8  # the rest is for the network and its batches
 
@@ -117,7 +117,7 @@ def _loud_starts(
 
 
 @dataclass(frozen=True)
-class Facts:
+class TrackTensors:
     """What is known of a list of tracks, as tensors indexed by the track's place in it."""
 
     offset: Tensor
@@ -128,7 +128,7 @@ class Facts:
     dry: Tensor
 
     @classmethod
-    def of(cls, tracks: list[Track], dry: tuple[str, ...], device: torch.device) -> Facts:
+    def of(cls, tracks: list[Track], dry: tuple[str, ...], device: torch.device) -> TrackTensors:
         """Gather the facts of tracks; groups named in `dry` are recordings without a room."""
         return cls(
             torch.tensor([t.offset for t in tracks], device=device),

@@ -96,7 +96,7 @@ def _bring(place: Address, index: bytes, folder: Path) -> None:
 
 
 def _check_room(place: Address, home: Path) -> None:
-    found = [objects.facts_of(place / name) for name in _SOUND]
+    found = [objects.object_info(place / name) for name in _SOUND]
     need = sum((facts.n_bytes or 0) for facts in found if facts is not None)
     free = shutil.disk_usage(home).free
     if need > free:

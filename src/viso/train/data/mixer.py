@@ -12,7 +12,7 @@ from torch import Tensor
 
 from viso.errors import DataError
 from viso.train import augment
-from viso.train.data.chunks import Chunks, Facts, group_weights, on_device
+from viso.train.data.chunks import Chunks, TrackTensors, group_weights, on_device
 from viso.train.data.corpus import Corpus, Track
 from viso.train.data.pools import Pool, Reading
 from viso.train.recipe import Mixing
@@ -116,7 +116,7 @@ class Mixer:
         if mixing.same_song > 0 and paired:
             self._songs = pool(paired, self.shares["vocals"], mixing.floor_db)
             partners = [partner[t.song] for t in self._songs.chunks.tracks]
-            self._partner_facts = Facts.of(partners, mixing.dry_groups, device)
+            self._partner_facts = TrackTensors.of(partners, mixing.dry_groups, device)
 
     def _keep_to(self, role: str, chunks: Chunks, wanted: dict[str, float]) -> None:
         """Let the shares name only groups that have something to draw."""

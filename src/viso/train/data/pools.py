@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from viso.train import augment
-from viso.train.data.chunks import Chunks, Facts, gathered
+from viso.train.data.chunks import Chunks, TrackTensors, gathered
 from viso.train.data.corpus import Corpus, Track
 from viso.train.recipe import Mixing
 
@@ -47,7 +47,7 @@ class Reading:
 
     def sound(
         self,
-        facts: Facts,
+        facts: TrackTensors,
         owner: Tensor,
         start: Tensor,
         speed: Tensor,
@@ -75,7 +75,7 @@ class Pool:
     """Tracks that are drawn from together."""
 
     chunks: Chunks
-    facts: Facts
+    facts: TrackTensors
     reading: Reading
 
     @classmethod
@@ -100,7 +100,7 @@ class Pool:
         chunks = Chunks(
             corpus, tracks, weights, n_samples=reading.n_needed, floor_db=floor_db, device=device
         )
-        return cls(chunks, Facts.of(chunks.tracks, dry, device), reading)
+        return cls(chunks, TrackTensors.of(chunks.tracks, dry, device), reading)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Draw chunks, each at its own speed.

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import assert_never
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from viso.config import Settings
 from viso.errors import DataError
-from viso.train.network_settings import Lin2018Settings, UhlichBlstmSettings, UhlichFnnSettings
+from viso.train.network_settings import (
+    Lin2018Settings,
+    TfcTdfSettings,
+    UhlichBlstmSettings,
+    UhlichFnnSettings,
+    VisoCnnSettings,
+    VisoSettings,
+)
 from viso.train.networks.tfc_tdf import TfcTdf, grown
 from viso.train.networks.viso import Viso
 from viso.train.networks.viso_cnn import VisoCnn
 from viso.train.papers.lin2018 import Lin2018
 from viso.train.papers.uhlich2017 import UhlichBlstm, UhlichFnn
-from viso.train.recipe import (
-    Recipe,
-    TfcTdfSettings,
-    VisoCnnSettings,
-    VisoSettings,
-)
+from viso.train.recipe import Recipe
 
 __all__ = ["Network", "build_network", "load_weights"]
 
 Network = Viso | TfcTdf | VisoCnn | Lin2018 | UhlichFnn | UhlichBlstm
 
+_NETWORKS: dict[type[Settings], type[Network]] = {
+    VisoCnnSettings: VisoCnn,
+    VisoSettings: Viso,
+    TfcTdfSettings: TfcTdf,
+    Lin2018Settings: Lin2018,
+    UhlichFnnSettings: UhlichFnn,
+    UhlichBlstmSettings: UhlichBlstm,
+}
+
 
 def build_network(recipe: Recipe) -> Network:
     """Return the recipe's network with weights drawn from torch's global generator."""
-    match recipe.network:
-        case VisoCnnSettings() as settings:
-            return VisoCnn(settings, recipe.spectral)
-        case VisoSettings() as settings:
-            return Viso(settings, recipe.spectral)
-        case TfcTdfSettings() as settings:
-            return TfcTdf(settings, recipe.spectral)
-        case Lin2018Settings() as settings:
-            return Lin2018(settings, recipe.spectral)
-        case UhlichFnnSettings() as settings:
-            return UhlichFnn(settings, recipe.spectral)
-        case UhlichBlstmSettings() as settings:
-            return UhlichBlstm(settings, recipe.spectral)
-        case never:
-            assert_never(never)
+    network: Any = _NETWORKS[type(recipe.network)]
+    built: Network = network(recipe.network, recipe.spectral)
+    return built
 
 
 def load_weights(network: Network, path: Path) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from viso.train.run.run_folder import Progress
+from viso.train.run.run_folder import LogRow
 
-__all__ = ["complaint"]
+__all__ = ["diagnose"]
 
 _NO_BETTER_DB = 0.5
 _FALL = 0.01
 _RISE_DB = 0.1
 
 
-def complaint(
-    history: Sequence[Progress],
+def diagnose(
+    history: Sequence[LogRow],
     *,
     mixture_db: float | None,
     warmup_steps: int,
@@ -24,7 +24,7 @@ def complaint(
 
     Parameters
     ----------
-    history : sequence of Progress
+    history : sequence of LogRow
         The rows of its log so far.
     mixture_db : float or None
         uSDR of the mixture taken as the vocals: what doing nothing scores.

@@ -19,11 +19,11 @@ from viso.errors import ConfigError, DataError
 from viso.train.data.corpus import Corpus
 from viso.train.recipe import Recipe
 
-__all__ = ["Progress", "RunFolder"]
+__all__ = ["LogRow", "RunFolder"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class LogRow:
     """The state of a run at a row of its log.
 
     `loss` is the mean since the row before, `hours` the time spent training, `audio_hours`
@@ -48,7 +48,7 @@ class RunFolder:
     recipe.toml    what is trained
     origin.json    revision of the code, versions, hashes of the corpus and of
                    weights that the recipe names
-    log.csv        a row for every `Progress`
+    log.csv        a row for every `LogRow`
     last.ckpt      all that a resume needs (Lightning's format)
     best.pt        averaged weights with the highest validation score
     tensorboard/   curves, spectrograms and sound
@@ -139,7 +139,7 @@ class RunFolder:
                 f"{origin}: does not say what the run began with ({error!r:.60}); name a new folder"
             ) from error
 
-    def append(self, progress: Progress) -> None:
+    def append(self, progress: LogRow) -> None:
         """Add a row to the log."""
         fresh = not self.log.exists()
         with self.log.open("a", encoding="utf-8", newline="") as lines:
@@ -172,14 +172,14 @@ class RunFolder:
             csv.writer(lines).writerows([_COLUMNS, *kept])
         unfinished.replace(self.log)
 
-    def history(self) -> list[Progress]:
+    def history(self) -> list[LogRow]:
         """Return the rows of the log."""
         if not self.log.exists():
             return []
         with self.log.open(encoding="utf-8", newline="") as lines:
             rows = [row for row in csv.reader(lines) if len(row) == len(_COLUMNS)][1:]
         return [
-            Progress(
+            LogRow(
                 step=int(step),
                 loss=float(loss),
                 audio_hours=float(audio_hours),

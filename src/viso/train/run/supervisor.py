@@ -18,7 +18,7 @@ from viso.errors import DataError
 from viso.train.data.batches import Batches
 from viso.train.recipe import Schedule
 from viso.train.run.learner import Average, Learner
-from viso.train.run.run_folder import Progress, RunFolder
+from viso.train.run.run_folder import LogRow, RunFolder
 from viso.train.run.validation import Judge, TorchModel
 
 __all__ = ["Outlook", "Supervisor", "done_of"]
@@ -104,7 +104,7 @@ class Supervisor(Callback):
         average: Average,
         judge: Judge,
         on_start: Callable[[Outlook], None],
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[LogRow], None],
     ) -> None:
         self.folder, self.judge = folder, judge
         self._learner, self._batches, self._average = learner, batches, average
@@ -262,11 +262,11 @@ class Supervisor(Callback):
             )
         self._losses.extend(values)
 
-    def _row(self, shares: dict[str, float], score_db: float | None) -> Progress:
+    def _row(self, shares: dict[str, float], score_db: float | None) -> LogRow:
         recipe = self._learner.recipe
         chunk_s = recipe.network.chunk_frames * recipe.spectral.hop / recipe.spectral.rate_hz
         losses, self._losses = self._losses, []
-        return Progress(
+        return LogRow(
             step=self.step,
             loss=sum(losses) / len(losses) if losses else math.nan,
             audio_hours=self.step * recipe.schedule.batch * chunk_s / 3600,

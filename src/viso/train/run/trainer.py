@@ -25,14 +25,14 @@ from viso.errors import DataError
 from viso.train.data.batches import Batches
 from viso.train.data.corpus_cache import corpus_at
 from viso.train.recipe import Recipe
-from viso.train.run.diagnosis import complaint
+from viso.train.run.diagnosis import diagnose
 from viso.train.run.learner import Average, Learner
-from viso.train.run.run_folder import Progress, RunFolder
+from viso.train.run.run_folder import LogRow, RunFolder
 from viso.train.run.sharing import Agreement, Device, check_devices, sharing
 from viso.train.run.supervisor import Outlook, Supervisor, done_of
 from viso.train.run.validation import Judge
 
-__all__ = ["Outlook", "Progress", "Trainer"]
+__all__ = ["LogRow", "Outlook", "Trainer"]
 
 
 class Trainer:
@@ -117,8 +117,8 @@ class Trainer:
         """Songs that a validation scores."""
         return self._judge.n_songs
 
-    def complaint(self, references: Mapping[str, float]) -> str | None:
-        """Return what is wrong with the run so far, or None (see `verdict.complaint`)."""
+    def diagnose(self, references: Mapping[str, float]) -> str | None:
+        """Return what is wrong with the run so far, or None (see `verdict.diagnose`)."""
         history, schedule = self.folder.history(), self.recipe.schedule
         warmup_steps = schedule.warmup_steps
         if schedule.steps is None and schedule.time_s:
@@ -133,7 +133,7 @@ class Trainer:
             if row.step < part * (schedule.steps or math.inf) and row.hours * 3600 < part * seconds
         ]
         warmup_steps = max(warmup_steps, *first, 0) if part else warmup_steps
-        return complaint(
+        return diagnose(
             history,
             mixture_db=references.get("mixture"),
             warmup_steps=warmup_steps,
@@ -144,7 +144,7 @@ class Trainer:
         self,
         *,
         on_start: Callable[[Outlook], None] = lambda _: None,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[LogRow], None] = lambda _: None,
     ) -> None:
         """Train to the end of the recipe's schedule.
 
