@@ -74,7 +74,8 @@ def reverb(
     size = fast_size(n + length - 1)
     spectrum = torch.fft.rfft(audio, n=size)
     spectrum *= torch.fft.rfft(tail, n=size)
-    return audio + torch.fft.irfft(spectrum, n=size)[..., :n]
+    wet: Tensor = torch.fft.irfft(spectrum, n=size)[..., :n]
+    return audio + wet
 
 
 def _smooth(noise: Tensor, rate_hz: int) -> Tensor:
