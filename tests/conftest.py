@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from small import SMALL, build_onnx, mask_card
+from helpers.small_models import SMALL, build_onnx, mask_card
 
 
 @pytest.fixture(scope="session")

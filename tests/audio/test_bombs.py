@@ -13,14 +13,15 @@ import sys
 import zlib
 from pathlib import Path
 
-import bombs
 import numpy as np
 import pytest
 
+from helpers import hostile_files as hostile
+from helpers.checkout import ROOT
 from viso.audio import open_audio, read, read_tags, reading, write
 from viso.errors import AudioError
 
-BENCH = Path(__file__).parents[2] / "bench"
+BENCH = ROOT / "bench"
 MOST_MB = 300
 MOST_S = 3.0
 ENTRIES = 60_000_000  # of 24 bytes each: FFmpeg would take them
@@ -45,38 +46,42 @@ for path in map(Path, sys.argv[1:]):
 
 def make_all(folder: Path) -> None:
     whole = folder / "sound.mp3"
-    write(whole, bombs.noise(4410), rate_hz=bombs.RATE)
+    write(whole, hostile.noise(4410), rate_hz=hostile.RATE)
     sound = whole.read_bytes()
     whole.unlink()
-    picture = b"\0image/png\0\x03\0" + bombs.png(16_000)
+    picture = b"\0image/png\0\x03\0" + hostile.png(16_000)
     chunks = {b"stts": struct.pack(">IIII", 0, 1, 30_000, 1), **INDEX}
     chunks[b"stsz"] = struct.pack(">III", 0, 1, 30_000)
     chunks[b"stsc"] = struct.pack(">IIIII", 0, 1, 1, 0x7FFFFFFF, 1)
     chunks[b"stco"] = struct.pack(">II40I", 0, 40, *range(48, 88))
     tables = struct.pack(">I4s", 8 << 18, b"moov") + (b"\0\x08\0\0stsc" * ((1 << 18) - 1))
     cases = {
-        "index.m4a": bombs.mp4(folder, INDEX),
-        "chunks.m4a": bombs.mp4(folder, chunks),
-        "hours.m4a": bombs.mp4(folder, {b"stts": struct.pack(">IIII", 0, 1, 45, bombs.HOURS_20)}),
-        "nested.m4a": bombs.nested(b"moov", 5000),
-        "boxes.m4a": bombs.nested(b"free", 1) + struct.pack(">I4s", 8, b"free") * 100_000,
-        "cover.mp3": bombs.id3(b"APIC", picture) + sound,
-        "title.mp3": bombs.packed_tag(400_000_000) + sound,
-        "short-title.mp3": bombs.packed_tag(60_000_000) + sound,
-        "titles.mp3": bombs.id3(b"TXXX", b"\0") + sound,
-        "comments.flac": bombs.flac(2, comments=60_000),
-        "some-comments.flac": bombs.flac(2, comments=15_000),
-        "channels-500.wav": bombs.wav(n_channels=500),
-        "channels-1024.wav": bombs.wav(n_channels=1024),
-        "channels-65535.wav": bombs.wav(n_channels=65_535),
-        "rate.wav": bombs.wav(rate_hz=2_000_000),
-        "chunks.wav": bombs.wav(extra=b"JUNK\0\0\0\0" * 50_000),
-        "tag.wav": bombs.wav(
+        "index.m4a": hostile.mp4(folder, INDEX),
+        "chunks.m4a": hostile.mp4(folder, chunks),
+        "hours.m4a": hostile.mp4(
+            folder, {b"stts": struct.pack(">IIII", 0, 1, 45, hostile.HOURS_20)}
+        ),
+        "nested.m4a": hostile.nested(b"moov", 5000),
+        "boxes.m4a": hostile.nested(b"free", 1) + struct.pack(">I4s", 8, b"free") * 100_000,
+        "cover.mp3": hostile.id3(b"APIC", picture) + sound,
+        "title.mp3": hostile.packed_tag(400_000_000) + sound,
+        "short-title.mp3": hostile.packed_tag(60_000_000) + sound,
+        "titles.mp3": hostile.id3(b"TXXX", b"\0") + sound,
+        "comments.flac": hostile.flac(2, comments=60_000),
+        "some-comments.flac": hostile.flac(2, comments=15_000),
+        "channels-500.wav": hostile.wav(n_channels=500),
+        "channels-1024.wav": hostile.wav(n_channels=1024),
+        "channels-65535.wav": hostile.wav(n_channels=65_535),
+        "rate.wav": hostile.wav(rate_hz=2_000_000),
+        "chunks.wav": hostile.wav(extra=b"JUNK\0\0\0\0" * 50_000),
+        "tag.wav": hostile.wav(
             form=b"RF64", extra=b"ds64" + struct.pack("<IQQQI", 28, 0, 1 << 62, 0, 0)
         ).replace(b"data\x14\0\0\0", b"data\xff\xff\xff\xff"),
-        "tables.m4a": bombs.nested(b"moov", 0) + tables,
-        "pages.ogg": bombs.page(b"OggS", 2) + bombs.page(b"XggS") * 40_000 + b"OggS",
-        "hours.wav": bombs.wav()[:-24] + b"data" + struct.pack("<I", 2 * bombs.HOURS_20 % 2**32),
+        "tables.m4a": hostile.nested(b"moov", 0) + tables,
+        "pages.ogg": hostile.page(b"OggS", 2) + hostile.page(b"XggS") * 40_000 + b"OggS",
+        "hours.wav": hostile.wav()[:-24]
+        + b"data"
+        + struct.pack("<I", 2 * hostile.HOURS_20 % 2**32),
     }
     for name, data in cases.items():
         (folder / name).write_bytes(data)
@@ -144,8 +149,8 @@ def test_fragments_that_claim_samples(tmp_path):
 
 def test_twenty_hours_of_silence_are_streamed_and_not_read_at_once(tmp_path, monkeypatch):
     path = tmp_path / "night.flac"
-    n_frames = -(-bombs.HOURS_20 // 65_535)
-    path.write_bytes(bombs.flac(n_frames))
+    n_frames = -(-hostile.HOURS_20 // 65_535)
+    path.write_bytes(hostile.flac(n_frames))
     assert path.stat().st_size < 1_000_000
     with open_audio(path) as song:
         assert song.duration_s == pytest.approx(20 * 3600, abs=2)
@@ -154,7 +159,7 @@ def test_twenty_hours_of_silence_are_streamed_and_not_read_at_once(tmp_path, mon
             if n_blocks == 50:
                 break
     part, _ = read(path, duration_s=10)
-    assert part.shape == (1, 10 * bombs.RATE)
+    assert part.shape == (1, 10 * hostile.RATE)
     monkeypatch.setattr(reading, "_LARGE_BYTES", 1 << 20)
     monkeypatch.setattr(reading, "_LARGEST_RATIO", 20)
     with pytest.raises(AudioError, match=r"night\.flac: unpacks to more than 20 times"):
@@ -207,5 +212,5 @@ def test_tags_that_are_allowed_stay(tmp_path, noise):
     assert len(read_tags(path)) == 500
     packed = zlib.compress(b"\0A title of some words")
     body = struct.pack(">I", 22) + packed
-    path.write_bytes(bombs.id3(b"TIT2", body, flags=0x0080) + path.read_bytes())
+    path.write_bytes(hostile.id3(b"TIT2", body, flags=0x0080) + path.read_bytes())
     assert read_tags(path)["title"] == "A title of some words"

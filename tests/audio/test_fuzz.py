@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
+from helpers.checkout import ROOT
+
+BENCH = ROOT / "bench"
 sys.path.append(str(BENCH))
 
 from fuzzing.mutations import make_input  # noqa: E402

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracks import RATE_HZ, encode_tracks
+from helpers.multitrack_files import RATE_HZ, encode_tracks
 from viso.audio import open_audio, write
 from viso.errors import AudioError
 

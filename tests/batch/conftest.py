@@ -8,7 +8,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from archives import Archive
+
+from helpers.song_archives import Archive
 
 
 @pytest.fixture

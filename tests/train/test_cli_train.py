@@ -8,7 +8,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from slow_motion import move_by_work
+from helpers.training_clock import move_by_work
 from viso.cli import app, training
 from viso.cli.training import figures_of, seconds_of
 from viso.errors import ConfigError, DataError

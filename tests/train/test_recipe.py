@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from helpers.checkout import ROOT
 from viso.errors import ConfigError
 from viso.train.networks import build_network
 from viso.train.recipe import Recipe, Schedule, VisoSettings
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 
 def test_there_are_recipes():

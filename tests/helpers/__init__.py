@@ -1,0 +1,1 @@
+"""What several tests share: sounds, models, servers and clocks, all made here."""
