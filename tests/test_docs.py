@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -91,3 +94,15 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 90
+
+
+def examples_of(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", examples_of(ROOT / "docs" / "use" / "python.md"))
+def test_examples_run(example: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "demo.mp3", tmp_path / "song.mp3")
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    subprocess.run([sys.executable, "example.py"], cwd=tmp_path, check=True)
