@@ -72,6 +72,14 @@ def test_paths_of_sources_are_there(page: Path) -> None:
         assert (ROOT / path.rstrip("./")).exists(), f"{page}: {path}"
 
 
+def test_tests_that_pages_name_are_there() -> None:
+    sources = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    there = set(re.findall(r"^ *def (test_\w+)", "\n".join(sources), re.MULTILINE))
+    for page in PAGES:
+        named = re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))
+        assert set(named) <= there, f"{page}: {set(named) - there}"
+
+
 def test_pages_that_sources_name_are_there() -> None:
     folders = ("src", "tests", "bench", "scripts", "recipes", "experiments", "examples")
     files = [path for name in folders for path in (ROOT / name).rglob("*")]
