@@ -5,7 +5,7 @@
 A batch of small songs meets a fault: kills at random moments, a full disk, files and folders that
 go away, a clock that jumps, a process that hangs, a second batch. Then the same command is run
 again until it ends well, and every file is compared bit for bit with those of a batch without
-faults. Writes a table into docs/reliability.md, and every run into docs/reliability.json; the exit
+faults. Writes a table into the page, and every run into JSON (docs/data/reliability.json); the exit
 code is 1 if a song was lost or something half-made looked whole. Linux only.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from faults import drives, kills
 from faults.commands import Batch
-from faults.page import circumstances, put_block, save, table
+from faults.page import circumstances, json_of, put_block, save, table
 from faults.scene import Fault, Scene, Trial, try_fault
 from faults.songs import Archive
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="faults whose names have these words")
-    parser.add_argument("--page", type=Path, help="write the table here, and JSON beside it")
+    parser.add_argument("--page", type=Path, help="write the table here, and JSON")
     options = parser.parse_args()
     began = time.monotonic()
     skipped = []
@@ -114,7 +114,7 @@ def write(
     about = circumstances()
     words = (
         f"`python bench/reliability.py --kills {options.kills} --times {options.times} "
-        f"--seed {options.seed} --page docs/reliability.md`"
+        f"--seed {options.seed} --page docs/evidence/reliability.md`"
     )
     where = (
         f"{words}: {options.songs} songs of 2 to 6 s (the first so loud that its stems are written "
@@ -125,7 +125,7 @@ def write(
     put_block(options.page, "faults", f"{where}\n\n{text}")
     runs = {name: [trial.as_dict() for trial in some] for name, some in trials.items()}
     values = {**about, "seed": options.seed, "took_s": round(took_s), "runs": runs}
-    save(options.page.with_suffix(".json"), "faults", values)
+    save(json_of(options.page), "faults", values)
 
 
 if __name__ == "__main__":

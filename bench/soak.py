@@ -1,11 +1,11 @@
 """Hours of sound in one file, and hundreds of songs in one batch: does anything grow?
 
-    python bench/soak.py [--hours 3] [--songs 300] [--page docs/reliability.md]
+    python bench/soak.py [--hours 3] [--songs 300] [--page docs/evidence/reliability.md]
 
 While `viso separate` runs, all of its processes are looked at every second: proportional set size
 (each page that is shared counts once), open files, and what lies in the folders for temporary
 files. Memory that grows shows as a slope of the line through the samples behind the warm-up.
-Writes its figures into docs/reliability.md and docs/reliability.json. Linux only.
+Writes its figures into docs/evidence/reliability.md and docs/data/reliability.json. Linux only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from faults.commands import tree
-from faults.page import circumstances, put_block, save
+from faults.page import circumstances, json_of, put_block, save
 from memory import make_song
 
 _EVERY_S = 1.0
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=3.0)
     parser.add_argument("--songs", type=int, default=300)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--page", type=Path, help="write the figures here, and JSON beside it")
+    parser.add_argument("--page", type=Path, help="write the figures here, and JSON")
     options = parser.parse_args()
     soaks: list[Soak] = []
     for run in (many, long):
@@ -184,7 +184,7 @@ def write(options: argparse.Namespace, soaks: list[Soak]) -> None:
     about = circumstances()
     where = (
         f"`python bench/soak.py --hours {options.hours:g} --songs {options.songs} --page "
-        "docs/reliability.md`, FLAC to two FLACs, 16 bit, model `viso`, "
+        "docs/evidence/reliability.md`, FLAC to two FLACs, 16 bit, model `viso`, "
         f"on {about['machine']}, {about['cores']} cores, {about['system']}, Python "
         f"{about['python']}, viso {about['viso']}, {about['date']}, load {about['load']} at its "
         "end. Memory is the proportional set size of all processes together, looked at every "
@@ -199,7 +199,7 @@ def write(options: argparse.Namespace, soaks: list[Soak]) -> None:
             list(asdict(s).values()) for s in one.samples[:: max(1, len(one.samples) // 60)]
         ]
         runs.append(json.loads(json.dumps(values), parse_float=lambda text: round(float(text), 2)))
-    save(options.page.with_suffix(".json"), "soak", {**about, "runs": runs})
+    save(json_of(options.page), "soak", {**about, "runs": runs})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What a threshold, a blend and the Wiener filter do: makes docs/sweeps.md and its picture.
+"""What a threshold, a blend and the Wiener filter do: makes a page and its picture.
 
-    python bench/sweeps.py --data songs/valid [--work build/sweeps] [-o docs/sweeps.md]
+    python bench/sweeps.py --data songs/valid [--work build/sweeps] [-o PAGE]
 
 Scores, in uSDR over songs with true stems, `lin2018` with thresholds from 0 to 0.5, blends of two
 models with shares from 0 to 1, and models with 0 to 3 iterations of the multichannel Wiener filter
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -196,7 +197,7 @@ def page(scores: Scores, picture: str) -> str:
         "# Threshold, blends, Wiener filter",
         f"uSDR in decibels over {n_songs} songs with true stems: medians, below them the "
         "bootstrap 95 % interval and the mean. Made by `python bench/sweeps.py`; what the systems "
-        "are: [the papers' systems](published.md).",
+        "are: [the papers' systems](../understand/published.md).",
         f"![Median uSDR over threshold, share and iterations]({picture})",
     ]
     for sweep, (title, what) in TITLES.items():
@@ -211,12 +212,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="songs with true stems")
     parser.add_argument("--work", type=Path, default=Path("build/sweeps"))
-    parser.add_argument("-o", "--out", type=Path, default=Path("docs/sweeps.md"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("docs/evidence/sweeps.md"))
+    parser.add_argument("--picture", type=Path, default=Path("docs/pictures/sweeps.webp"))
     options = parser.parse_args(arguments)
     scores = measured(options.data, options.work)
-    picture = options.out.with_suffix(".webp")
-    draw(scores, picture)
-    options.out.write_text(page(scores, picture.name), encoding="utf-8")
+    draw(scores, options.picture)
+    link = Path(os.path.relpath(options.picture, options.out.parent)).as_posix()
+    options.out.write_text(page(scores, link), encoding="utf-8")
     print(options.out)
 
 

@@ -1,4 +1,4 @@
-"""Make docs/listening.webp: a page of a listening test of the demo song, in Chromium.
+"""Make docs/pictures/listening.webp: a page of a listening test of the demo song, in Chromium.
 
 Run ``python scripts/picture_of_listening.py [FILE]``; needs the extra ``[dev]`` and a browser.
 """

@@ -15,7 +15,7 @@ from typing import Any
 from faults.scene import Trial
 from viso import __version__
 
-__all__ = ["circumstances", "put_block", "save", "table"]
+__all__ = ["circumstances", "json_of", "put_block", "save", "table"]
 
 _COLUMNS = (
     "fault",
@@ -90,6 +90,12 @@ def put_block(page: Path, name: str, text: str) -> None:
         raise SystemExit(f"{page}: has no line {first.strip()}")
     after = rest[rest.index("<!-- end -->") :]
     page.write_text(f"{before}{first}\n{text.strip()}\n\n{after}", encoding="utf-8")
+
+
+def json_of(page: Path) -> Path:
+    """Return where a page's figures lie as JSON: in `docs/data`, else beside the page."""
+    data = page.parent.parent / "data"
+    return (data / page.name if data.is_dir() else page).with_suffix(".json")
 
 
 def save(path: Path, name: str, values: Mapping[str, Any]) -> None:

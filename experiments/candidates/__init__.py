@@ -3,5 +3,5 @@
     tfc_tdf, band_split, subband, two_pass <- designs (all of them, by name)
     shares (part of the songs) -> training (a run) -> results (tables) , scaling (more songs)
 
-See `__main__` for the commands, docs/experiments.md and docs/quality.md for what was found.
+`__main__` has the commands. What was found: docs/evidence/experiments.md, docs/evidence/quality.md.
 """

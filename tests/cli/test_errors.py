@@ -190,8 +190,7 @@ def test_the_help_says_which_extra() -> None:
 
 
 def test_extras_are_named_in_one_way() -> None:
-    root = ROOT
-    files = [*root.glob("src/**/*.py"), *root.glob("docs/*.md"), root / "README.md"]
+    files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
     for path in files:
         text = path.read_text(encoding="utf-8")
         assert "viso-audio[" not in text, path

@@ -34,7 +34,7 @@ _STILLBORN = 4  # workers in a row that end before their model is loaded
 
 
 class Cluster:
-    """A connection to a Ray cluster, for a ``with`` block; see docs/scale.md for an example.
+    """A connection to a Ray cluster, for a ``with`` block; see docs/serve/scale.md for an example.
 
     Parameters
     ----------

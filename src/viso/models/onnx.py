@@ -210,7 +210,7 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     if device == "cuda" and "CUDAExecutionProvider" not in available:
         raise ModelError(
             f"{path}: device cuda asked for, but this ONNX Runtime has none; "
-            "use --device cpu, or put onnxruntime-gpu in its place (docs/models.md says how)"
+            "use --device cpu, or put onnxruntime-gpu in its place (docs/use/models.md says how)"
         )
     if device != "cpu" and "CUDAExecutionProvider" in available:
         wanted.insert(0, "CUDAExecutionProvider")

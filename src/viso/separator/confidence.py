@@ -3,7 +3,7 @@
 A mask m that is a probability - this bin belongs to the voice - makes an expected error of
 ``m (1 - m) |x|^2`` in a bin x, which is ``|v| |i|``: what both stems claim is what is in
 doubt. Added up over a second it stands for the energy that is in the wrong stem, and gives an
-estimate of the SDR of both. `docs/confidence.md` shows how it compares with the true one.
+estimate of the SDR of both. `docs/use/confidence.md` shows how it compares with the true one.
 """
 
 from __future__ import annotations

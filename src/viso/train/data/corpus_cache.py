@@ -21,7 +21,7 @@ _SOUND = ("audio.i16", "levels.f32")
 
 
 def default_cache() -> Path:
-    """Return where corpora of stores are kept, beside the user's models (see docs/training.md).
+    """Return where corpora of stores are kept, beside the user's models (docs/train/training.md).
 
     Raises
     ------
