@@ -122,7 +122,7 @@ def make(browser: Browser, url: str, song: Path, folder: Path) -> None:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("-o", "--out", type=Path, default=ROOT / "docs")
+    parser.add_argument("-o", "--out", type=Path, default=ROOT / "docs" / "pictures")
     folder = parser.parse_args().out
     path = os.environ.get("VISO_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:

@@ -118,7 +118,8 @@ def photograph(address: str) -> bytes:
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "docs" / "listening.webp")
+    default = ROOT / "docs" / "pictures" / "listening.webp"
+    parser.add_argument("file", nargs="?", type=Path, default=default)
     path = parser.parse_args().file
     with tempfile.TemporaryDirectory() as name, served(*build(Path(name))) as address:
         png = photograph(address)
