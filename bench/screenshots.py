@@ -102,7 +102,7 @@ def make(browser: Browser, url: str, song: Path, folder: Path) -> None:
     page.get_by_label("Repeat to").fill("0:10.0")
     page.get_by_role("button", name="Guide vocal").click()
     page.get_by_role("button", name="Loop").click()
-    page.get_by_label("Place in the song").fill("7.4")
+    page.get_by_label("Location in the song").fill("7.4")
     page.get_by_role("button", name="Play", exact=True).click()
     page.get_by_role("button", name="Pause").wait_for()
     page.wait_for_timeout(1200)
@@ -111,7 +111,7 @@ def make(browser: Browser, url: str, song: Path, folder: Path) -> None:
     shoot(page, folder / "studio.webp", scale=1.25)
     page.context.close()
     page = visit(browser, url, song, is_phone=True)
-    page.get_by_label("Place in the song").fill("7.4")
+    page.get_by_label("Location in the song").fill("7.4")
     page.evaluate(
         "scrollTo(0, document.querySelector('#panel').getBoundingClientRect().top + scrollY - 12)"
     )

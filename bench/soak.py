@@ -148,7 +148,7 @@ def soak(name: str, words: list[str], folder: Path, audio_s: float) -> Soak:
 
 
 def sample(pid: int, began: float) -> Sample | None:
-    """Look at a process and all below it; None if they go meanwhile."""
+    """FinishedSongs at a process and all below it; None if they go meanwhile."""
     memory_kb = n_files = n_processes = 0
     with suppress(OSError, LookupError, ValueError):
         for one in tree(pid):

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from memory import make_song
 from peers.environments import (
     ENVIRONMENTS,
-    Place,
+    Location,
     make_ready,
     packages_in,
     site_packages,
@@ -55,7 +55,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def attempt(record: Record, place: Place, what: str, step: Callable[[], object]) -> None:
+def attempt(record: Record, place: Location, what: str, step: Callable[[], object]) -> None:
     """Do a step of a system; if one fails, its row says so and the others carry on."""
     if record["error"]:
         return
@@ -66,7 +66,7 @@ def attempt(record: Record, place: Place, what: str, step: Callable[[], object])
         say(f"{record['name']}: {record['error']}")
 
 
-def prepare(system: System, record: Record, place: Place) -> None:
+def prepare(system: System, record: Record, place: Location) -> None:
     """Make the system's environment and its weights, and note their sizes."""
     for name in (system.environment, *system.makers):
         say(f"{system.name}: environment {name}")
@@ -81,7 +81,7 @@ def prepare(system: System, record: Record, place: Place) -> None:
     record["weights_bytes"], record["parameters"] = facts["bytes"], facts["parameters"]
 
 
-def run_once(system: System, place: Place, song: Path) -> Run:
+def run_once(system: System, place: Location, song: Path) -> Run:
     """Separate a song in a fresh folder, and see that two whole stems came out."""
     out = place.work / "out" / system.name
     shutil.rmtree(out, ignore_errors=True)
@@ -96,7 +96,7 @@ def run_once(system: System, place: Place, song: Path) -> Run:
 
 
 def time_all(
-    systems: Sequence[System], records: dict[str, Record], place: Place, report: Record
+    systems: Sequence[System], records: dict[str, Record], place: Location, report: Record
 ) -> None:
     """Run every system on both songs, in turn, after a second of song that does not count."""
     songs = {_SECOND: place.work / "second.flac", _SONG: place.work / "song.flac"}
@@ -120,7 +120,7 @@ def time_all(
 
 
 def score_all(
-    systems: Sequence[System], records: dict[str, Record], place: Place, songs: Path
+    systems: Sequence[System], records: dict[str, Record], place: Location, songs: Path
 ) -> None:
     """Score the systems with trained weights, each in one process for all songs."""
     mixtures = write_mixtures(songs, place.work / "mixtures")
@@ -140,7 +140,7 @@ def score_all(
 
 def compare(options: argparse.Namespace) -> Record:
     """Measure everything and return the report; it is written as it grows."""
-    place = Place(options.work.resolve(), _CHECKOUT)
+    place = Location(options.work.resolve(), _CHECKOUT)
     place.work.mkdir(parents=True, exist_ok=True)
     wanted = {BASE, *options.only.split(",")} if options.only else {s.name for s in SYSTEMS}
     systems = [system for system in SYSTEMS if system.name in wanted]

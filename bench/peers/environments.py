@@ -64,7 +64,7 @@ ENVIRONMENTS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """The folder in which everything is made, and viso's checkout."""
 
     work: Path
@@ -88,7 +88,7 @@ class Place:
         return text
 
 
-def make_ready(environment: Environment, place: Place) -> None:
+def make_ready(environment: Environment, place: Location) -> None:
     """Install an environment, unless the same is there from an earlier run.
 
     Where only viso's own code has changed since, only that is installed again.
@@ -120,7 +120,7 @@ def make_ready(environment: Environment, place: Place) -> None:
     said.write_text(json.dumps(stamp))
 
 
-def site_packages(place: Place, name: str) -> Path:
+def site_packages(place: Location, name: str) -> Path:
     """Return the folder of an environment's packages."""
     python = str(place.work / name / "bin" / "python")
     words = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
@@ -158,7 +158,7 @@ def _sha256(paths: list[Path], checkout: Path) -> str:
     return whole.hexdigest()
 
 
-def _stamp(environment: Environment, place: Place) -> dict[str, object]:
+def _stamp(environment: Environment, place: Location) -> dict[str, object]:
     """Return what an environment depends on."""
     checkout = place.checkout
     is_ours = any("{checkout}" in word for words in environment.installs for word in words)

@@ -16,7 +16,7 @@ from viso.batch.database import FILE, connected
 from viso.batch.engine import Order
 from viso.batch.owners import Owner
 from viso.batch.staging import Staged
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 
 OUT = Address("memory://stems/slow")
 FILES = {"vocals": Path("a/vocals.flac"), "instrumental": Path("a/instrumental.flac")}
@@ -90,7 +90,7 @@ def test_a_slow_listing_holds_no_lock(
 ) -> None:
     there = {OUT / FILES["vocals"]}
 
-    def size(place: Place) -> int | None:
+    def size(place: Location) -> int | None:
         gate.pass_through()
         return 1 if place in there else None
 
@@ -109,7 +109,7 @@ def test_a_slow_listing_holds_no_lock(
 def test_a_claim_lost_meanwhile_keeps_its_files(
     tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    def size(place: Place) -> int | None:
+    def size(place: Location) -> int | None:
         gate.pass_through()
         return None
 
@@ -128,7 +128,7 @@ def test_what_a_dead_batch_left_is_removed_without_the_lock(
 ) -> None:
     removed = []
 
-    def remove(paths: list[Place], pid: int) -> None:
+    def remove(paths: list[Location], pid: int) -> None:
         gate.pass_through()
         removed.append(({str(path) for path in paths}, pid))
 
@@ -150,7 +150,7 @@ def test_what_a_dead_batch_left_is_removed_without_the_lock(
 
 
 def test_a_message_names_the_table_as_the_order_does(tmp_path: Path) -> None:
-    targets: dict[str, Place] = {stem: OUT / f"{stem}.flac" for stem in FILES}
+    targets: dict[str, Location] = {stem: OUT / f"{stem}.flac" for stem in FILES}
     order = Order(
         number=0,
         song=Address("memory://songs/a.flac"),

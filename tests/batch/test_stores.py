@@ -30,7 +30,7 @@ from viso.batch.worker import separate_order
 from viso.cli import app
 from viso.errors import ConfigError, DataError
 from viso.stores import objects
-from viso.stores.address import Address, place_of
+from viso.stores.address import Address, location_of
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -68,7 +68,7 @@ class Remote:
     def send(self, name: str, *, to: str | None = None, **how: int) -> Path:
         """Make a song and put it into the store."""
         path = self.archive.add(f"x{Path(name).suffix}", **how)
-        objects.upload(path, place_of(self.songs) / (to or name))  # type: ignore[arg-type]
+        objects.upload(path, location_of(self.songs) / (to or name))  # type: ignore[arg-type]
         return path
 
     def plan(self, *inputs: object, out: object = OUT, **how: object) -> batch.Plan:
@@ -89,7 +89,7 @@ def remote(archive: Archive, memory: object, tmp_path: Path) -> Remote:
 
 
 def stems(out: str = OUT) -> dict[str, bytes]:
-    place = place_of(out)
+    place = location_of(out)
     assert isinstance(place, Address)
     found = objects.listing(place, recursive=True)
     return {name: objects.read_bytes(place / name) or b"" for name, _ in found if name != MARK}
@@ -98,7 +98,7 @@ def stems(out: str = OUT) -> dict[str, bytes]:
 def test_a_store_gets_the_bytes_that_a_folder_gets(remote: Remote, archive: Archive) -> None:
     for number, name in enumerate(["a song.flac", "in/ä ö.wav", "in/deep/[x]*.flac"]):
         path = archive.add(name, seed=number)
-        objects.upload(path, place_of(remote.songs) / name)  # type: ignore[arg-type]
+        objects.upload(path, location_of(remote.songs) / name)  # type: ignore[arg-type]
     results = remote.run()
     assert [result.reason for result in results.values()] == [""] * 3
     report = results["a song.flac"].report
@@ -143,7 +143,7 @@ def test_what_is_done_is_told_from_the_objects(remote: Remote) -> None:
     assert remote.run(changed)["b.flac"].is_done
     assert stems()["b/vocals.flac"] != first["b/vocals.flac"]
     # A stem that is gone, and one that was cut short.
-    where = place_of(f"{OUT}/a/vocals.flac")
+    where = location_of(f"{OUT}/a/vocals.flac")
     objects.remove(where)  # type: ignore[arg-type]
     assert [task.song.path.name for task in remote.plan().tasks] == ["a.flac"]
     remote.store.pipe_file(f"{OUT}/a/vocals.flac", first["a/vocals.flac"][:100])  # type: ignore[attr-defined]
@@ -352,8 +352,8 @@ KILLED = """
 import sys, os, signal
 from pathlib import Path
 from viso.batch.staging import brought
-from viso.stores.address import place_of
-with brought(place_of(sys.argv[1])) as (path, _):
+from viso.stores.address import location_of
+with brought(location_of(sys.argv[1])) as (path, _):
     assert path.stat().st_size
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -373,7 +373,7 @@ def test_a_folder_that_only_looks_like_a_dead_process_s_is_left(
     archive: Archive, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(staging, "runs", lambda _pid: False)
-    address = place_of(f"file://{archive.add('a.flac')}")
+    address = location_of(f"file://{archive.add('a.flac')}")
     with staging.brought(address) as (path, _):
         left = path.parent
         assert left.name.startswith("viso-")
@@ -392,7 +392,9 @@ def test_what_was_there_before_a_delivery_that_failed_stays(
     old, first, second = (tmp_path / name for name in ("old", "first", "second"))
     for path in (old, first, second):
         path.write_bytes(path.name.encode())
-    vocals, instrumental = (place_of(f"{OUT}/{stem}.flac") for stem in ("vocals", "instrumental"))
+    vocals, instrumental = (
+        location_of(f"{OUT}/{stem}.flac") for stem in ("vocals", "instrumental")
+    )
     objects.upload(old, instrumental)
     order = Order(1, tmp_path / "song", {"vocals": vocals, "instrumental": instrumental}, None)
     staged = staging.Staged(

@@ -16,7 +16,7 @@ from viso.audio import write
 BENCH = ROOT / "bench"
 sys.path.append(str(BENCH))
 
-from peers.environments import ENVIRONMENTS, Place, packages_in, size_of  # noqa: E402
+from peers.environments import ENVIRONMENTS, Location, packages_in, size_of  # noqa: E402
 from peers.measuring import CommandError, measure, round_robin  # noqa: E402
 from peers.scores import differences, medians, score, write_mixtures  # noqa: E402
 from peers.systems import BASE, SYSTEMS  # noqa: E402
@@ -151,7 +151,7 @@ def test_command_that_fails_says_how():
 
 
 def test_commands_name_only_what_there_is(tmp_path):
-    place = Place(tmp_path / "work", tmp_path / "viso")
+    place = Location(tmp_path / "work", tmp_path / "viso")
     assert SYSTEMS[0].name == BASE
     assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
     for system in SYSTEMS:

@@ -23,7 +23,7 @@ from viso.batch.worker import separate_order
 from viso.cli import app
 from viso.cli.telling import common_reason
 from viso.errors import ConfigError
-from viso.stores.address import place_of
+from viso.stores.address import location_of
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
 
@@ -152,7 +152,7 @@ def test_an_empty_word_is_wrong_usage(folder: Path, words: list[str]) -> None:
 
 def test_an_empty_path_is_no_folder() -> None:
     with pytest.raises(ConfigError, match="names nothing"):
-        place_of("")
+        location_of("")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from viso.http.connections import server_config
 from viso.studio import StudioConfig, create_app
-from viso.studio.messages import Offer
+from viso.studio.messages import OfferedModel
 
 HERE = "http://localhost"
 IDLE: list[FastAPI] = []
@@ -65,9 +65,9 @@ def idle_app(data: Path, **settings: Any) -> FastAPI:
     """A studio whose workers are never started; it offers a model by the name of tiny."""
     app = create_app(StudioConfig(data=data, **{"free_bytes": 0, **settings}))
     IDLE.append(app)
-    crew = app.state.studio.crew
-    crew.offers = (Offer("tiny", "tiny", "", "MIT", (), {}, (), 1),)
-    crew.are_described.set()
+    pool = app.state.studio.pool
+    pool.offers = (OfferedModel("tiny", "tiny", "", "MIT", (), {}, (), 1),)
+    pool.are_described.set()
     return app
 
 
@@ -120,7 +120,7 @@ def live(config: StudioConfig, **served: Any) -> Iterator[tuple[httpx.Client, Fa
             with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
                 yield client, app
         finally:
-            app.state.studio.hub.close()
+            app.state.studio.events.close()
             server.should_exit = True
             thread.join(PATIENCE_S)
             assert not thread.is_alive()

@@ -277,8 +277,8 @@ def test_files_that_cannot_be_read_are_a_line_each(hostile: Path, tmp_path: Path
 
 
 def test_the_studio_offers_the_others(hostile: Path) -> None:
-    from viso.studio.worker import Describe, _described
+    from viso.studio.worker import DescribeModels, _described
 
-    told = _described(Describe(models=()))
+    told = _described(DescribeModels(models=()))
     assert [offer.name for offer in told.offers] == [*registry.packaged(), "zebra"]
     assert len(told.refusals) >= 11

@@ -11,7 +11,7 @@ import pytest
 
 from viso.errors import ConfigError, DataError
 from viso.stores import objects
-from viso.stores.address import Address, place_of
+from viso.stores.address import Address, location_of
 
 fsspec = pytest.importorskip("fsspec")
 from fsspec.registry import _registry  # noqa: E402
@@ -39,7 +39,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture(params=["memory", "file"])
 def folder(request: pytest.FixtureRequest, memory: object, tmp_path: Path) -> Address:
     text = "memory://bucket/in" if request.param == "memory" else f"file://{tmp_path}/in"
-    return place_of(text)  # type: ignore[return-value]
+    return location_of(text)  # type: ignore[return-value]
 
 
 def content(folder: Address) -> dict[str, int | None]:
@@ -54,11 +54,11 @@ def file_of(tmp_path: Path, data: bytes) -> Path:
 
 @pytest.mark.parametrize("text", ["song.mp3", "/a/b", "a:b", "C:/x", "C://x", "./s3://b", "://x"])
 def test_paths_are_paths(text: str) -> None:
-    assert place_of(text) == Path(text)
+    assert location_of(text) == Path(text)
 
 
 def test_an_address_has_the_names_of_a_path() -> None:
-    place = place_of("S3://bucket/archive/a song.flac/")
+    place = location_of("S3://bucket/archive/a song.flac/")
     assert str(place) == "s3://bucket/archive/a song.flac"
     assert (place.name, place.stem, place.suffix) == ("a song.flac", "a song", ".flac")
     assert str(place.parent / Path("b/c")) == "s3://bucket/archive/b/c"
@@ -66,7 +66,7 @@ def test_an_address_has_the_names_of_a_path() -> None:
 
 def test_an_address_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="s3://bucket/folder"):
-        place_of("s3://")
+        location_of("s3://")
 
 
 def test_any_name_goes_there_and_back(folder: Address, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_what_is_not_there(folder: Address, tmp_path: Path) -> None:
 def test_a_failure_by_chance_is_tried_again(
     memory: object, monkeypatch: pytest.MonkeyPatch, no_pause: list[float], tmp_path: Path
 ) -> None:
-    place, left = place_of("memory://b/a"), [1, 2]
+    place, left = location_of("memory://b/a"), [1, 2]
     put = type(memory).put_file
 
     def shaky(self: object, *words: object, **how: object) -> None:
@@ -134,7 +134,7 @@ def test_what_no_try_can_help_is_tried_once(
 
     monkeypatch.setattr(type(memory), "put_file", refused)
     with pytest.raises(DataError, match="check the credentials"):
-        objects.upload(file_of(tmp_path, b"x"), place_of("memory://b/a"))
+        objects.upload(file_of(tmp_path, b"x"), location_of("memory://b/a"))
     assert not no_pause
 
 
@@ -149,14 +149,14 @@ def test_an_object_cut_short_never_shows(
 
     monkeypatch.setattr(type(memory), "put_file", cut)
     with pytest.raises(DataError, match="2 of 5 bytes"):
-        objects.upload(file_of(tmp_path, b"whole"), place_of("memory://b/in/a"))
-    assert content(place_of("memory://b")) == {}
+        objects.upload(file_of(tmp_path, b"whole"), location_of("memory://b/in/a"))
+    assert content(location_of("memory://b")) == {}
 
 
 def test_an_object_that_changes_meanwhile_is_read_again(
     memory: object, monkeypatch: pytest.MonkeyPatch, no_pause: list[float], tmp_path: Path
 ) -> None:
-    place, get = place_of("memory://b/a"), type(memory).get_file
+    place, get = location_of("memory://b/a"), type(memory).get_file
     objects.upload(file_of(tmp_path, b"old"), place)
 
     def slow(self: object, where: str, path: str, **how: object) -> None:
@@ -184,17 +184,17 @@ def test_a_folder_that_cannot_be_read_is_no_empty_one(
 
     monkeypatch.setattr(type(store), "ls", shut)
     with pytest.raises(DataError, match="cannot be listed"):
-        list(objects.listing(place_of(f"file://{tmp_path}"), recursive=True))
+        list(objects.listing(location_of(f"file://{tmp_path}"), recursive=True))
 
 
 def test_missing_packages_and_unknown_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"nosuch://b/a: .*Protocol not known"):
-        objects.object_info(place_of("nosuch://b/a"))
+        objects.object_info(location_of("nosuch://b/a"))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "s3fs", None)
         patch.delitem(_registry, "s3", raising=False)
         with pytest.raises(ConfigError, match=r'pip install -c constraints\.txt "\.\[cloud\]"'):
-            objects.object_info(place_of("s3://bucket/a"))
+            objects.object_info(location_of("s3://bucket/a"))
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(ConfigError, match=r"need the extra \[cloud\]: pip install -c"):
-        objects.object_info(place_of("s3://bucket/a"))
+        objects.object_info(location_of("s3://bucket/a"))

@@ -16,7 +16,6 @@ import soundfile
 
 from helpers.live_studio import end_of, pcm_16, send, song_bytes, start
 from helpers.small_models import song
-from viso.dsp.loudness import LoudnessMeter
 from viso.separator import STEMS, Separator
 from viso.separator.confidence import confidence
 from viso.studio.stem_store import ALL_STEMS
@@ -238,38 +237,6 @@ def test_confidence_is_that_of_viso_confidence(
     np.testing.assert_allclose(
         told["instrumental"], [s.instrumental_sdr_db for s in seconds], atol=0.02
     )
-
-
-@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000, 96_000])
-def test_loudness_is_that_of_the_standard(rate_hz: int) -> None:
-    pyloudnorm = pytest.importorskip("pyloudnorm")
-    random = np.random.default_rng(rate_hz)
-    # Loud and quiet passages, so that both gates have something to do; a hum below 50 Hz.
-    envelope = np.repeat([1.0, 0.1, 0.001, 0.0, 0.5], rate_hz)
-    hum = np.sin(2 * np.pi * 45 * np.arange(len(envelope)) / rate_hz)
-    vocals = (0.2 * random.standard_normal((2, len(envelope))) * envelope).astype(np.float32)
-    rest = np.stack([0.3 * hum, 0.1 * hum]).astype(np.float32)
-    meter = LoudnessMeter(rate_hz=rate_hz, n_channels=2)
-    both = np.stack([vocals, rest])
-    for start_sample in range(0, both.shape[2], 30_000):
-        meter.push(both[:, :, start_sample : start_sample + 30_000])
-    told = meter.finish()
-    assert told is not None
-    judge = pyloudnorm.Meter(rate_hz, filter_class="DeMan")
-    for stem, sound in (("mixture", vocals + rest), ("vocals", vocals), ("instrumental", rest)):
-        assert told[stem] == pytest.approx(judge.integrated_loudness(sound.T), abs=0.02), stem
-
-
-def test_a_silent_stem_has_no_loudness() -> None:
-    meter = LoudnessMeter(rate_hz=8000, n_channels=1)
-    sound = song(1, 8000)[None]
-    meter.push(np.concatenate([np.zeros_like(sound), sound]))
-    told = meter.finish()
-    assert told is not None
-    assert told["vocals"] is None and told["mixture"] == told["instrumental"]
-    short = LoudnessMeter(rate_hz=8000, n_channels=1)
-    short.push(np.zeros((2, 1, 100), np.float32))
-    assert short.finish() is None
 
 
 @pytest.mark.parametrize(

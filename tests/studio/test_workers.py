@@ -23,9 +23,9 @@ from helpers.small_models import song
 from viso.errors import ModelError
 from viso.models import registry
 from viso.studio import StudioConfig, worker, worker_pool
-from viso.studio.messages import Describe, Done
+from viso.studio.messages import DescribeModels, JobDone
 
-DONE = Done(22_050, 44_100, 2, 0.0, 1.0, None)
+DONE = JobDone(22_050, 44_100, 2, 0.0, 1.0, None)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_list_that_fails_once_between_jobs_ends_no_worker(
     monkeypatch.setattr(worker_pool, "_RETRY_S", 0.01)
     config = StudioConfig(data=tmp_path, models=(str(mask_model),), threads=1, free_bytes=0)
     with live(config) as (client, app):
-        one = app.state.studio.crew
+        one = app.state.studio.pool
         one.order = Broken(one.order, sqlite3.OperationalError("disk I/O error"))
         job = start(client, send(client, flac)["id"])
         assert end_of(client, job["id"])["state"] == "done"
@@ -75,7 +75,7 @@ def test_a_worker_that_is_gone_is_told_by_the_health_check(tmp_path: Path) -> No
     gone = threading.Thread(target=lambda: None)
     gone.start()
     gone.join(PATIENCE_S)
-    app.state.studio.crew._hands = [gone]
+    app.state.studio.pool._threads = [gone]
     answer = client.get("/healthz")
     assert answer.status_code == 503 and "worker" in answer.json()["detail"]
 
@@ -101,8 +101,8 @@ def test_the_end_of_a_job_noted_twice_leaves_its_stems(tmp_path: Path, flac: byt
 
     studio.store.end_job = noting
     with pytest.raises(sqlite3.OperationalError):
-        studio.crew.has_ended(job, DONE)
-    studio.crew.has_ended(job, DONE)
+        studio.pool.has_ended(job, DONE)
+    studio.pool.has_ended(job, DONE)
     assert studio.store.job(job.id).state == "done"
     assert stem.read_bytes() == b"stem"
 
@@ -114,7 +114,7 @@ def test_a_job_cancelled_in_its_last_moment_leaves_no_stems(tmp_path: Path, flac
     job = studio.store.claim()
     studio.folders.job(job.id).mkdir()
     assert client.post(f"/api/jobs/{job.id}/cancel").json()["state"] == "cancelled"
-    studio.crew.has_ended(job, DONE)
+    studio.pool.has_ended(job, DONE)
     assert studio.store.job(job.id).state == "cancelled"
     assert not studio.folders.job(job.id).exists()
 
@@ -123,14 +123,14 @@ def test_a_job_cancelled_in_its_last_moment_leaves_no_stems(tmp_path: Path, flac
 def test_one_bad_model_hides_no_other(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     loaded = worker._offer
 
-    def offer(name: str, *, is_known: bool) -> Any:
+    def offered(name: str, *, is_known: bool) -> Any:
         if name == "bad":
             raise error
         return loaded(name, is_known=is_known)
 
-    monkeypatch.setattr(worker, "_offer", offer)
+    monkeypatch.setattr(worker, "_offer", offered)
     monkeypatch.setattr(registry, "available", lambda: ["viso", "bad", "viso-cnn"])
-    told = worker._described(Describe(()))
+    told = worker._described(DescribeModels(()))
     assert [one.name for one in told.offers] == ["viso", "viso-cnn"]
     assert len(told.refusals) == 1 and "bad" in told.refusals[0]
 
@@ -143,7 +143,7 @@ def test_models_that_cannot_be_listed_end_no_worker(
         raise error
 
     monkeypatch.setattr(registry, "available", available)
-    assert "models" in worker._described(Describe(())).refusals[0]
+    assert "models" in worker._described(DescribeModels(())).refusals[0]
 
 
 def test_an_unreadable_file_among_the_user_s_models(
@@ -155,7 +155,7 @@ def test_an_unreadable_file_among_the_user_s_models(
     (folder / "broken.onnx").write_bytes(b"no model")
     (folder / "broken-card.toml").write_bytes(b"\xff no = card")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    told = worker._described(Describe(()))
+    told = worker._described(DescribeModels(()))
     names = [one.name for one in told.offers]
     assert "viso" in names and "mine" in names
     assert "broken" not in names

@@ -25,10 +25,10 @@ from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
 from viso.errors import VisoError
 from viso.separator.joint_commit import clear
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 from viso.stores.objects import listing, remove
 
-__all__ = ["Claim", "Claims", "Standing", "remove_hidden"]
+__all__ = ["Claim", "ClaimRefusal", "Claims", "remove_hidden"]
 
 _QUESTIONS = 32  # asked of a store at a time
 
@@ -42,14 +42,14 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ClaimRefusal:
     """Why a song cannot be claimed.
 
     "busy": another batch works on it; "done" or "failed": another batch has ended it since;
-    "taken": the file `path` is another song's; "stranger": no batch made what is there.
+    "taken": the file `path` is another song's; "foreign_file": no batch made what is there.
     """
 
-    why: Literal["busy", "done", "failed", "taken", "stranger"]
+    why: Literal["busy", "done", "failed", "taken", "foreign_file"]
     kind: str = ""
     reason: str = ""
     path: Path = Path()
@@ -72,7 +72,7 @@ class Claims:
     def __init__(
         self,
         database: sqlite3.Connection,
-        folder: Place,
+        folder: Location,
         *,
         owner: Owner,
         facts: str,
@@ -91,7 +91,7 @@ class Claims:
         *,
         overwrite: bool,
         ended_s: float | None = None,
-    ) -> Claim | Standing:
+    ) -> Claim | ClaimRefusal:
         """Make a song ours, and its files the song's.
 
         Parameters
@@ -108,8 +108,8 @@ class Claims:
         """
         # Outside of the lock: a store takes its time to answer, and others wait a minute at most.
         there = {} if overwrite else self._there(files.values())
-        leftovers: list[tuple[list[Place], int]] = []
-        found: Claim | Standing | None
+        leftovers: list[tuple[list[Location], int]] = []
+        found: Claim | ClaimRefusal | None
         with transaction(self._database):
             found = self._of_song(song, ended_s, leftovers)
             found = found or self._of_files(song, files, there)
@@ -138,9 +138,9 @@ class Claims:
         return Claim(entry, dict(files))
 
     def _of_song(
-        self, song: str, known_s: float | None, leftovers: list[tuple[list[Place], int]]
-    ) -> Standing | None:
-        """Look what others do, or have done, with the song; add what a dead batch has left."""
+        self, song: str, known_s: float | None, leftovers: list[tuple[list[Location], int]]
+    ) -> ClaimRefusal | None:
+        """Return why the song is not free, if so; add what a dead batch has left of it."""
         row = self._database.execute(
             "SELECT id, state, owner, ended_s, kind, reason FROM entries"
             " WHERE song = ? AND settings = ?",
@@ -151,16 +151,16 @@ class Claims:
         entry, state, other, ended_s, kind, reason = row
         if state == "claimed":
             if is_alive(self._database, other):
-                return Standing("busy")
+                return ClaimRefusal("busy")
             leftovers += self._leftovers(entry, other)
         if state in ("done", "failed") and ended_s != known_s:
-            return Standing(state, kind or "", readable(reason or ""))
+            return ClaimRefusal(state, kind or "", readable(reason or ""))
         return None
 
     def _of_files(
         self, song: str, files: Mapping[str, Path], there: Mapping[Path, int]
-    ) -> Standing | None:
-        """Look whether the files may be written; `there` are the sizes of those to be kept."""
+    ) -> ClaimRefusal | None:
+        """Return why the files may not be written, if so; `there` are sizes of those to be kept."""
         for path in files.values():
             row = self._database.execute(
                 "SELECT song, state, owner, files.n_bytes FROM files"
@@ -170,15 +170,15 @@ class Claims:
             if row is not None:
                 other, state, owner, _ = row
                 if readable(other) != song:
-                    return Standing("taken", path=path)
+                    return ClaimRefusal("taken", path=path)
                 is_others = state == "claimed" and owner != self._owner.name
                 if is_others and is_alive(self._database, owner):
-                    return Standing("busy")
+                    return ClaimRefusal("busy")
             if (size := there.get(path)) is None:
                 continue
             # What is as large as noted, or smaller and so cut short, is what a batch made.
             if row is None or (row[3] is not None and size > row[3]):
-                return Standing("stranger", path=path)
+                return ClaimRefusal("foreign_file", path=path)
         return None
 
     def note_workers(self, pids: Iterable[int]) -> None:
@@ -189,7 +189,7 @@ class Claims:
                 (" ".join(map(str, pids)), self._owner.name),
             )
 
-    def _leftovers(self, entry: int, owner: str) -> list[tuple[list[Place], int]]:
+    def _leftovers(self, entry: int, owner: str) -> list[tuple[list[Location], int]]:
         """Return the files of a song whose batch died on this machine, with each dead worker."""
         row = self._database.execute(
             "SELECT host, workers FROM batches WHERE owner = ?", (owner,)
@@ -197,7 +197,7 @@ class Claims:
         if row is None or row[0] != self._owner.host:
             return []
         files = self._database.execute("SELECT path FROM files WHERE entry = ?", (entry,))
-        paths: list[Place] = [self._folder / readable(path) for (path,) in files]
+        paths: list[Location] = [self._folder / readable(path) for (path,) in files]
         # A batch may be silent and alive: after a jump of the clock, or in a debugger.
         pids = [pid for pid in map(int, row[1].split()) if os.name == "nt" or not runs(pid)]
         return [(paths, pid) for pid in pids]
@@ -305,7 +305,7 @@ class Claims:
         return {p: size for p, size in zip(paths, sizes, strict=True) if size is not None}
 
 
-def remove_hidden(paths: Iterable[Place], pid: int) -> None:
+def remove_hidden(paths: Iterable[Location], pid: int) -> None:
     """Remove what a process that is no more has left unfinished beside these files."""
     for folder in {path.parent for path in paths}:
         with suppress(OSError, VisoError):
@@ -321,7 +321,7 @@ def _key(path: Path) -> str | bytes:
     return storable(name_key(path))
 
 
-def _size(place: Place) -> int | None:
+def _size(place: Location) -> int | None:
     try:
         return Stamp.of(place).n_bytes
     except OSError:

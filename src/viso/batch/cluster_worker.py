@@ -21,7 +21,7 @@ from viso.batch.settings import SeparationConfig
 from viso.batch.worker import Unable, separate_order
 from viso.errors import VisoError
 from viso.separator import Separator
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 from viso.stores.objects import is_there
 
 __all__ = ["ClusterWorker", "Hello"]
@@ -54,7 +54,7 @@ class ClusterWorker:
         The output folder, absolute.
     """
 
-    def __init__(self, config: SeparationConfig, threads: int, out: Place) -> None:
+    def __init__(self, config: SeparationConfig, threads: int, out: Location) -> None:
         self._config, self._threads, self._out = config, threads, out
         self._separator: Separator | None = None
         self._is_over = threading.Event()

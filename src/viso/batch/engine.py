@@ -12,7 +12,7 @@ from typing import Protocol
 
 from viso.batch.songs import Stamp
 from viso.separator import Report
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 __all__ = ["Died", "Done", "Engine", "Event", "Failed", "Order", "Step"]
 
@@ -22,9 +22,9 @@ class Order:
     """A song to separate into files, which may be replaced; `table` is for the confidence."""
 
     number: int
-    song: Place
-    targets: dict[str, Place]
-    table: Place | None = None
+    song: Location
+    targets: dict[str, Location]
+    table: Location | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from viso.batch.settings import SeparationConfig
 from viso.batch.staging import brought
 from viso.errors import AudioError, VisoError
 from viso.separator.separation import region_s
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 __all__ = ["Lengths", "look_at"]
 
@@ -29,7 +29,7 @@ _BPS = {"mp3": 320_000, "ogg": 320_000, "opus": 128_000, "m4a": 128_000}
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Inspected:
     suffix: str
     n_bytes: int
     duration_s: float
@@ -46,17 +46,17 @@ class Lengths:
     becomes on the disk.
     """
 
-    exact: dict[Place, float]
+    exact: dict[Location, float]
     s_per_byte: dict[str, float]
     stem_bytes_per_s: float
 
-    def seconds(self, path: Place, n_bytes: int) -> float:
+    def seconds(self, path: Location, n_bytes: int) -> float:
         """Return how long a song is, or is likely to be."""
         rate = self.s_per_byte.get(path.suffix.lower(), self.s_per_byte.get("", 0.0))
         return self.exact.get(path, rate * n_bytes)
 
 
-def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Lengths:
+def look_at(songs: Sequence[tuple[Location, int]], config: SeparationConfig) -> Lengths:
     """Open some of the songs, all if there are few.
 
     They are opened in another process: a file that crashes its decoder ends no batch.
@@ -69,7 +69,7 @@ def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Len
     """
     until = time.monotonic() + _LONGEST_LOOK_S
     sample = random.Random(0).sample(songs, min(len(songs), _SAMPLE))  # noqa: S311
-    looks: dict[Place, _Look] = {}
+    looks: dict[Location, _Inspected] = {}
     with ExitStack() as stack:
         here = _brought(sample, stack, until)
         opened = inspect_isolated(list(here.values()), patience_s=_LONGEST_LOOK_S)
@@ -91,10 +91,10 @@ def look_at(songs: Sequence[tuple[Place, int]], config: SeparationConfig) -> Len
 
 
 def _brought(
-    sample: Sequence[tuple[Place, int]], stack: ExitStack, until: float
-) -> dict[tuple[Place, int], Path]:
+    sample: Sequence[tuple[Location, int]], stack: ExitStack, until: float
+) -> dict[tuple[Location, int], Path]:
     """Return the files of songs, by song and size; of those in stores, of a few."""
-    here: dict[tuple[Place, int], Path] = {}
+    here: dict[tuple[Location, int], Path] = {}
     n_brought = 0
     for song in sample:
         place = song[0]
@@ -108,17 +108,17 @@ def _brought(
 
 
 def _look(
-    path: Place, n_bytes: int, facts: AudioInfo | AudioError, config: SeparationConfig
-) -> _Look | None:
+    path: Location, n_bytes: int, facts: AudioInfo | AudioError, config: SeparationConfig
+) -> _Inspected | None:
     if isinstance(facts, AudioError):  # the batch itself will say so
         return None
     duration_s = region_s(facts.duration_s, config.start_s, config.duration_s)
     if duration_s is None:
         return None
-    return _Look(path.suffix.lower(), n_bytes, duration_s, facts.rate_hz, facts.n_channels)
+    return _Inspected(path.suffix.lower(), n_bytes, duration_s, facts.rate_hz, facts.n_channels)
 
 
-def _stem_bytes_per_s(look: _Look, config: SeparationConfig) -> float:
+def _stem_bytes_per_s(look: _Inspected, config: SeparationConfig) -> float:
     n_stems = len(config.stems)
     if config.format in ("wav", "flac"):
         share = _FLAC if config.format == "flac" else 1.0

@@ -20,7 +20,7 @@ from viso.errors import DataError
 from viso.stores import objects
 from viso.stores.address import Address
 
-__all__ = ["MARK", "Keeper"]
+__all__ = ["MARK", "OutputLease"]
 
 MARK = "viso-batch.json"
 """Name of the object that says which manifest keeps an output."""
@@ -28,7 +28,7 @@ MARK = "viso-batch.json"
 _LOOK_S = 60.0  # between two looks at it
 
 
-class Keeper:
+class OutputLease:
     """Makes an output the manifest's own, and looks now and then that it still is.
 
     Parameters

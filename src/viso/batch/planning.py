@@ -12,11 +12,11 @@ from viso.batch.estimate import look_at
 from viso.batch.local import n_cores, usual_jobs
 from viso.batch.manifest import Entry, Renewed, manifest_if_there
 from viso.batch.naming import Names, are_anothers, possible_files, unique_files
-from viso.batch.resume import Finished, Look, outputs_of
+from viso.batch.resume import Finished, FinishedSongs, outputs_of
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Song, Unreadable, find_songs
 from viso.errors import ConfigError
-from viso.stores.address import Address, Place, place_of
+from viso.stores.address import Address, Location, location_of
 
 __all__ = ["Plan", "Task", "plan"]
 
@@ -77,7 +77,7 @@ class Plan:
         Songs whose time or path is new but not their content.
     """
 
-    out: Place
+    out: Location
     manifest: Path
     config: SeparationConfig
     facts: str
@@ -112,7 +112,7 @@ def plan(
     jobs: int | None = None,
     threads: int | None = None,
 ) -> Plan:
-    """Look what there is to do. Nothing is written.
+    """Plan what there is to do. Nothing is written.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def plan(
     >>> work = plan(["archive"], "stems", recursive=True)             # doctest: +SKIP
     >>> print(len(work.tasks), work.audio_s / 3600)                   # doctest: +SKIP
     """
-    config, out = config or SeparationConfig(), place_of(out)
+    config, out = config or SeparationConfig(), location_of(out)
     home = _home(out, manifest)
     n_jobs = usual_jobs() if jobs is None else jobs
     threads = max(1, n_cores() // max(1, n_jobs)) if threads is None else threads
@@ -156,9 +156,9 @@ def plan(
         known = {} if noted is None else noted.entries(facts)
         owned = [] if noted is None else noted.files()
         found = find_songs(
-            map(place_of, inputs), recursive=recursive, out=out, is_output=outputs_of(out, owned)
+            map(location_of, inputs), recursive=recursive, out=out, is_output=outputs_of(out, owned)
         )
-        looked = Look(out, config, known, found)
+        looked = FinishedSongs(out, config, known, found)
         names = Names(out, (song.key for song in found.songs))
         for song, path in owned:
             names.give(looked.new_paths.get(song, song), [path])
@@ -195,13 +195,13 @@ def plan(
         )
 
 
-def _home(out: Place, manifest: str | PathLike[str] | None) -> Path:
+def _home(out: Location, manifest: str | PathLike[str] | None) -> Path:
     """Return the folder of the manifest."""
     if isinstance(out, Path):
         if manifest is not None:
             raise ConfigError(f"manifest {str(manifest)!r}: that of {out} lies in it; leave it out")
         return out
-    if manifest is None or not isinstance(home := place_of(manifest), Path):
+    if manifest is None or not isinstance(home := location_of(manifest), Path):
         raise ConfigError(f"{out}: has no locks; name a folder on a disk for its manifest")
     return home
 
@@ -212,7 +212,7 @@ def _named(
     names: Names,
     config: SeparationConfig,
     model: str,
-    out: Place,
+    out: Location,
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return the files of a song, those it has had if it has any, and spare ones."""
     spare = unique_files(song, config, model=model)
@@ -244,7 +244,7 @@ def _n_bytes(song: Song) -> int:
         return 0
 
 
-def _free_bytes(out: Place) -> int | None:
+def _free_bytes(out: Location) -> int | None:
     if isinstance(out, Address):
         return None
     folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from viso.separator import Report
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 __all__ = ["Progress", "Result"]
 
@@ -30,9 +30,9 @@ class Result:
         The traceback of a failure, for who looks for its cause.
     """
 
-    song: Place
+    song: Location
     report: Report | None = None
-    table: Place | None = None
+    table: Location | None = None
     kind: str = ""
     reason: str = ""
     took_s: float = 0.0
@@ -73,7 +73,7 @@ class Progress:
     done_s: float
     left_audio_s: float
     elapsed_s: float
-    running: tuple[Place, ...] = ()
+    running: tuple[Location, ...] = ()
     result: Result | None = None
 
     @property

@@ -12,20 +12,20 @@ from viso.batch.naming import name_key
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Found, Song, Stamp, real_path, sha256_of
 from viso.stores import objects
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 
-__all__ = ["Finished", "Look", "outputs_of"]
+__all__ = ["Finished", "FinishedSongs", "outputs_of"]
 
 
 @dataclass(frozen=True)
 class Finished:
     """A song that is done already, with its stems below the output folder."""
 
-    song: Place
+    song: Location
     files: dict[str, Path]
 
 
-class Look:
+class FinishedSongs:
     """Songs beside what the manifest knows of them.
 
     Attributes
@@ -42,7 +42,7 @@ class Look:
     """
 
     def __init__(
-        self, out: Place, config: SeparationConfig, known: Mapping[str, Entry], found: Found
+        self, out: Location, config: SeparationConfig, known: Mapping[str, Entry], found: Found
     ) -> None:
         self._size = _sizes(out, wanted=bool(known))
         self._stems = {*config.stems, *(["confidence"] if config.confidence else [])}
@@ -113,7 +113,7 @@ class Look:
         )
 
 
-def _sizes(out: Place, *, wanted: bool) -> Callable[[Path], int]:
+def _sizes(out: Location, *, wanted: bool) -> Callable[[Path], int]:
     """Return what tells the size of a file below the output folder, -1 if there is none."""
     if isinstance(out, Address):
         # One listing instead of a question for each.
@@ -130,7 +130,7 @@ def _sizes(out: Place, *, wanted: bool) -> Callable[[Path], int]:
     return size
 
 
-def outputs_of(out: Place, owned: list[tuple[str, Path]]) -> Callable[[str], bool]:
+def outputs_of(out: Location, owned: list[tuple[str, Path]]) -> Callable[[str], bool]:
     """Return what tells of a real path whether it is a stem of an earlier batch."""
     root = os.path.join(real_path(out), "")  # noqa: PTH118
     keys = {name_key(path) for _, path in owned}

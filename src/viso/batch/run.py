@@ -9,17 +9,17 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from viso.batch.claims import Claim, Claims, Standing, remove_hidden
+from viso.batch.claims import Claim, ClaimRefusal, Claims, remove_hidden
 from viso.batch.database import FILE, DiskFullError, connected
 from viso.batch.engine import Died, Done, Engine, Event, Failed, Order, Step
 from viso.batch.local import LocalEngine
 from viso.batch.manifest import Manifest
-from viso.batch.output_lease import Keeper
+from viso.batch.output_lease import OutputLease
 from viso.batch.owners import Owner
 from viso.batch.planning import Plan, Task
 from viso.batch.progress import Progress, Result
 from viso.errors import VisoError
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 
 __all__ = ["run"]
 
@@ -68,7 +68,7 @@ def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) ->
         database = stack.enter_context(connected(plan.manifest, is_new=True))
         keeper = None
         if isinstance(plan.out, Address):
-            keeper = Keeper(plan.out, plan.manifest, database)
+            keeper = OutputLease(plan.out, plan.manifest, database)
         Manifest(database).renew(plan.renewed, plan.facts)
         claims = Claims(database, plan.out, owner=owner, facts=plan.facts)
         stack.callback(_release, claims)
@@ -77,7 +77,7 @@ def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) ->
                 plan.config, n_jobs=min(plan.n_jobs, max(1, len(plan.tasks))), threads=plan.threads
             )
         batch = _Batch(plan, claims, engine, keeper, overwrite=overwrite)
-        stack.callback(batch.leave_no_strangers)
+        stack.callback(batch.remove_unrecorded_outputs)
         stack.callback(engine.stop)
         for folder in plan.unreadable:
             yield batch.ended(Result(folder.path, kind="DataError", reason=folder.reason))
@@ -105,7 +105,13 @@ class _Batch:
     """What is waiting, running and done."""
 
     def __init__(
-        self, plan: Plan, claims: Claims, engine: Engine, keeper: Keeper | None, *, overwrite: bool
+        self,
+        plan: Plan,
+        claims: Claims,
+        engine: Engine,
+        keeper: OutputLease | None,
+        *,
+        overwrite: bool,
     ) -> None:
         self._plan, self._claims, self._engine, self._keeper = plan, claims, engine, keeper
         self._overwrite = overwrite
@@ -176,20 +182,20 @@ class _Batch:
                 self._left_s -= task.expected_s
                 yield self._not_begun(task, claim)
 
-    def _claimed(self, task: Task) -> Claim | Standing:
-        def claimed(files: dict[str, Path]) -> Claim | Standing:
+    def _claimed(self, task: Task) -> Claim | ClaimRefusal:
+        def claimed(files: dict[str, Path]) -> Claim | ClaimRefusal:
             return self._claims.claim(
                 task.song.key, files, overwrite=self._overwrite, ended_s=task.ended_s
             )
 
         claim = claimed(task.files)
-        if isinstance(claim, Standing) and claim.why == "taken":
+        if isinstance(claim, ClaimRefusal) and claim.why == "taken":
             claim = claimed(task.spare)
         return claim
 
     def _start(self, task: Task, claim: Claim) -> None:
         self._number += 1
-        targets: dict[str, Place] = {s: self._plan.out / path for s, path in claim.files.items()}
+        targets: dict[str, Location] = {s: self._plan.out / path for s, path in claim.files.items()}
         table = targets.pop("confidence", None)
         order = Order(self._number, task.song.path, targets, table)
         before = {path: _identity(self._plan.out / path) for path in claim.files.values()}
@@ -202,13 +208,13 @@ class _Batch:
             self._pids = pids
             self._claims.note_workers(pids)
 
-    def _not_begun(self, task: Task, standing: Standing) -> Result:
-        song, path = task.song.path, self._plan.out / standing.path
-        if standing.why == "done":
+    def _not_begun(self, task: Task, refusal: ClaimRefusal) -> Result:
+        song, path = task.song.path, self._plan.out / refusal.path
+        if refusal.why == "done":
             return Result(song, is_elsewhere=True)
-        if standing.why == "failed":
-            return Result(song, kind=standing.kind, reason=standing.reason, is_elsewhere=True)
-        if standing.why == "taken":
+        if refusal.why == "failed":
+            return Result(song, kind=refusal.kind, reason=refusal.reason, is_elsewhere=True)
+        if refusal.why == "taken":
             reason = f"{song}: {path} is another song's; rename one"
         else:
             reason = (
@@ -245,7 +251,7 @@ class _Batch:
         self._left_s -= running.task.expected_s
         return result
 
-    def leave_no_strangers(self) -> None:
+    def remove_unrecorded_outputs(self) -> None:
         """Remove stems that nobody can note, because the output folder was removed meanwhile.
 
         A worker may have made it anew. Without a manifest the next batch would take them for
@@ -307,7 +313,7 @@ class _Batch:
         )
 
 
-def _identity(place: Place) -> tuple[int, int] | None:
+def _identity(place: Location) -> tuple[int, int] | None:
     """Return what tells a file of a disk from one that takes its name later; None without one."""
     if isinstance(place, Address):
         return None

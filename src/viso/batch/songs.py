@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
 from viso.stores import objects
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 
 __all__ = [
     "SUFFIXES",
@@ -81,7 +81,7 @@ class Song:
     `folder` where its stems belong below the output folder; `listed` is what its store said of it.
     """
 
-    path: Place
+    path: Location
     key: str
     folder: PurePath = field(default_factory=PurePath)
     listed: Stamp | None = field(default=None, compare=False)
@@ -95,7 +95,7 @@ class Song:
 class Unreadable:
     """A folder that could not be looked into, and why."""
 
-    path: Place
+    path: Location
     reason: str
 
 
@@ -112,7 +112,7 @@ class Found:
     n_again: int = 0
 
 
-def real_path(place: Place) -> str:
+def real_path(place: Location) -> str:
     """Return what is the same for all names of a file, a folder or an object."""
     return str(place) if isinstance(place, Address) else os.path.realpath(place)
 
@@ -134,10 +134,10 @@ def sha256_of(place: str | os.PathLike[str] | Address) -> str:
 
 
 def find_songs(
-    inputs: Iterable[Place],
+    inputs: Iterable[Location],
     *,
     recursive: bool,
-    out: Place,
+    out: Location,
     is_output: Callable[[str], bool] = lambda _: False,
 ) -> Found:
     """Look for songs in files and folders, here and in stores.

@@ -18,7 +18,7 @@ from viso.batch.songs import Stamp
 from viso.errors import DataError
 from viso.separator import Report
 from viso.stores import objects
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 
 __all__ = ["Staged", "brought", "staged"]
 
@@ -89,7 +89,7 @@ class Staged:
 
     def renamed(self, text: str) -> str:
         """Return a message with the names that the order has."""
-        places: list[tuple[Path, Place]] = [(self.song, self.order.song)]
+        places: list[tuple[Path, Location]] = [(self.song, self.order.song)]
         places += [(path, self.order.targets[stem]) for stem, path in self.targets.items()]
         if self.table is not None and self.order.table is not None:
             places.append((self.table, self.order.table))
@@ -122,7 +122,7 @@ def staged(order: Order) -> Iterator[Staged]:
 
 
 @contextmanager
-def brought(song: Place) -> Iterator[tuple[Path, Stamp | None]]:
+def brought(song: Location) -> Iterator[tuple[Path, Stamp | None]]:
     """Have a song as a file of this machine while in the block, with the stamp of an object.
 
     Raises

@@ -24,7 +24,7 @@ from viso.cli.console import (
 from viso.cli.telling import as_record, batch_told, common_reason, failure_record, plan_told
 from viso.errors import ConfigError, DataError, ModelError, VisoError
 from viso.models import registry
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 if TYPE_CHECKING:
     from viso.batch.cluster import Cluster
@@ -39,8 +39,8 @@ class Asked:
     `address` is that of a Ray cluster; without one the songs are separated here.
     """
 
-    inputs: tuple[Place, ...]
-    out: Place
+    inputs: tuple[Location, ...]
+    out: Location
     recursive: bool
     jobs: int | None
     overwrite: bool

@@ -39,7 +39,7 @@ from viso.separator import STEMS, Report, Separator
 from viso.separator.naming import Names, best_files, possible_files
 from viso.separator.templates import stem_files
 from viso.separator.wiener_stream import LONGEST_S, SHORTEST_S, WINDOW_S
-from viso.stores.address import Address, Place, place_of
+from viso.stores.address import Address, Location, location_of
 
 if TYPE_CHECKING:
     from viso.batch import SeparationConfig
@@ -51,7 +51,7 @@ __all__ = ["register"]
 class _Wish:
     """What the command line asks for, checked."""
 
-    out: Place
+    out: Location
     stems: tuple[str, ...]
     format: str
     bit_depth: str
@@ -157,7 +157,7 @@ def _run_all(
     separator: Separator, songs: list[Path], wish: _Wish, *, as_json: bool, quiet: bool
 ) -> int:
     """Separate song after song; return how many failed."""
-    failed: list[tuple[Place, str]] = []
+    failed: list[tuple[Location, str]] = []
     # A song that is named twice is separated once.
     known: dict[str, Path] = {}
     for song in songs:
@@ -271,7 +271,7 @@ def register(app: typer.Typer) -> None:
         A folder, an address, --recursive, --jobs, --dry-run or --engine ray make it a batch: songs
         side by side, what is done is skipped, the same command goes on where it stopped.
         """
-        places, out_place = [place_of(song) for song in songs], place_of(output)
+        places, out_place = [location_of(song) for song in songs], location_of(output)
         checked_manifest(manifest, out_place)
         file_format = one_of(file_format.lower().lstrip("."), FORMATS, "--format")
         bit_depth = one_of(bit_depth, ("16", "24", "float"), "--bit-depth")

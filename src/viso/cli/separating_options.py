@@ -10,7 +10,7 @@ import typer
 from viso.errors import ConfigError
 from viso.separator import STEMS
 from viso.separator.templates import fields_of
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 __all__ = [
     "FORMATS",
@@ -53,7 +53,7 @@ def checked_address(engine: str, address: str | None) -> str | None:
     return None
 
 
-def checked_manifest(manifest: Path | None, out: Place) -> None:
+def checked_manifest(manifest: Path | None, out: Location) -> None:
     """Refuse a folder for a manifest that lies in the output folder anyway."""
     if manifest is not None and isinstance(out, Path):
         said = f"{str(manifest)!r}: goes with an address as --out"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from viso.cli.console import shown
 from viso.separator import STEMS, Report
 from viso.separator.confidence import Second
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 if TYPE_CHECKING:
     from viso.batch import Plan, Progress
@@ -27,9 +27,9 @@ __all__ = [
 
 
 def as_record(
-    song: Place,
+    song: Location,
     report: Report,
-    table: Place | None,
+    table: Location | None,
     took_s: float,
 ) -> dict[str, object]:
     """Return the JSON object that ``--json`` prints for a song that is done."""
@@ -54,12 +54,12 @@ def as_record(
     }
 
 
-def failure_record(song: Place, kind: str, reason: str) -> dict[str, object]:
+def failure_record(song: Location, kind: str, reason: str) -> dict[str, object]:
     """Return the JSON object that ``--json`` prints for a song that failed."""
     return {"song": str(song), "ok": False, "error": kind, "reason": reason}
 
 
-def common_reason(failures: Sequence[tuple[Place, str]]) -> str | None:
+def common_reason(failures: Sequence[tuple[Location, str]]) -> str | None:
     """Return a line if several songs failed and all for one reason: it is hardly the songs'.
 
     Parameters
@@ -68,7 +68,7 @@ def common_reason(failures: Sequence[tuple[Place, str]]) -> str | None:
         Each song and why it failed.
     """
 
-    def without_names(song: Place, reason: str) -> str:
+    def without_names(song: Location, reason: str) -> str:
         for name in (str(song), song.name):
             reason = reason.replace(name, "")
         # In the names of its stems.
@@ -82,7 +82,7 @@ def common_reason(failures: Sequence[tuple[Place, str]]) -> str | None:
     )
 
 
-def described(report: Report, table: Place | None, took_s: float) -> str:
+def described(report: Report, table: Location | None, took_s: float) -> str:
     """Return the lines that a person reads when a song is done."""
     paths = shown(", ".join(str(path) for path in report.outputs.values()))
     speed = report.duration_s / max(1e-9, took_s)

@@ -1,8 +1,7 @@
-"""How loud the stems and their mixture are by ITU-R BS.1770-4, as they come.
+"""Integrated loudness by ITU-R BS.1770-4, of a sound as it comes.
 
-The two filters of the standard (K) are applied by Fourier transforms of overlapping pieces
-(overlap-save): they ring for some milliseconds, and a fifth of a second of overlap is left out.
-The filtered mixture is the sum of the filtered stems.
+Fourier transforms of overlapping blocks (overlap-save) apply the two filters of the standard (K):
+they ring for some milliseconds, and a fifth of a second of overlap is left out.
 
 References
 ----------
@@ -17,7 +16,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LoudnessMeter"]
+__all__ = ["SHORTEST_S", "LoudnessMeter", "integrated_loudness"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +24,8 @@ _N_FFT = 1 << 17
 _OVERLAP_S = 0.2
 _STEP_S = 0.1
 _STEPS = 4  # of a gating block
+SHORTEST_S = _STEPS * _STEP_S
+"""Length of a gating block: a shorter sound has no loudness."""
 _ABSOLUTE_LUFS, _RELATIVE_LU, _OFFSET = -70.0, -10.0, -0.691
 
 
@@ -47,32 +48,37 @@ def _k_weights(rate_hz: int) -> npt.NDArray[np.complex64]:
 
 
 class LoudnessMeter:
-    """Takes vocals and instrumental as they come.
+    """Measures the loudness of one or several signals as they come.
 
     Parameters
     ----------
     rate_hz : int
     n_channels : int
-        Of two or fewer each counts once. Of more the standard has other weights: `finish` then
-        has nothing to say.
+        Of each signal, one or two: each channel counts once. (Of more the standard has other
+        weights.)
+    n_signals : int
+
+    Raises
+    ------
+    ValueError
+        If there are more than two channels.
     """
 
-    def __init__(self, *, rate_hz: int, n_channels: int) -> None:
+    def __init__(self, *, rate_hz: int, n_channels: int, n_signals: int = 1) -> None:
+        if not 1 <= n_channels <= 2:
+            raise ValueError(f"{n_channels} channels; loudness is for mono and stereo here")
         self._step = max(1, round(_STEP_S * rate_hz))
-        # Above 320 kHz the overlap would be more than half of a piece.
+        # Above 320 kHz the overlap would be more than half of a block.
         self._overlap = min(_N_FFT // 2, round(_OVERLAP_S * rate_hz))
         self._weights = _k_weights(rate_hz)
-        self._n_channels = n_channels
         # Before the sound there is silence.
-        self._sound = np.zeros((2, n_channels, self._overlap), np.float32)
-        self._squares = np.zeros((3, 0))
-        self._steps: list[Floats] = []
+        self._sound = np.zeros((n_signals, n_channels, self._overlap), np.float32)
+        self._squares = np.zeros((n_signals, 0))
+        self._steps: list[Floats] = [np.zeros((n_signals, 0))]
 
-    def push(self, stems: npt.NDArray[np.float32]) -> None:
-        """Take a block [shape=(2, channels, n), full scale = 1.0] of vocals and instrumental."""
-        if self._n_channels > 2:
-            return
-        self._sound = np.concatenate([self._sound, stems], axis=2)
+    def push(self, signals: npt.NDArray[np.float32]) -> None:
+        """Take a block of all signals [shape=(n_signals, channels, n), full scale = 1.0]."""
+        self._sound = np.concatenate([self._sound, signals], axis=2)
         while self._sound.shape[2] >= _N_FFT:
             self._take(_N_FFT - self._overlap)
 
@@ -82,32 +88,45 @@ class LoudnessMeter:
         loud = np.fft.irfft(spectra * self._weights, _N_FFT, axis=2)
         loud = loud[:, :, self._overlap : self._overlap + n]
         self._sound = self._sound[:, :, n:]
-        loud = np.concatenate([loud.sum(axis=0, keepdims=True), loud])
         squares = np.concatenate([self._squares, np.square(loud).sum(axis=1)], axis=1)
         whole = squares.shape[1] // self._step
-        steps = squares[:, : whole * self._step].reshape(3, whole, self._step)
+        steps = squares[:, : whole * self._step].reshape(len(squares), whole, self._step)
         self._steps.append(steps.mean(axis=2))
         self._squares = squares[:, whole * self._step :]
 
-    def finish(self) -> dict[str, float | None] | None:
-        """Return the integrated loudness of mixture, vocals and instrumental in LUFS.
+    def finish(self) -> list[float] | None:
+        """Return the integrated loudness of each signal in LUFS.
 
-        None for a stem that is silent; None at all for less than 400 ms or more channels.
+        ``-inf`` for a signal whose every block is below -70 LUFS; None for less than 400 ms.
         """
-        if (rest := self._sound.shape[2] - self._overlap) and self._n_channels <= 2:
+        if rest := self._sound.shape[2] - self._overlap:
             self._take(rest)
-        steps = np.concatenate(self._steps, axis=1) if self._steps else np.zeros((3, 0))
+        steps = np.concatenate(self._steps, axis=1)
         if steps.shape[1] < _STEPS:
             return None
         blocks = np.lib.stride_tricks.sliding_window_view(steps, _STEPS, axis=1).mean(axis=2)
-        names = ("mixture", "vocals", "instrumental")
-        return {name: _gated(row) for name, row in zip(names, blocks, strict=True)}
+        return [_gated(row) for row in blocks]
 
 
-def _gated(energies: Floats) -> float | None:
+def integrated_loudness(audio: npt.NDArray[np.float32], *, rate_hz: int) -> float | None:
+    """Return the integrated loudness of a sound in LUFS; see `LoudnessMeter.finish`.
+
+    Parameters
+    ----------
+    audio : float32 array [shape=(channels, n)]
+        One or two channels.
+    rate_hz : int
+    """
+    meter = LoudnessMeter(rate_hz=rate_hz, n_channels=len(audio))
+    meter.push(audio[None])
+    found = meter.finish()
+    return None if found is None else found[0]
+
+
+def _gated(energies: Floats) -> float:
     """Return the loudness of the blocks that are neither silence nor pauses."""
     loud = energies[energies > 10 ** ((_ABSOLUTE_LUFS - _OFFSET) / 10)]
     if not loud.size:
-        return None
+        return -math.inf
     loud = loud[loud > loud.mean() * 10 ** (_RELATIVE_LU / 10)]
-    return round(_OFFSET + 10 * math.log10(loud.mean()), 2)
+    return _OFFSET + 10 * math.log10(loud.mean())

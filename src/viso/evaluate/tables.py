@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.metrics import gnsdr
-from viso.metrics.permutation import p_of_signs
+from viso.metrics.permutation import sign_flip_p_value
 from viso.separator import STEMS
 
 __all__ = ["Comparison", "Row", "Scores", "by_group", "compare", "gnsdr_rows", "summary"]
@@ -195,7 +195,7 @@ def compare(
         difference=float(np.median(differences)),
         low=low,
         high=high,
-        p=p_of_signs(differences, seed=seed),
+        p=sign_flip_p_value(differences, seed=seed),
         n_better=int((differences > 0).sum()),
         n_songs=differences.size,
     )

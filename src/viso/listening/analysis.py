@@ -17,7 +17,7 @@ from viso.listening.results import Results
 from viso.listening.rows import MeanRow, QuartileRow, Rating, mean_rows, quartile_rows
 from viso.listening.screening import Screened, screen
 from viso.listening.statistics import Correlation, correlate, holm, mean_interval
-from viso.metrics.permutation import p_of_signs
+from viso.metrics.permutation import sign_flip_p_value
 
 __all__ = ["Analysis", "Comparison", "analyse"]
 
@@ -163,7 +163,7 @@ def _comparisons(test: ListeningTest, ratings: Sequence[Rating]) -> list[Compari
 
 def _comparison(question: str, one: str, other: str, units: Doubles) -> Comparison:
     mean, low, high = mean_interval(units)
-    p = p_of_signs(units)
+    p = sign_flip_p_value(units)
     return Comparison(
         question=question,
         one=one,

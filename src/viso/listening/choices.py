@@ -11,7 +11,7 @@ import numpy as np
 from viso.listening.definition import REFERENCE, ListeningTest
 from viso.listening.records import Choice
 from viso.listening.statistics import binomial_p, holm, mean_interval, share_interval
-from viso.metrics.permutation import p_of_signs
+from viso.metrics.permutation import sign_flip_p_value
 
 __all__ = ["PairRow", "pair_rows"]
 
@@ -87,7 +87,7 @@ def _preference(one: str, other: str, answers: list[tuple[str, float]]) -> PairR
         by_listener[listener].append(score)
     units = np.array([np.mean(scores) for scores in by_listener.values()])
     mean, low, high = mean_interval(units)
-    p = p_of_signs(units - 0.5)
+    p = sign_flip_p_value(units - 0.5)
     undecided = sum(score == 0.5 for _, score in answers)
     low, high = max(0.0, low), min(1.0, high)
     return PairRow(one, other, mean, low, high, p, p, len(answers), undecided, units.size)

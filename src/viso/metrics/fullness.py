@@ -99,7 +99,10 @@ def _mels(hz: float) -> float:
 
 def _hertz(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     above = _BREAK_HZ * np.exp(_STEP * (mels - _BREAK_HZ / _LINEAR_HZ))
-    return np.where(mels * _LINEAR_HZ < _BREAK_HZ, mels * _LINEAR_HZ, above)
+    hertz: npt.NDArray[np.float64] = np.where(
+        mels * _LINEAR_HZ < _BREAK_HZ, mels * _LINEAR_HZ, above
+    )
+    return hertz
 
 
 def _mel_db(signal: Floats, filters: Floats, rate_hz: int) -> Floats:
@@ -113,4 +116,5 @@ def _mel_db(signal: Floats, filters: Floats, rate_hz: int) -> Floats:
     np.maximum(levels, _SILENCE, out=levels)
     np.log10(levels, out=levels)
     levels *= 20
-    return np.maximum(levels, levels.max() - np.float32(_RANGE_DB), out=levels)
+    np.maximum(levels, levels.max() - np.float32(_RANGE_DB), out=levels)
+    return levels

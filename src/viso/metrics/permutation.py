@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["p_of_signs"]
+__all__ = ["sign_flip_p_value"]
 
 _EXACT = 16  # pairs up to which all signs are tried
 
 
-def p_of_signs(differences: npt.NDArray[np.float64], *, seed: int = 0) -> float:
+def sign_flip_p_value(differences: npt.NDArray[np.float64], *, seed: int = 0) -> float:
     """Return the two-sided p-value of a mean difference under random signs.
 
     Up to 16 differences all signs are tried, beyond that 100,000 drawn.
@@ -29,7 +29,7 @@ def p_of_signs(differences: npt.NDArray[np.float64], *, seed: int = 0) -> float:
 
     Examples
     --------
-    >>> p_of_signs(np.array([1.0, 2.0, 3.0]))
+    >>> sign_flip_p_value(np.array([1.0, 2.0, 3.0]))
     0.25
     """
     n = differences.size

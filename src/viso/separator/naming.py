@@ -22,7 +22,7 @@ from pathlib import Path, PurePath
 
 from viso.audio import read_tags
 from viso.errors import AudioError
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 __all__ = [
     "Names",
@@ -47,7 +47,7 @@ def name_key(path: PurePath | str) -> str:
     return "/".join(unicodedata.normalize("NFC", part).casefold().rstrip(" .") for part in parts)
 
 
-def possible_files(song: Place, key: str, files_of: Files) -> Iterator[dict[str, Path]]:
+def possible_files(song: Location, key: str, files_of: Files) -> Iterator[dict[str, Path]]:
     """Yield the files that a song's stems may get, the best names first.
 
     Parameters
@@ -68,7 +68,7 @@ def possible_files(song: Place, key: str, files_of: Files) -> Iterator[dict[str,
     yield unique_files(song, key, files_of)
 
 
-def unique_files(song: Place, key: str, files_of: Files) -> dict[str, Path]:
+def unique_files(song: Location, key: str, files_of: Files) -> dict[str, Path]:
     """Return the files of a song under a name that no other song has, cut where it must be."""
     mark = hashlib.sha256(os.fsencode(key)).hexdigest()[:8]
     name = song.stem if song.stem.strip(" .") else "song"
@@ -93,7 +93,7 @@ class Names:
         Real paths of songs; those that lie in it are no place for stems.
     """
 
-    def __init__(self, out: Place, songs: Iterable[str] = ()) -> None:
+    def __init__(self, out: Location, songs: Iterable[str] = ()) -> None:
         self._files: dict[str, str] = {}
         self._folders: set[str] = set()
         real = os.path.realpath(out) if isinstance(out, Path) else str(out)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from viso.errors import AudioError
 from viso.separator.confidence import Second
 from viso.separator.stem_files import STEMS, StemFiles
-from viso.stores.address import Place
+from viso.stores.address import Location
 
 __all__ = ["Progress", "Report", "Separation", "Stems", "region_s"]
 
@@ -83,8 +83,8 @@ class Report:
     `wiener` are the iterations of the Wiener filter, `confidence` is empty unless asked for.
     """
 
-    song: Place
-    outputs: dict[str, Place]
+    song: Location
+    outputs: dict[str, Location]
     n_samples: int
     n_channels: int
     rate_hz: int

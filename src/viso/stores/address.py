@@ -9,12 +9,12 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from viso.errors import ConfigError
 
-__all__ = ["Address", "Place", "absolute", "place_of"]
+__all__ = ["Address", "Location", "absolute", "location_of"]
 
 
 @dataclass(frozen=True)
 class Address:
-    """An object of a store, or what has a common beginning there; made by `place_of`.
+    """An object of a store, or what has a common beginning there; made by `location_of`.
 
     `text` is it in full, such as ``s3://bucket/archive/a song.mp3``, without a slash at its end.
     """
@@ -60,10 +60,10 @@ class Address:
         return f"{scheme}://{rest.partition('/')[0]}"
 
 
-Place = Path | Address
+Location = Path | Address
 
 
-def place_of(said: str | os.PathLike[str] | Address) -> Place:
+def location_of(said: str | os.PathLike[str] | Address) -> Location:
     """Return what a person's words mean.
 
     Raises
@@ -85,6 +85,6 @@ def place_of(said: str | os.PathLike[str] | Address) -> Place:
     return Address(f"{scheme.lower()}://{rest.rstrip('/')}")
 
 
-def absolute(place: Place) -> Place:
+def absolute(place: Location) -> Location:
     """Return what means the same in another working folder."""
     return place.absolute() if isinstance(place, Path) else place

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from viso.errors import ConfigError, DataError, how_to_install
-from viso.stores.address import Address, Place
+from viso.stores.address import Address, Location
 
 __all__ = [
     "ObjectInfo",
@@ -64,7 +64,7 @@ class ObjectInfo:
     mtime_ns: int
 
 
-def is_folder(place: Place) -> bool:
+def is_folder(place: Location) -> bool:
     """Tell folders from files; what is not there is none.
 
     Raises
@@ -96,7 +96,7 @@ def object_info(address: Address) -> ObjectInfo | None:
     return None if found["type"] == "directory" else _info(found)
 
 
-def is_there(place: Place) -> bool:
+def is_there(place: Location) -> bool:
     """Tell whether there is such a file or object (errors: see `listing`)."""
     return place.exists() if isinstance(place, Path) else object_info(place) is not None
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import Depends, HTTPException, Request
 
 from viso.studio.schemas import Id, Problem
-from viso.studio.stem_store import Masters
+from viso.studio.stem_store import StemStore
 from viso.studio.studio import Studio
 from viso.studio.tables import JobRow, SongRow
 
-__all__ = ["DoneJob", "FoundJob", "FoundSong", "Here", "busy", "problems", "refusals"]
+__all__ = ["CurrentStudio", "DoneJob", "FoundJob", "FoundSong", "busy", "problems", "refusals"]
 
 _WHY = {
     400: "The body is no text.",
@@ -55,10 +55,10 @@ def _studio(request: Request) -> Studio:
     return studio
 
 
-Here = Annotated[Studio, Depends(_studio)]
+CurrentStudio = Annotated[Studio, Depends(_studio)]
 
 
-def _song(studio: Here, song_id: Id) -> SongRow:
+def _song(studio: CurrentStudio, song_id: Id) -> SongRow:
     song = studio.store.song(song_id)
     if song is None:
         raise HTTPException(404, "no such song; its time may be over")
@@ -68,7 +68,7 @@ def _song(studio: Here, song_id: Id) -> SongRow:
 FoundSong = Annotated[SongRow, Depends(_song)]
 
 
-def _job(studio: Here, job_id: Id) -> JobRow:
+def _job(studio: CurrentStudio, job_id: Id) -> JobRow:
     job = studio.store.job(job_id)
     if job is None or studio.store.song(job.song) is None:
         raise HTTPException(404, "no such job; its time may be over")
@@ -78,13 +78,13 @@ def _job(studio: Here, job_id: Id) -> JobRow:
 FoundJob = Annotated[JobRow, Depends(_job)]
 
 
-def _done(studio: Here, job: FoundJob) -> Masters:
+def _done(studio: CurrentStudio, job: FoundJob) -> StemStore:
     song = studio.store.song(job.song)
     if song is None:
         raise HTTPException(404, "no such job; its time may be over")
     if job.state != "done":
         raise HTTPException(409, f"the job is {job.state}; there are no stems")
-    return studio.masters(job, song)
+    return studio.stem_store(job, song)
 
 
-DoneJob = Annotated[Masters, Depends(_done)]
+DoneJob = Annotated[StemStore, Depends(_done)]

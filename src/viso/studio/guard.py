@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from viso.http.drain import let_in
+from viso.http.drain import drain_body
 from viso.http.visitors import Crowd, Guesses, address_of
 from viso.studio.settings import StudioConfig
 
@@ -118,7 +118,7 @@ class Guard:
             if not has_room:
                 await _too_many(1)(scope, receive, send_with_headers)
             elif refusal is not None:
-                await let_in(scope, receive)
+                await drain_body(scope, receive)
                 await refusal(scope, receive, send_with_headers)
             else:
                 await self._passed(scope, receive, send_with_headers)
@@ -196,7 +196,7 @@ class _SmallBody:
         self._is_whole = not message.get("more_body", False)
         if self._n_bytes > _LARGEST_BODY:
             if not self._is_whole:
-                await let_in(self._scope, self._receive)
+                await drain_body(self._scope, self._receive)
             raise HTTPException(413, "only songs may be large")
         return message
 

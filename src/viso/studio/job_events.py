@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["Hub"]
+__all__ = ["JobEvents"]
 
 
-class Hub:
+class JobEvents:
     """Followers of jobs in one event loop.
 
     Attributes

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from viso.errors import ConfigError
-from viso.studio.dependencies import FoundJob, FoundSong, Here, busy, problems, refusals
+from viso.studio.dependencies import CurrentStudio, FoundJob, FoundSong, busy, problems, refusals
 from viso.studio.schemas import Job, JobRequest
 from viso.studio.store import QueueFullError, SongGoneError
 from viso.studio.studio import ENDED, Studio
@@ -38,7 +38,7 @@ _SAMPLE_BYTES = 10
     status_code=201,
     responses={201: _LOCATION, **refusals(400, 404, 408, 422, 429, 503, 507)},
 )
-def start(studio: Here, found: FoundSong, asked: JobRequest, response: Response) -> Job:
+def start(studio: CurrentStudio, found: FoundSong, asked: JobRequest, response: Response) -> Job:
     """Have a song, or a region of it, separated. Regions up to 30 s go before whole songs."""
     model = _model(studio, asked)
     if found.audio_s is not None and asked.start_s >= found.audio_s:
@@ -72,7 +72,7 @@ def _model(studio: Studio, asked: JobRequest) -> str:
 
 
 @router.get("/jobs/{job_id}", responses=problems(404, 422))
-def job(studio: Here, found: FoundJob) -> Job:
+def job(studio: CurrentStudio, found: FoundJob) -> Job:
     """Say how far a job is."""
     return _seen(studio, found.id)
 
@@ -82,14 +82,14 @@ def job(studio: Here, found: FoundJob) -> Job:
     response_class=StreamingResponse,
     responses={200: _STREAM, **problems(404, 422)},
 )
-async def events(studio: Here, found: FoundJob) -> StreamingResponse:
+async def events(studio: CurrentStudio, found: FoundJob) -> StreamingResponse:
     """Follow a job: server-sent events, each a Job; the stream ends with the job."""
     return StreamingResponse(_events(studio, found.id), media_type="text/event-stream")
 
 
 async def _events(studio: Studio, job_id: str) -> AsyncIterator[str]:
     told = ""
-    with studio.hub.following(job_id) as news:
+    with studio.events.following(job_id) as news:
         while True:
             news.clear()
             job = await run_in_threadpool(studio.job, job_id)
@@ -99,7 +99,7 @@ async def _events(studio: Studio, job_id: str) -> AsyncIterator[str]:
             if text != told:
                 told = text
                 yield f"data: {text}\n\n"
-            if job.state in ENDED or studio.hub.is_closing:
+            if job.state in ENDED or studio.events.is_closing:
                 return
             try:
                 async with asyncio.timeout(_KEEP_ALIVE_S):
@@ -109,14 +109,14 @@ async def _events(studio: Studio, job_id: str) -> AsyncIterator[str]:
 
 
 @router.post("/jobs/{job_id}/cancel", responses=refusals(404, 422))
-def cancel(studio: Here, found: FoundJob) -> Job:
+def cancel(studio: CurrentStudio, found: FoundJob) -> Job:
     """End a job that waits or runs. One that has ended stays as it is."""
     studio.cancel(found)
     return _seen(studio, found.id)
 
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=refusals(404, 422))
-def delete_job(studio: Here, found: FoundJob) -> None:
+def delete_job(studio: CurrentStudio, found: FoundJob) -> None:
     """Delete a job and its stems, now."""
     studio.delete_job(found)
 

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from viso.dsp.loudness import LoudnessMeter
 from viso.separator import STEMS
 from viso.studio import peaks
 from viso.studio.peaks import PeakMeter
-from viso.studio.stem_store import BITS, Masters
+from viso.studio.stem_store import ALL_STEMS, BITS, StemStore
 
 __all__ = ["measure"]
 
 _BLOCK = 1 << 18
 
 
-def measure(masters: Masters) -> dict[str, float | None] | None:
+def measure(stem_store: StemStore) -> dict[str, float | None] | None:
     """Write the peaks beside the stems, return the loudness.
 
     Returns
     -------
     dict of str to float or None
-        See `LoudnessMeter.finish`.
+        Integrated loudness of mixture, vocals and instrumental in LUFS, to two decimals; None for
+        a silent stem. None at all for less than 400 ms, or more than two channels.
 
     Raises
     ------
     AudioError
         If the stems are gone.
     """
-    loudness = LoudnessMeter(rate_hz=masters.rate_hz, n_channels=masters.n_channels)
+    n_channels = stem_store.n_channels
+    meter = None
+    if n_channels <= 2:
+        meter = LoudnessMeter(
+            rate_hz=stem_store.rate_hz, n_channels=n_channels, n_signals=len(ALL_STEMS)
+        )
     found = PeakMeter()
-    for start in range(0, masters.n_samples, _BLOCK):
-        both = np.stack([masters.integers(stem, start, start + _BLOCK) for stem in STEMS])
-        found.push(np.concatenate([both.sum(axis=0, dtype=np.int32)[None], both]))
-        loudness.push((both / np.float32(1 << (BITS - 1))).astype(np.float32).transpose(0, 2, 1))
-    np.save(masters.folder / peaks.FILE, found.finish())
-    return loudness.finish()
+    for start in range(0, stem_store.n_samples, _BLOCK):
+        both = np.stack([stem_store.integers(stem, start, start + _BLOCK) for stem in STEMS])
+        signals = np.concatenate([both.sum(axis=0, dtype=np.int32)[None], both])
+        found.push(signals)
+        if meter is not None:
+            floats = (signals / np.float32(1 << (BITS - 1))).astype(np.float32)
+            meter.push(floats.transpose(0, 2, 1))
+    np.save(stem_store.folder / peaks.FILE, found.finish())
+    levels = None if meter is None else meter.finish()
+    if levels is None:
+        return None
+    rounded = (round(level, 2) if math.isfinite(level) else None for level in levels)
+    return dict(zip(ALL_STEMS, rounded, strict=True))

@@ -6,28 +6,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
-    "Cancel",
-    "Cancelled",
-    "Describe",
-    "Described",
-    "Done",
-    "Failed",
-    "Live",
-    "Offer",
-    "Order",
-    "Step",
+    "Assignment",
+    "CancelJob",
+    "DescribeModels",
+    "DescribedModels",
+    "JobCancelled",
+    "JobDone",
+    "JobFailed",
+    "JobProgress",
+    "LiveProgress",
+    "OfferedModel",
 ]
 
 
 @dataclass(frozen=True)
-class Describe:
+class DescribeModels:
     """Tell of these models, or of all that are known by name."""
 
     models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Offer:
+class OfferedModel:
     """A model that can be run: what visitors call it, and what a `Separator` does."""
 
     name: str
@@ -41,15 +41,15 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedModels:
     """The models, and why others are none."""
 
-    offers: tuple[Offer, ...]
+    offers: tuple[OfferedModel, ...]
     refusals: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Order:
+class Assignment:
     """A region of a song to be separated into a folder, which is made.
 
     `name` is what the visitor calls the song, for messages; longer than `most_s` it is refused.
@@ -66,14 +66,14 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Cancel:
+class CancelJob:
     """Leave a job, if it is still being worked on."""
 
     job: str
 
 
 @dataclass(frozen=True)
-class Step:
+class JobProgress:
     """So many seconds are done, of so many if that is known."""
 
     done_s: float
@@ -81,7 +81,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Done:
+class JobDone:
     """The stems are there."""
 
     n_samples: int
@@ -93,19 +93,19 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Failed:
+class JobFailed:
     """The job cannot be done."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Cancelled:
+class JobCancelled:
     """The job was left."""
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveProgress:
     """How far a running job is, and how fast (times real time), if that is known."""
 
     done_s: float = 0.0

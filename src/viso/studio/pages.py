@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from viso.http.visitors import address_of
-from viso.studio.dependencies import Here, problems
+from viso.studio.dependencies import CurrentStudio, problems
 from viso.studio.guard import COOKIE, LOGIN, LOGOUT, is_token, session_of
 from viso.studio.schemas import Health
 
@@ -44,9 +44,9 @@ class Static(StaticFiles):
 
 
 @router.get("/healthz", responses=problems(503))
-async def healthz(studio: Here) -> Health:
+async def healthz(studio: CurrentStudio) -> Health:
     """Say that the studio runs, and can separate; needs no token."""
-    if not studio.crew.is_whole:
+    if not studio.pool.is_whole:
         raise HTTPException(503, "a worker has ended for good; start the studio again")
     return Health()
 
@@ -61,13 +61,13 @@ async def index() -> Response:
 
 
 @router.get(LOGIN, include_in_schema=False)
-async def login(studio: Here) -> Response:
+async def login(studio: CurrentStudio) -> Response:
     """Send the form that asks for the token."""
     return RedirectResponse("/", 303) if studio.config.token is None else _form(200)
 
 
 @router.post(LOGIN, include_in_schema=False)
-async def enter(request: Request, studio: Here) -> Response:
+async def enter(request: Request, studio: CurrentStudio) -> Response:
     """Give the cookie for the right token."""
     token = studio.config.token
     body = await request.body()  # a small one: the guard sees to that

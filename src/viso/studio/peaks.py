@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from viso.studio.stem_store import ALL_STEMS, BITS, Masters
+from viso.studio.stem_store import ALL_STEMS, BITS, StemStore
 
 __all__ = ["FILE", "PeakMeter", "peaks"]
 
@@ -46,12 +46,12 @@ class PeakMeter:
         return np.concatenate(self._parts, axis=2)
 
 
-def peaks(masters: Masters, stem: str, points: int) -> tuple[list[float], list[float]]:
+def peaks(stem_store: StemStore, stem: str, points: int) -> tuple[list[float], list[float]]:
     """Return lowest and highest sample of equal parts of a stem, over all channels.
 
     Parameters
     ----------
-    masters : Masters
+    stem_store : StemStore
     stem : {"mixture", "vocals", "instrumental"}
     points : int
         Parts; fewer if there are fewer samples.
@@ -66,22 +66,22 @@ def peaks(masters: Masters, stem: str, points: int) -> tuple[list[float], list[f
     AudioError
         If the stems are gone.
     """
-    n, points = masters.n_samples, min(points, masters.n_samples)
+    n, points = stem_store.n_samples, min(points, stem_store.n_samples)
     if n >= points * _BUCKET * _FINE:
-        both = np.load(masters.folder / FILE)[ALL_STEMS.index(stem)] / float(1 << 15)
+        both = np.load(stem_store.folder / FILE)[ALL_STEMS.index(stem)] / float(1 << 15)
         edges = np.arange(points) * both.shape[1] // points
         low, high = np.minimum.reduceat(both[0], edges), np.maximum.reduceat(both[1], edges)
     else:
-        low, high = _exact(masters, stem, [n * part // points for part in range(points + 1)])
+        low, high = _exact(stem_store, stem, [n * part // points for part in range(points + 1)])
     return low.round(4).tolist(), high.round(4).tolist()
 
 
-def _exact(masters: Masters, stem: str, edges: list[int]) -> npt.NDArray[np.float64]:
+def _exact(stem_store: StemStore, stem: str, edges: list[int]) -> npt.NDArray[np.float64]:
     """Read the samples between edges, some parts at a time [shape=(2, parts)]."""
     found = []
     for first in range(0, len(edges) - 1, _PARTS):
         some = edges[first : first + _PARTS + 1]
-        sound = masters.integers(stem, some[0], some[-1])
+        sound = stem_store.integers(stem, some[0], some[-1])
         at = np.array(some[:-1]) - some[0]
         low = np.minimum.reduceat(sound.min(axis=1), at)
         found.append(np.stack([low, np.maximum.reduceat(sound.max(axis=1), at)]))

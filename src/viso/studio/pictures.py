@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from viso.dsp.stft import hann
 from viso.separator import STEMS
-from viso.studio.stem_store import ALL_STEMS, BITS, Masters
+from viso.studio.stem_store import ALL_STEMS, BITS, StemStore
 
 __all__ = ["as_png", "spectrograms"]
 
@@ -37,14 +37,14 @@ _COLOURS = (
 )
 
 
-def spectrograms(masters: Masters, *, width: int, height: int) -> dict[str, bytes]:
+def spectrograms(stem_store: StemStore, *, width: int, height: int) -> dict[str, bytes]:
     """Draw mixture, vocals and instrumental in one scale.
 
     0 dB is the mixture's loudest bin; 80 dB below is black.
 
     Parameters
     ----------
-    masters : Masters
+    stem_store : StemStore
     width, height : int
         Of the picture.
 
@@ -60,7 +60,7 @@ def spectrograms(masters: Masters, *, width: int, height: int) -> dict[str, byte
     """
     power = np.concatenate(
         [
-            _columns(masters, range(first, min(width, first + _COLUMNS)), width, height)
+            _columns(stem_store, range(first, min(width, first + _COLUMNS)), width, height)
             for first in range(0, width, _COLUMNS)
         ],
         axis=2,
@@ -71,30 +71,30 @@ def spectrograms(masters: Masters, *, width: int, height: int) -> dict[str, byte
     return {stem: as_png(picture[::-1]) for stem, picture in zip(ALL_STEMS, levels, strict=True)}
 
 
-def _columns(masters: Masters, columns: range, width: int, height: int) -> Floats:
+def _columns(stem_store: StemStore, columns: range, width: int, height: int) -> Floats:
     """Return the power of columns [shape=(3, height, columns)], the lowest frequency first."""
-    n, window = masters.n_samples, hann(_N_FFT)
+    n, window = stem_store.n_samples, hann(_N_FFT)
     looks = min(_MOST_LOOKS, -(-n // (width * _N_FFT)))
     places = np.repeat(columns, looks) + np.tile((np.arange(looks) + 0.5) / looks, len(columns))
     starts = [int(place * n / width) - _N_FFT // 2 for place in places]
-    pieces = np.stack([_pieces(masters, stem, starts) for stem in STEMS])
-    pieces = pieces.reshape(2, len(columns), looks, masters.n_channels, _N_FFT)
+    pieces = np.stack([_pieces(stem_store, stem, starts) for stem in STEMS])
+    pieces = pieces.reshape(2, len(columns), looks, stem_store.n_channels, _N_FFT)
     spectra = np.fft.rfft(pieces * (window / np.float32(1 << (BITS - 1))), axis=4)
     spectra = np.concatenate([spectra.sum(axis=0, keepdims=True), spectra])
     power = (spectra.real**2 + spectra.imag**2).mean(axis=(2, 3))
-    return _rows(power, rate_hz=masters.rate_hz, height=height).transpose(0, 2, 1)
+    return _rows(power, rate_hz=stem_store.rate_hz, height=height).transpose(0, 2, 1)
 
 
-def _pieces(masters: Masters, stem: str, starts: list[int]) -> Floats:
+def _pieces(stem_store: StemStore, stem: str, starts: list[int]) -> Floats:
     """Read the samples of frames, silence around the song [shape=(frames, channels, _N_FFT)]."""
-    pieces = np.zeros((len(starts), masters.n_channels, _N_FFT), np.float32)
+    pieces = np.zeros((len(starts), stem_store.n_channels, _N_FFT), np.float32)
     first, stop = starts[0], starts[-1] + _N_FFT
     # Many small reads take longer than one large one, unless most of that is not needed.
     at_once = stop - first <= _WASTE * len(starts) * _N_FFT
-    sound = masters.integers(stem, first, stop) if at_once else None
+    sound = stem_store.integers(stem, first, stop) if at_once else None
     for piece, start in zip(pieces, starts, strict=True):
         if sound is None:
-            found = masters.integers(stem, start, start + _N_FFT)
+            found = stem_store.integers(stem, start, start + _N_FFT)
         else:
             found = sound[max(0, start - max(0, first)) :][: _N_FFT + min(0, start)]
         at = max(0, -start)

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from viso.errors import ConfigError
-from viso.studio.dependencies import FoundSong, Here, busy, problems, refusals
+from viso.studio.dependencies import CurrentStudio, FoundSong, busy, problems, refusals
 from viso.studio.encoding import FORMATS
 from viso.studio.schemas import Limits, Model, Song
 from viso.studio.studio import Studio, new_id, song_of
@@ -30,7 +30,7 @@ _LOCATION = {"headers": {"Location": {"schema": {"type": "string"}}}}
 
 
 @router.get("/models", responses=problems(503))
-def models(studio: Here) -> list[Model]:
+def models(studio: CurrentStudio) -> list[Model]:
     """List the models on offer, the default first."""
     try:
         return studio.models()
@@ -39,7 +39,7 @@ def models(studio: Here) -> list[Model]:
 
 
 @router.get("/limits", responses=problems())
-async def limits(studio: Here) -> Limits:
+async def limits(studio: CurrentStudio) -> Limits:
     """Say what may be sent, and how long it is kept."""
     config = studio.config
     return Limits(
@@ -61,7 +61,7 @@ async def limits(studio: Here) -> Limits:
 async def upload(
     request: Request,
     response: Response,
-    studio: Here,
+    studio: CurrentStudio,
     name: Annotated[str, Query(max_length=1000, description="To be shown only.")] = "song",
 ) -> Song:
     """Send a song: the body is the file."""
@@ -107,6 +107,6 @@ def song(found: FoundSong) -> Song:
 
 
 @router.delete("/songs/{song_id}", status_code=204, responses=refusals(404, 422))
-def delete_song(studio: Here, found: FoundSong) -> None:
+def delete_song(studio: CurrentStudio, found: FoundSong) -> None:
     """Delete a song, its jobs and their stems, now."""
     studio.delete_song(found.id)

@@ -18,11 +18,11 @@ from starlette.responses import FileResponse, StreamingResponse
 from viso.errors import AudioError
 from viso.separator import STEMS
 from viso.studio import peaks as waveforms
-from viso.studio.dependencies import DoneJob, FoundJob, Here, problems
+from viso.studio.dependencies import CurrentStudio, DoneJob, FoundJob, problems
 from viso.studio.encoding import encode
 from viso.studio.pictures import spectrograms
 from viso.studio.schemas import Confidence, Peaks, Stem
-from viso.studio.stem_store import Masters
+from viso.studio.stem_store import StemStore
 from viso.studio.studio import Studio, new_id
 from viso.studio.tables import JobRow
 from viso.studio.uploads import check_room
@@ -59,16 +59,16 @@ def _named(studio: Studio, job: JobRow, what: str) -> dict[str, str]:
     responses={200: _file("wav"), 206: _file("wav"), **_GONE, **problems(404, 409, 416, 422)},
 )
 def stem_wav(
-    studio: Here,
+    studio: CurrentStudio,
     found: FoundJob,
-    masters: DoneJob,
+    stem_store: DoneJob,
     stem: Stem,
     bits: Annotated[Literal["16", "24", "32"], Query(description="32 are floats.")] = "16",
     range_: Annotated[str | None, Header(alias="range")] = None,
     if_range: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Send a stem as WAV, or any bytes of it. The samples begin at byte 44."""
-    wav = VirtualWav(masters, stem, int(bits))
+    wav = VirtualWav(stem_store, stem, int(bits))
     tag = f'"{found.id}-{stem}-{bits}"'
     asked = byte_range(range_ if if_range in (None, tag) else None, wav.n_bytes)
     headers = {"accept-ranges": "bytes", "etag": tag, "cache-control": "private, no-cache"}
@@ -90,11 +90,15 @@ def stem_wav(
     responses={200: _file("flac", "mp3"), **_GONE, **problems(404, 409, 422, 507)},
 )
 async def stem_file(
-    studio: Here, found: FoundJob, masters: DoneJob, stem: Stem, kind: Literal["flac", "mp3"]
+    studio: CurrentStudio,
+    found: FoundJob,
+    stem_store: DoneJob,
+    stem: Stem,
+    kind: Literal["flac", "mp3"],
 ) -> FileResponse:
     """Send a stem as FLAC of 24 bits or as MP3 of 320 kbit/s."""
     gains = {name: 1.0 for name in STEMS if stem in ("mixture", name)}
-    return await _encoded(studio, found, masters, gains, stem, kind)
+    return await _encoded(studio, found, stem_store, gains, stem, kind)
 
 
 _DECIBELS = Query(
@@ -117,9 +121,9 @@ _DECIBELS = Query(
     },
 )
 async def mix(
-    studio: Here,
+    studio: CurrentStudio,
     found: FoundJob,
-    masters: DoneJob,
+    stem_store: DoneJob,
     kind: Literal["wav", "flac", "mp3"],
     vocals_db: Annotated[str, _DECIBELS] = "0",
     instrumental_db: Annotated[str, _DECIBELS] = "0",
@@ -130,13 +134,13 @@ async def mix(
     """
     said = {"vocals": vocals_db, "instrumental": instrumental_db}
     gains = {stem: 10 ** (float(decibels) / 20) for stem, decibels in said.items()}
-    return await _encoded(studio, found, masters, gains, "mix", kind)
+    return await _encoded(studio, found, stem_store, gains, "mix", kind)
 
 
 async def _encoded(
     studio: Studio,
     job: JobRow,
-    masters: Masters,
+    stem_store: StemStore,
     gains: dict[str, float],
     what: str,
     kind: str,
@@ -146,9 +150,9 @@ async def _encoded(
     path = studio.remover.new_download(download) / f"sound.{kind}"
     try:
         async with studio.encodings:
-            need = masters.n_samples * masters.n_channels * 3
+            need = stem_store.n_samples * stem_store.n_channels * 3
             await run_in_threadpool(check_room, studio.folders, studio.config, need)
-            gain_db = await run_in_threadpool(_written, masters, path, gains, what)
+            gain_db = await run_in_threadpool(_written, stem_store, path, gains, what)
     except AudioError as error:
         raise HTTPException(422, f"{what}: {error}".replace(str(path), kind)) from error
     finally:
@@ -161,19 +165,19 @@ async def _encoded(
     return FileResponse(path, headers=headers, media_type=_TYPES[kind], background=remove)
 
 
-def _written(masters: Masters, path: Path, gains: dict[str, float], what: str) -> float:
-    return 20 * math.log10(encode(masters, path, gains=gains, called=what))
+def _written(stem_store: StemStore, path: Path, gains: dict[str, float], what: str) -> float:
+    return 20 * math.log10(encode(stem_store, path, gains=gains, called=what))
 
 
 @router.get("/peaks", responses=_GONE)
 def peaks(
-    masters: DoneJob,
+    stem_store: DoneJob,
     stem: Stem = "mixture",
     points: Annotated[int, Query(ge=1, le=4000)] = 1200,
 ) -> Peaks:
     """Say the lowest and highest sample of equal parts of a stem, for a waveform."""
     try:
-        low, high = waveforms.peaks(masters, stem, points)
+        low, high = waveforms.peaks(stem_store, stem, points)
     except (AudioError, OSError) as error:
         raise HTTPException(404, "the stems are gone") from error
     return Peaks(stem=stem, points=len(low), low=low, high=high)
@@ -183,9 +187,9 @@ def peaks(
     "/spectrogram/{stem}.png", response_class=Response, responses={200: _file("png"), **_GONE}
 )
 async def spectrogram(
-    studio: Here,
+    studio: CurrentStudio,
     found: FoundJob,
-    masters: DoneJob,
+    stem_store: DoneJob,
     stem: Stem,
     width: Annotated[int, Query(ge=16, le=2400)] = 1200,
     height: Annotated[int, Query(ge=16, le=512)] = 96,
@@ -197,7 +201,9 @@ async def spectrogram(
         drawn = studio.pictures.find(key)
         if drawn is None:
             try:
-                drawn = await run_in_threadpool(spectrograms, masters, width=width, height=height)
+                drawn = await run_in_threadpool(
+                    spectrograms, stem_store, width=width, height=height
+                )
             except AudioError as error:
                 raise HTTPException(404, "the stems are gone") from error
             studio.pictures.keep(key, drawn)
@@ -206,10 +212,10 @@ async def spectrogram(
 
 
 @router.get("/confidence", responses=_GONE)
-def confidence(masters: DoneJob) -> Confidence:
+def confidence(stem_store: DoneJob) -> Confidence:
     """Say where the separation is doubtful: the estimated SDR of every second."""
     try:
-        text = (masters.folder / CONFIDENCE_FILE).read_text(encoding="utf-8")
+        text = (stem_store.folder / CONFIDENCE_FILE).read_text(encoding="utf-8")
     except OSError as error:
         raise HTTPException(404, "the stems are gone") from error
     rows = list(csv.reader(io.StringIO(text)))[1:]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from viso.errors import AudioError
 from viso.separator import STEMS
 
-__all__ = ["ALL_STEMS", "BITS", "Masters"]
+__all__ = ["ALL_STEMS", "BITS", "StemStore"]
 
 Integers = npt.NDArray[np.int32]
 
@@ -31,7 +31,7 @@ _MOST_CHUNKS = 64
 
 
 @dataclass(frozen=True)
-class Masters:
+class StemStore:
     """The two stems of a job in a folder.
 
     Parameters

@@ -14,15 +14,15 @@ from typing import get_args
 
 from viso.errors import ConfigError
 from viso.studio.folders import Folders
-from viso.studio.job_events import Hub
+from viso.studio.job_events import JobEvents
 from viso.studio.ownership import take_folder
 from viso.studio.removal import Remover
 from viso.studio.schemas import Job, JobRequest, Loudness, Model, Song, State
 from viso.studio.settings import StudioConfig
-from viso.studio.stem_store import Masters
+from viso.studio.stem_store import StemStore
 from viso.studio.store import ACTIVE, Store
 from viso.studio.tables import JobRow, SongRow
-from viso.studio.worker_pool import Crew
+from viso.studio.worker_pool import WorkerPool
 
 __all__ = ["ENDED", "Studio", "new_id"]
 
@@ -64,8 +64,8 @@ class Studio:
             self.store.close()
             raise
         self.remover = Remover(self.store, self.folders)
-        self.hub = Hub()
-        self.crew = Crew(self.store, self.folders, self.remover, self.hub, config)
+        self.events = JobEvents()
+        self.pool = WorkerPool(self.store, self.folders, self.remover, self.events, config)
         self.pictures = Pictures()
         self.inspections = asyncio.Semaphore(_INSPECTIONS)
         self.encodings = asyncio.Semaphore(_ENCODINGS)
@@ -79,14 +79,14 @@ class Studio:
 
     def start(self) -> None:
         """Begin to work, in an event loop."""
-        self.hub.open()
+        self.events.open()
         self.sweep()
-        self.crew.start()
+        self.pool.start()
 
     def stop(self) -> None:
         """End the workers and give the folder free."""
-        self.hub.close()
-        self.crew.stop()
+        self.events.close()
+        self.pool.stop()
         self.store.close()
 
     def sweep(self) -> None:
@@ -133,24 +133,24 @@ class Studio:
         for job in jobs:
             self._let_go(job)
         self.remover.remove("song", song_id)
-        self.hub.tell()
+        self.events.tell()
 
     def delete_job(self, job: JobRow) -> None:
         """Forget a job; a worker that is at it leaves it."""
         self.store.delete_job(job.id)
         self._let_go(job)
-        self.hub.tell()
+        self.events.tell()
 
     def _let_go(self, job: JobRow) -> None:
-        self.crew.leave(job.id)
+        self.pool.leave(job.id)
         self.pictures.forget(job.id)
-        self.remover.remove("job", job.id, is_over=self.crew.live(job.id) is None)
+        self.remover.remove("job", job.id, is_over=self.pool.live(job.id) is None)
 
     def cancel(self, job: JobRow) -> None:
         """Have a job that waits or runs end; one that has ended stays as it is."""
         if self.store.end_job(job.id, "cancelled"):
-            self.crew.leave(job.id)
-            self.hub.tell()
+            self.pool.leave(job.id)
+            self.events.tell()
 
     def add_job(self, song: SongRow, asked: JobRequest, *, model: str) -> JobRow:
         """Let a job wait.
@@ -183,13 +183,13 @@ class Studio:
         )
         expires_s = time.time() + self.config.keep_s
         self.store.add_job(row, most_waiting=self.config.queue, expires_s=expires_s)
-        self.crew.wake()
-        self.hub.tell()
+        self.pool.wake()
+        self.events.tell()
         return row
 
     def job(self, job_id: str) -> Job | None:
         """Return a job as visitors see it, or None if there is none."""
-        live = self.crew.live(job_id)  # before the row: a job that is no longer live ended there
+        live = self.pool.live(job_id)  # before the row: a job that is no longer live ended there
         row = self.store.job(job_id)
         song = None if row is None else self.store.song(row.song)
         if row is None or song is None:
@@ -221,38 +221,38 @@ class Studio:
             expires_at=_moment(song.expires_s),
         )
 
-    def masters(self, row: JobRow, song: SongRow) -> Masters:
+    def stem_store(self, row: JobRow, song: SongRow) -> StemStore:
         """Return the stems of a job that is done."""
         if row.n_samples is None:
             raise AssertionError("a job that is done has samples")
-        return Masters(self.folders.job(row.id), song.rate_hz, song.channels, row.n_samples)
+        return StemStore(self.folders.job(row.id), song.rate_hz, song.channels, row.n_samples)
 
     def models(self) -> list[Model]:
-        """Return the models on offer, the default first; wait until they are known.
+        """Return the models on offered, the default first; wait until they are known.
 
         Raises
         ------
         ConfigError
             If there is none.
         """
-        self.crew.are_described.wait(_MODELS_S)
-        offers = self.crew.offers
+        self.pool.are_described.wait(_MODELS_S)
+        offers = self.pool.offers
         if not offers:
             raise ConfigError("no model can be run; the studio's log says why")
         return [
             Model(
-                name=offer.name,
-                title=offer.name,
-                description=offer.description,
-                license=offer.licence,
+                name=offered.name,
+                title=offered.name,
+                description=offered.description,
+                license=offered.licence,
                 default=number == 0,
                 confidence=True,
-                trained_on=list(offer.trained_on),
-                scores=offer.scores,
-                limits=list(offer.limits),
-                megabytes=round(offer.n_bytes / 1e6, 1),
+                trained_on=list(offered.trained_on),
+                scores=offered.scores,
+                limits=list(offered.limits),
+                megabytes=round(offered.n_bytes / 1e6, 1),
             )
-            for number, offer in enumerate(offers)
+            for number, offered in enumerate(offers)
         ]
 
 

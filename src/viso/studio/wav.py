@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from viso.studio.stem_store import Masters
+from viso.studio.stem_store import StemStore
 
 __all__ = ["HEADER_BYTES", "VirtualWav", "byte_range"]
 
@@ -29,23 +29,23 @@ class VirtualWav:
 
     Parameters
     ----------
-    masters : Masters
+    stem_store : StemStore
     stem : {"mixture", "vocals", "instrumental"}
     bits : {16, 24, 32}
         16 and 24 are integers, 32 are floats.
     """
 
-    masters: Masters
+    stem_store: StemStore
     stem: str
     bits: int = 16
 
     @property
     def _frame_bytes(self) -> int:
-        return self.masters.n_channels * self.bits // 8
+        return self.stem_store.n_channels * self.bits // 8
 
     @property
     def _data_bytes(self) -> int:
-        return self.masters.n_samples * self._frame_bytes
+        return self.stem_store.n_samples * self._frame_bytes
 
     @property
     def n_bytes(self) -> int:
@@ -54,7 +54,7 @@ class VirtualWav:
 
     def header(self) -> bytes:
         """Return the first 44 bytes. Sizes above 4 GiB are said as "all that follows"."""
-        rate_hz = self.masters.rate_hz
+        rate_hz = self.stem_store.rate_hz
         return b"".join(
             (
                 b"RIFF" + struct.pack("<I", min(self.n_bytes - 8, _LARGEST)) + b"WAVE",
@@ -67,7 +67,7 @@ class VirtualWav:
 
     @property
     def _channels(self) -> int:
-        return self.masters.n_channels
+        return self.stem_store.n_channels
 
     def read(self, first: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes from `first` up to `stop`.
@@ -93,8 +93,8 @@ class VirtualWav:
 
     def _encoded(self, start: int, stop: int) -> bytes:
         if self.bits == 16:
-            return self.masters.at_16_bits(self.stem, start, stop).astype("<i2").tobytes()
-        integers = self.masters.integers(self.stem, start, stop)
+            return self.stem_store.at_16_bits(self.stem, start, stop).astype("<i2").tobytes()
+        integers = self.stem_store.integers(self.stem, start, stop)
         if self.bits == 32:
             return (integers / np.float32(1 << 23)).astype("<f4").tobytes()
         wide = np.ascontiguousarray(integers.astype("<i4")).view(np.uint8)

@@ -20,17 +20,17 @@ from viso.models.blend import card_file, load_blend
 from viso.separator import STEMS, Separator
 from viso.studio.measurements import measure
 from viso.studio.messages import (
-    Cancel,
-    Cancelled,
-    Describe,
-    Described,
-    Done,
-    Failed,
-    Offer,
-    Order,
-    Step,
+    Assignment,
+    CancelJob,
+    DescribedModels,
+    DescribeModels,
+    JobCancelled,
+    JobDone,
+    JobFailed,
+    JobProgress,
+    OfferedModel,
 )
-from viso.studio.stem_store import BITS, Masters
+from viso.studio.stem_store import BITS, StemStore
 
 __all__ = ["CONFIDENCE_FILE", "work"]
 
@@ -46,12 +46,13 @@ class _StoppedError(Exception):
 
 
 def work(connection: Connection, threads: int) -> None:
-    """Take orders from a connection, and send what becomes of them, until it closes.
+    """Work on what comes through a connection until it closes.
 
     Parameters
     ----------
     connection : Connection
-        Brings `Describe`, `Order` and `Cancel`, or None to stop at once; takes the others.
+        Brings `DescribeModels`, `Assignment` and `CancelJob`, or None to stop at once. Takes
+        `DescribedModels`, `JobProgress`, `JobDone`, `JobFailed` and `JobCancelled`.
     threads : int
         CPU threads of each network; 0 takes all cores.
     """
@@ -59,9 +60,9 @@ def work(connection: Connection, threads: int) -> None:
     separators = _Separators(threads)
     try:
         while (order := connection.recv()) is not None:
-            if isinstance(order, Describe):
+            if isinstance(order, DescribeModels):
                 connection.send(_described(order))
-            elif isinstance(order, Order):
+            elif isinstance(order, Assignment):
                 connection.send(_last(connection, separators, order))
             # A job that is to be left may have ended in between.
     except (EOFError, OSError, _StoppedError):
@@ -69,16 +70,16 @@ def work(connection: Connection, threads: int) -> None:
 
 
 def _last(
-    connection: Connection, separators: _Separators, order: Order
-) -> Done | Failed | Cancelled:
+    connection: Connection, separators: _Separators, order: Assignment
+) -> JobDone | JobFailed | JobCancelled:
     """Work on an order, sending its steps; return how it ended."""
     told_s = 0.0
     try:
         with closing(_separated(separators, order)) as events:
             for event in events:
                 if _is_left(connection, order):
-                    return Cancelled()
-                if not isinstance(event, Step):
+                    return JobCancelled()
+                if not isinstance(event, JobProgress):
                     return event
                 if (now := time.monotonic()) - told_s >= _STEP_S:
                     told_s = now
@@ -86,16 +87,16 @@ def _last(
     except _StoppedError:
         raise
     except Exception as error:  # one bad song stops nothing, whatever is bad about it
-        return Failed(_reason(order, error))
+        return JobFailed(_reason(order, error))
     raise AssertionError("a separation ends with an event")
 
 
-def _is_left(connection: Connection, order: Order) -> bool:
+def _is_left(connection: Connection, order: Assignment) -> bool:
     while connection.poll():
         message = connection.recv()
         if message is None:
             raise _StoppedError
-        if isinstance(message, Cancel) and message.job == order.job:
+        if isinstance(message, CancelJob) and message.job == order.job:
             return True
     return False
 
@@ -116,14 +117,14 @@ class _Separators:
         return self._loaded[model]
 
 
-def _separated(separators: _Separators, order: Order) -> Generator[Step | Done]:
+def _separated(separators: _Separators, order: Assignment) -> Generator[JobProgress | JobDone]:
     """Separate a song, telling how far it is; closing the iterator leaves no stem."""
     began = time.monotonic()
     # What a process left that was killed.
     shutil.rmtree(order.folder, ignore_errors=True)
     order.folder.mkdir(parents=True)
     # While the model is loaded nobody can leave.
-    yield Step(0.0, None)
+    yield JobProgress(0.0, None)
     with separators.of(order.model).to_files(
         order.song,
         {stem: order.folder / f"{stem}.wav" for stem in STEMS},
@@ -140,16 +141,16 @@ def _separated(separators: _Separators, order: Order) -> Generator[Step | Done]:
                     f"{order.name}: goes on after {order.most_s:g} s, the longest that is "
                     "separated here; choose a region of it"
                 )
-            yield Step(step.done_s, step.total_s)
+            yield JobProgress(step.done_s, step.total_s)
     report = separation.report
-    masters = Masters(order.folder, report.rate_hz, report.n_channels, report.n_samples)
-    loudness = measure(masters)
+    stem_store = StemStore(order.folder, report.rate_hz, report.n_channels, report.n_samples)
+    loudness = measure(stem_store)
     took_s = time.monotonic() - began
     channels, gain_db = report.n_channels, report.gain_db
-    yield Done(report.n_samples, report.rate_hz, channels, gain_db, took_s, loudness)
+    yield JobDone(report.n_samples, report.rate_hz, channels, gain_db, took_s, loudness)
 
 
-def _reason(order: Order, error: Exception) -> str:
+def _reason(order: Assignment, error: Exception) -> str:
     """Say what is wrong without a word of where the studio keeps its files."""
     told = " ".join(str(error).split()) or "no reason given"
     if not isinstance(error, VisoError):
@@ -159,8 +160,8 @@ def _reason(order: Order, error: Exception) -> str:
     return told[:1000]
 
 
-def _described(asked: Describe) -> Described:
-    offers: list[Offer] = []
+def _described(asked: DescribeModels) -> DescribedModels:
+    offers: list[OfferedModel] = []
     refusals: list[str] = []
     known = _known(refusals)
     for name in dict.fromkeys(asked.models or known):
@@ -170,7 +171,7 @@ def _described(asked: Describe) -> Described:
             refusals.append(str(error))
         except Exception as error:  # one bad file hides no other, whatever is bad about it
             refusals.append(f"{name}: cannot be opened ({type(error).__name__}: {error!s:.200})")
-    return Described(tuple(offers), tuple(refusals))
+    return DescribedModels(tuple(offers), tuple(refusals))
 
 
 def _known(refusals: list[str]) -> list[str]:
@@ -182,14 +183,14 @@ def _known(refusals: list[str]) -> list[str]:
         return registry.packaged()
 
 
-def _offer(name: str, *, is_known: bool) -> Offer:
+def _offer(name: str, *, is_known: bool) -> OfferedModel:
     blend = load_blend(name, device="cpu", threads=1)
     card = blend.card or blend.cards[0]
     files = [getattr(model, "path", None) for model in blend.models]
     if not files:
         raise ModelError(f"{name}: a blend of nothing")
     path = card_file(name)
-    return Offer(
+    return OfferedModel(
         # A file of the studio's is nothing that visitors need to know.
         name=name if is_known else blend.name,
         said=name,

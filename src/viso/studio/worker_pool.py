@@ -13,16 +13,24 @@ import time
 
 from viso.batch.child import Child
 from viso.studio.folders import Folders
-from viso.studio.job_events import Hub
-from viso.studio.messages import Cancelled, Described, Done, Failed, Live, Offer, Order
+from viso.studio.job_events import JobEvents
+from viso.studio.messages import (
+    Assignment,
+    DescribedModels,
+    JobCancelled,
+    JobDone,
+    JobFailed,
+    LiveProgress,
+    OfferedModel,
+)
 from viso.studio.removal import Remover
 from viso.studio.settings import StudioConfig
 from viso.studio.store import Store
 from viso.studio.tables import JobRow
 from viso.studio.worker import work
-from viso.studio.worker_thread import Hand
+from viso.studio.worker_thread import WorkerThread
 
-__all__ = ["Crew"]
+__all__ = ["WorkerPool"]
 
 _PATIENCE_S = 2.0  # for a process to end
 _RETRY_S = 5.0
@@ -30,7 +38,7 @@ _RETRY_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Crew:
+class WorkerPool:
     """Takes jobs from a store as they come, and works on them.
 
     Parameters
@@ -38,40 +46,47 @@ class Crew:
     store : Store
     folders : Folders
     remover : Remover
-    hub : Hub
+    events : JobEvents
         Told whenever something changes.
     config : StudioConfig
 
     Attributes
     ----------
-    offers : tuple of Offer
+    offers : tuple of OfferedModel
         The models that can be run; empty until `are_described` is set.
     are_described : threading.Event
     """
 
     def __init__(
-        self, store: Store, folders: Folders, remover: Remover, hub: Hub, config: StudioConfig
+        self,
+        store: Store,
+        folders: Folders,
+        remover: Remover,
+        events: JobEvents,
+        config: StudioConfig,
     ) -> None:
-        self.offers: tuple[Offer, ...] = ()
+        self.offers: tuple[OfferedModel, ...] = ()
         self.are_described = threading.Event()
         self._store, self._folders, self._remover = store, folders, remover
-        self._hub, self._config = hub, config
+        self._events, self._config = events, config
         self._news = threading.Condition()
         self._is_ending = False
         self._left: set[str] = set()
-        self._live: dict[str, Live] = {}
-        self._hands: list[Hand] = []
+        self._live: dict[str, LiveProgress] = {}
+        self._threads: list[WorkerThread] = []
 
     @property
     def pids(self) -> list[int]:
         """The processes that are alive, as the system numbers them."""
-        return [hand.child.pid for hand in self._hands if hand.child is not None]
+        return [thread.child.pid for thread in self._threads if thread.child is not None]
 
     def start(self) -> None:
         """Begin to work."""
-        self._hands = [Hand(self, describes=number == 0) for number in range(self._config.n_jobs)]
-        for hand in self._hands:
-            hand.start()
+        self._threads = [
+            WorkerThread(self, describes=number == 0) for number in range(self._config.n_jobs)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         """Say that a job waits."""
@@ -84,7 +99,7 @@ class Crew:
             if job in self._live:
                 self._left.add(job)
 
-    def live(self, job: str) -> Live | None:
+    def live(self, job: str) -> LiveProgress | None:
         """Return how far a running job is."""
         return self._live.get(job)
 
@@ -93,22 +108,22 @@ class Crew:
         with self._news:
             self._is_ending = True
             self._news.notify_all()
-        for hand in self._hands:
-            hand.join()
+        for thread in self._threads:
+            thread.join()
 
     # What the threads use.
 
     def next_job(self) -> JobRow | None:
-        """Wait for a job; None if the crew is to end."""
+        """Wait for a job; None if the pool is to end."""
         with self._news:
             while not self._is_ending:
                 if (job := self._claimed()) is not None:
-                    self._live[job.id] = Live()
+                    self._live[job.id] = LiveProgress()
                     break
                 self._news.wait(_RETRY_S)
             else:
                 return None
-        self._hub.tell()  # all others have moved up
+        self._events.tell()  # all others have moved up
         return job
 
     def _claimed(self) -> JobRow | None:
@@ -130,19 +145,19 @@ class Crew:
     @property
     def is_whole(self) -> bool:
         """Whether every thread that was started still works."""
-        return self._is_ending or all(hand.is_alive() for hand in self._hands)
+        return self._is_ending or all(thread.is_alive() for thread in self._threads)
 
     def pause(self) -> None:
         """Wait before something is tried again; not if all is to be left."""
         with self._news:
             self._news.wait_for(lambda: self._is_ending, _RETRY_S)
 
-    def has_moved(self, job: str, live: Live) -> None:
+    def has_moved(self, job: str, live: LiveProgress) -> None:
         """Note how far a job is."""
         self._live[job] = live
-        self._hub.tell(job)
+        self._events.tell(job)
 
-    def has_ended(self, job: JobRow, how: Done | Failed | Cancelled) -> None:
+    def has_ended(self, job: JobRow, how: JobDone | JobFailed | JobCancelled) -> None:
         """Note how a job ended, and remove what nobody can ask for; again, it changes nothing.
 
         Raises
@@ -151,7 +166,7 @@ class Crew:
             If it cannot be noted, or not be read what was.
         """
         expires_s = time.time() + self._config.keep_s
-        if isinstance(how, Done):
+        if isinstance(how, JobDone):
             self._store.end_job(
                 job.id,
                 "done",
@@ -162,8 +177,8 @@ class Crew:
                 loudness=None if how.loudness is None else json.dumps(how.loudness),
             )
         else:
-            state = "failed" if isinstance(how, Failed) else "cancelled"
-            error = how.reason if isinstance(how, Failed) else None
+            state = "failed" if isinstance(how, JobFailed) else "cancelled"
+            error = how.reason if isinstance(how, JobFailed) else None
             self._store.end_job(job.id, state, expires_s=expires_s, error=error)
         # Not what `end_job` returns: at a second try the job has ended before.
         row = self._store.job(job.id)
@@ -174,17 +189,17 @@ class Crew:
         with self._news:
             self._left.discard(job.id)
             self._live.pop(job.id, None)
-        self._hub.tell(job.id)
+        self._events.tell(job.id)
 
-    def order(self, job: JobRow) -> Order | Failed | Cancelled:
+    def order(self, job: JobRow) -> Assignment | JobFailed | JobCancelled:
         """Return what to tell a worker, or how the job ends without one."""
         song = self._store.song(job.song)
         if song is None:
-            return Cancelled()
-        said = next((offer.said for offer in self.offers if offer.name == job.model), None)
+            return JobCancelled()
+        said = next((offered.said for offered in self.offers if offered.name == job.model), None)
         if said is None:  # the studio was started again with others
-            return Failed(f"{job.model}: is no longer on offer; choose another model")
-        return Order(
+            return JobFailed(f"{job.model}: is no longer on offered; choose another model")
+        return Assignment(
             job=job.id,
             song=self._folders.song(job.song),
             name=song.name,
@@ -201,10 +216,10 @@ class Crew:
             work, (self._config.threads,), name="viso-studio-worker", patience_s=_PATIENCE_S
         )
 
-    def has_described(self, told: Described | None) -> None:
+    def has_described(self, told: DescribedModels | None) -> None:
         """Note what models there are; None if no process lived to tell."""
         if told is not None:
-            self.offers = tuple({offer.name: offer for offer in told.offers}.values())
+            self.offers = tuple({offered.name: offered for offered in told.offers}.values())
             for refusal in told.refusals:
                 _log.warning("%s", refusal)
         self.are_described.set()
@@ -216,5 +231,5 @@ class Crew:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Models that the studio was told to offer."""
+        """Models that the studio was told to offered."""
         return self._config.models

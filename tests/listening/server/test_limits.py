@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra [web]")
 
 from viso.listening.server import limits
-from viso.listening.server.limits import Pace, Slowdown, Verdict, address_of
+from viso.listening.server.limits import Pace, Slowdown, Verdict
 
 
 class Clock:
@@ -64,10 +64,3 @@ def test_what_is_remembered_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert pace.take(name) == 0
         slow.check(name, lambda: False)
     assert len(pace._taken) == len(slow._wrong) == 3
-
-
-def test_what_one_address_is() -> None:
-    assert address_of("192.0.2.7") == "192.0.2.7"
-    assert address_of("2001:db8:1:2:3::4") == address_of("2001:db8:1:2:ffff::1")
-    assert address_of("2001:db8:1:2::1") != address_of("2001:db8:1:3::1")
-    assert address_of(None) == "" and address_of("testclient") == "testclient"

@@ -48,7 +48,7 @@ def song(name, n_samples, seed, **facts):
     ]
 
 
-def place_of(chunk, tracks):
+def location_of(chunk, tracks):
     """Track and first sample of a stereo chunk."""
     for number, sound in enumerate(tracks):
         for start in np.nonzero(sound[0] == chunk[0, 0])[0]:
@@ -92,20 +92,20 @@ def test_a_true_song_is_drawn_bit_for_bit_both_stems_at_one_moment(tmp_path, pac
         role: [corpus.read(t) for t in corpus.tracks if t.role == role]
         for role in ("vocals", "instrumental")
     }
-    places = [place_of(chunk, by_role["vocals"]) for chunk in batch.vocals.numpy()]
+    places = [location_of(chunk, by_role["vocals"]) for chunk in batch.vocals.numpy()]
     assert None not in places
     assert {number for number, _ in places} == {0, 1}
     assert len(set(places)) > 30
     for place, chunk in zip(places, batch.instrumental.numpy(), strict=True):
-        assert place_of(chunk, by_role["instrumental"]) == place
+        assert location_of(chunk, by_role["instrumental"]) == place
 
 
 def test_sources_of_different_songs_keep_the_levels_of_finished_records(tmp_path, packed):
     corpus = packed(tmp_path, song("a", 20_000, 1) + song("b", 14_000, 2))
     batch = Mixer(corpus, mixing(same_song=0.0), n_samples=3000, device=CPU).draw(40, seeded())
     sounds = [corpus.read(t) for t in corpus.tracks]
-    vocals = [place_of(chunk, sounds[0::2]) for chunk in batch.vocals.numpy()]
-    music = [place_of(chunk, sounds[1::2]) for chunk in batch.instrumental.numpy()]
+    vocals = [location_of(chunk, sounds[0::2]) for chunk in batch.vocals.numpy()]
+    music = [location_of(chunk, sounds[1::2]) for chunk in batch.instrumental.numpy()]
     assert None not in vocals + music
     assert all(v != m for v, m in zip(vocals, music, strict=True))
 
@@ -346,10 +346,10 @@ def changed(tmp_path, packed, **shares):
 def test_production_is_for_the_vocals_of_other_songs(tmp_path, packed, name):
     batch, corpus = changed(tmp_path / "a", packed, **{name: 1.0})
     vocals, music = (corpus.read(t) for t in corpus.tracks)
-    assert all(place_of(x, [vocals]) is None for x in batch.vocals.numpy())
-    assert all(place_of(x, [music]) for x in batch.instrumental.numpy())
+    assert all(location_of(x, [vocals]) is None for x in batch.vocals.numpy())
+    assert all(location_of(x, [music]) for x in batch.instrumental.numpy())
     batch, _ = changed(tmp_path / "b", packed, same_song=1.0, **{name: 1.0})
-    assert all(place_of(x, [vocals]) for x in batch.vocals.numpy())
+    assert all(location_of(x, [vocals]) for x in batch.vocals.numpy())
 
 
 def test_a_codec_narrows_both_sources_and_the_loss_hears_of_it(tmp_path, packed):
@@ -381,7 +381,7 @@ def test_swap_and_polarity_are_drawn_for_each_source_apart(tmp_path, packed):
         states = []
         for chunk, sound in zip(pair, (vocals, music), strict=True):
             forms = {
-                (flip, sign): place_of(sign * (chunk[::-1] if flip else chunk), [sound])
+                (flip, sign): location_of(sign * (chunk[::-1] if flip else chunk), [sound])
                 for flip in (False, True)
                 for sign in (1, -1)
             }

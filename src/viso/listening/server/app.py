@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from viso.errors import ConfigError, DataError
+from viso.http.visitors import address_of
 from viso.listening import (
     Answers,
     Begun,
@@ -29,7 +30,7 @@ from viso.listening import (
 from viso.listening.server.bodies import AnswerBody, BeginBody, ListenerKey
 from viso.listening.server.entrance import Entrance
 from viso.listening.server.guard import Guard
-from viso.listening.server.limits import Pace, address_of
+from viso.listening.server.limits import Pace
 from viso.listening.server.maker import Maker
 
 __all__ = ["create_listening_app"]
@@ -162,7 +163,7 @@ class _Service:
         known = self._answers.find(key)
         if self._entrance.is_closed and (known is None or known.order is None):
             raise HTTPException(403, "this test is closed")
-        address = address_of(request.client and request.client.host)
+        address = address_of(request.scope.get("client"))
         # A link of the maker's is counted nowhere: it was handed out to somebody.
         is_counted = known is None and self._entrance.is_open
         if is_counted and (wait_s := self._pace.take(address)):

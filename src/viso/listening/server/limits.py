@@ -6,7 +6,6 @@ server ends.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import threading
 import time
@@ -14,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Pace", "Slowdown", "Verdict", "address_of"]
+__all__ = ["Pace", "Slowdown", "Verdict"]
 
 Clock = Callable[[], float]
 
@@ -22,17 +21,6 @@ _MOST_ADDRESSES = 10_000  # that are remembered at once
 _FREE_TRIES = 3
 _LONGEST_WAIT_S = 60.0
 _FORGOTTEN_S = 600.0
-
-
-def address_of(host: str | None) -> str:
-    """Return what counts as one address: of IPv6 the network, as a household has one."""
-    try:
-        found = ipaddress.ip_address(host or "")
-    except ValueError:
-        return host or ""
-    if found.version == 4:
-        return str(found)
-    return str(ipaddress.ip_network((found, 64), strict=False))
 
 
 class Pace:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import PlainTextResponse
 
+from viso.http.visitors import address_of
 from viso.listening import Answers, ListeningTest, as_lines
 from viso.listening.server.bodies import Key, LinksBody, RemoveBody
 from viso.listening.server.entrance import Entrance
-from viso.listening.server.limits import Slowdown, address_of
+from viso.listening.server.limits import Slowdown
 
 __all__ = ["Maker"]
 
@@ -42,7 +43,7 @@ class Maker:
         app.add_api_route("/api/maker/results", self.results, methods=["GET"])
 
     def _check(self, request: Request, key: str) -> None:
-        address = address_of(request.client and request.client.host)
+        address = address_of(request.scope.get("client"))
         verdict = self._slowdown.check(address, lambda: secrets.compare_digest(key, self._key))
         if verdict.wait_s:
             raise HTTPException(

@@ -147,7 +147,7 @@ def gathered(flat: Tensor, first: Tensor, n_channels: Tensor, n_samples: int) ->
     ----------
     flat : int16 Tensor [shape=(n_values,)]
     first, n_channels : int64 Tensor [shape=(n,)]
-        Place of the first value of each chunk, and 1 or 2.
+        Location of the first value of each chunk, and 1 or 2.
     n_samples : int
 
     Returns

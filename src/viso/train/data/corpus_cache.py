@@ -12,7 +12,7 @@ from filelock import FileLock
 from viso.errors import ConfigError, DataError, ModelError
 from viso.models import registry
 from viso.stores import objects
-from viso.stores.address import Address, place_of
+from viso.stores.address import Address, location_of
 from viso.train.data.corpus import Corpus
 
 __all__ = ["corpus_at", "default_cache"]
@@ -52,7 +52,7 @@ def corpus_at(said: str, *, cache: Path | None = None) -> Corpus:
     DataError
         If there is no corpus, it is damaged, does not fit on the disk, or cannot be read.
     """
-    place = place_of(said)
+    place = location_of(said)
     if isinstance(place, Path):
         return Corpus(place)
     index = objects.read_bytes(place / "index.json")
