@@ -22,12 +22,13 @@ from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viso.http.drain import drain_body
+from viso.http.guard import host_name, is_address, netloc_of, with_headers
 from viso.http.visitors import Crowd, Guesses, address_of
 from viso.studio.settings import StudioConfig
 
@@ -47,13 +48,8 @@ _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
     # Not "no-referrer": then browsers would hide the origin of the login's form, too.
     "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 
 
@@ -100,28 +96,21 @@ class Guard:
                 await self._app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("cache-control", "no-store")
-            await send(message)
-
+        send = with_headers(send, _HEADERS)
         address = address_of(scope.get("client"))
         wait_s, is_known = self._looked_at(Headers(scope=scope), address)
         refusal = self._refusal(scope, wait_s=wait_s, is_known=is_known)
         if is_known and refusal is None:
-            await self._passed(scope, receive, send_with_headers)
+            await self._passed(scope, receive, send)
             return
         with self._crowd.within(address) as has_room:
             if not has_room:
-                await _too_many(1)(scope, receive, send_with_headers)
+                await _too_many(1)(scope, receive, send)
             elif refusal is not None:
                 await drain_body(scope, receive)
-                await refusal(scope, receive, send_with_headers)
+                await refusal(scope, receive, send)
             else:
-                await self._passed(scope, receive, send_with_headers)
+                await self._passed(scope, receive, send)
 
     async def _passed(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != _UPLOAD:
@@ -151,10 +140,10 @@ class Guard:
         return _problem(401, "needs the token: Authorization: Bearer TOKEN", _CHALLENGE)
 
     def _is_own(self, host: str) -> bool:
-        name = _name_of(host)
+        name = host_name(host)
         if name in self._hosts:
             return True
-        return self._any_address and _is_address(name)
+        return self._any_address and is_address(name)
 
     def _looked_at(self, headers: Headers, address: str) -> tuple[int, bool]:
         """Return for how many seconds no token from there is looked at, and if this one is right.
@@ -246,7 +235,7 @@ def _is_from_here(headers: Headers, host: str) -> bool:
         return False
     origin = headers.get("origin")
     # Not the scheme: behind a proxy that speaks TLS it is another one here.
-    return origin is None or _place_of(origin) == host.lower()
+    return origin is None or netloc_of(origin) == host.lower()
 
 
 def _place_of(origin: str) -> str:

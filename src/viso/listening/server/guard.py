@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Collection
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viso.http.drain import drain_body
+from viso.http.guard import host_name, is_address, netloc_of, with_headers
 
 __all__ = ["Guard"]
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _LARGEST_BODY = 64 * 1024
 _BODY_S = 20.0
@@ -23,12 +19,7 @@ _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
     "x-robots-tag": "noindex",
 }
 
@@ -40,28 +31,17 @@ class Guard:
     asks for: an address in figures, ``localhost``, or one of `names`.
     """
 
-    def __init__(self, app: App, *, names: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
         self._app = app
         self._names = {"localhost", *(name.lower() for name in names)}
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                own = {**_HEADERS, "cache-control": "no-store"}
-                message["headers"] = [
-                    *message["headers"],
-                    *((k.encode(), v.encode()) for k, v in own.items() if k.encode() not in given),
-                ]
-            await send(message)
-
-        status = self._refused(scope["method"], headers)
+        send = with_headers(send, _HEADERS)
+        status = self._refused(scope["method"], Headers(scope=scope))
         if status:
             await drain_body(scope, receive)
         elif scope["method"] not in ("GET", "HEAD"):
@@ -70,46 +50,33 @@ class Guard:
             except TimeoutError:
                 status = 408
         if status:
-            await _answer(send_guarded, status)
+            await _answer(send, status)
             return
-        await self._app(scope, receive, send_guarded)
+        await self._app(scope, receive, send)
 
-    def _refused(self, method: str, headers: dict[str, bytes]) -> int:
-        host = headers.get("host", b"").decode("latin-1")
+    def _refused(self, method: str, headers: Headers) -> int:
+        host = headers.get("host", "")
         if not self._is_own(host):
             return 421
         if method in ("GET", "HEAD"):
             return 0
         origin = headers.get("origin")
         if origin is not None:
-            netloc = urlsplit(origin.decode("latin-1")).netloc
-            if netloc != host and _name_of(netloc) not in self._names - {"localhost"}:
+            netloc = netloc_of(origin)
+            if netloc != host.lower() and host_name(netloc) not in self._names - {"localhost"}:
                 return 403
-        if headers.get("sec-fetch-site", b"same-origin") not in (b"same-origin", b"none"):
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return 403
-        if method == "POST" and headers.get("content-type", b"") != b"application/json":
+        if method == "POST" and headers.get("content-type", "") != "application/json":
             return 415
         return 0
 
     def _is_own(self, host: str) -> bool:
-        name = _name_of(host)
-        if name in self._names:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        name = host_name(host)
+        return name in self._names or is_address(name)
 
 
-def _name_of(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-async def _whole(scope: Message, receive: Receive) -> tuple[Receive, int]:
+async def _whole(scope: Scope, receive: Receive) -> tuple[Receive, int]:
     """Return a channel that gives the whole body at once, and a status if it is too large."""
     body, size = b"", 0
     while True:
