@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from viso.cli.training import figures_of
+from viso.cli.train import figures_of
 from viso.config import DEEPEST, LARGEST_TOML, parse_json, parse_toml
 from viso.errors import ConfigError, DataError, VisoError
 from viso.evaluate import read_baseline

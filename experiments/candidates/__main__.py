@@ -28,7 +28,7 @@ from candidates.designs import DESIGNS
 from candidates.results import designs_table, read, sizes_table, sweep, write_csv
 from candidates.scaling import songs_table
 from candidates.training import Plan, run
-from viso.cli.training import seconds_of
+from viso.cli.train import seconds_of
 from viso.errors import ConfigError, VisoError
 from viso.train.data.corpus import Corpus
 from viso.train.recipe import Recipe, VisoSettings

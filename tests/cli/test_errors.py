@@ -21,7 +21,7 @@ from viso.batch.engine import Failed, Order
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import separate_order
 from viso.cli import app
-from viso.cli.telling import common_reason
+from viso.cli.formatting import common_reason
 from viso.errors import ConfigError
 from viso.stores.address import location_of
 
@@ -83,7 +83,7 @@ def test_a_traceback_comes_if_it_is_asked_for(folder: Path, mask_model: Path, ho
 
 
 def test_an_error_outside_of_songs(folder: Path) -> None:
-    script = "import viso.cli.separating as s; from viso.cli import main\n"
+    script = "import viso.cli.separate as s; from viso.cli import main\n"
     script += "def faulty(*_, **__): raise RuntimeError('no')\ns.Separator = faulty; main()"
     words = [sys.executable, "-c", script, "separate", "a.wav"]
     result = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=200)

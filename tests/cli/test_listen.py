@@ -165,7 +165,11 @@ def test_wrong_usage_of_the_command(
 def test_without_the_extra_it_says_what_is_missing(
     built: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [n for n in sys.modules if n.partition(".")[0] == "fastapi" or "viso.studio" in n]:
+    for name in [
+        n
+        for n in sys.modules
+        if n.startswith(("fastapi", "viso.http", "viso.listening.server", "viso.studio"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     result = CliRunner().invoke(app, ["listen", "serve", str(built[0])])

@@ -14,8 +14,7 @@ import pytest
 
 from helpers.small_models import song
 from viso.audio import write
-from viso.cli.evaluation import Asked, run
-from viso.cli.scores import stem_tables
+from viso.cli.evaluate_run import Asked, run, stem_tables
 from viso.errors import AudioError, ConfigError, DataError
 from viso.evaluate import (
     MIXTURE,

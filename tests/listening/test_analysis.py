@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from helpers.simulated_listeners import careless, choose, taste
 from viso.cli import app
-from viso.cli.listening_pictures import pictures_of
+from viso.cli.listen_run import pictures_of
 from viso.errors import ConfigError, DataError
 from viso.listening import (
     Choice,
@@ -297,7 +297,7 @@ def test_the_command_shows_who_was_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     test = definition(n_trials=8)
-    monkeypatch.setattr("viso.cli.listening_work.load_test", lambda _: test)
+    monkeypatch.setattr("viso.cli.listen_run.load_test", lambda _: test)
     answers = tmp_path / "answers.jsonl"
     answers.write_text(as_lines(careless(test, n_listeners=2)))
     report = tmp_path / "report"

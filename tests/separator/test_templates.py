@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from viso.cli.separating import _Wish
-from viso.cli.separating_options import checked_template
+from viso.cli.separate import _Wish, checked_template
 from viso.errors import ConfigError
 
 

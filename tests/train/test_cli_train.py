@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.training_clock import move_by_work
-from viso.cli import app, training
-from viso.cli.training import figures_of, seconds_of
+from viso.cli import app, train
+from viso.cli.train import figures_of, seconds_of
 from viso.errors import ConfigError, DataError
 from viso.models.onnx import OnnxModel
 from viso.train.recipe import Recipe
@@ -131,8 +131,8 @@ def test_ctrl_c_is_no_failure_and_says_how_to_go_on(viso, tmp_path, recipe, monk
     def press(row):
         raise KeyboardInterrupt
 
-    line = training._line
-    monkeypatch.setattr(training, "_line", press)
+    line = train._line
+    monkeypatch.setattr(train, "_line", press)
     slow = recipe(steps=4, validations=1, log_every=2, checkpoint_every_s=1000.0)
     path = written(slow, tmp_path / "slow.toml")
     code, said = viso("train", path, "--device", "cpu", "--folder", "slow")
@@ -143,7 +143,7 @@ def test_ctrl_c_is_no_failure_and_says_how_to_go_on(viso, tmp_path, recipe, monk
     assert code == 130
     assert "interrupted; the same command goes on from runs/toy/last.ckpt" in said
     assert "Traceback" not in said
-    monkeypatch.setattr(training, "_line", line)
+    monkeypatch.setattr(train, "_line", line)
     code, said = viso("train", path, "--device", "cpu")
     assert code == 0
     assert "runs/toy: 4 steps done" in said

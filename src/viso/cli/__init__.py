@@ -58,26 +58,24 @@ app = typer.Typer(
 
 from viso.cli import (  # noqa: E402
     data,
-    evaluating,
-    listening,
+    evaluate,
+    listen,
     models,
-    separating,
-    serving,
+    separate,
+    serve,
     spectrogram,
-    training,
+    train,
 )
 
-for _module in (
-    separating,
-    models,
-    evaluating,
-    spectrogram,
-    data,
-    training,
-    listening,
-    serving,
-):
-    _module.register(app)
+app.command()(separate.separate)
+app.add_typer(models.models, name="models")
+app.command()(evaluate.evaluate)
+app.command()(spectrogram.spectrogram)
+app.add_typer(data.data, name="data")
+app.command()(train.train)
+app.command()(train.export)
+app.add_typer(listen.listen, name="listen")
+app.command()(serve.serve)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import math
+import re
+import secrets
 from collections.abc import Mapping, Sequence
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from viso.cli.console import note_line, out, print_json, shown
-from viso.cli.listening_pictures import pictures_of
-from viso.errors import ConfigError, DataError
+from viso.errors import ConfigError, DataError, how_to_install
 from viso.evaluate import estimate_files, songs_of
 from viso.listening import (
     Analysis,
     Answers,
     BuildSettings,
+    MeanRow,
     Results,
     Song,
     analyse,
     as_summary,
     build_test,
     caveats,
+    conditions_of,
     export_page,
     export_webmushra,
     load_test,
@@ -32,7 +37,14 @@ from viso.listening import (
     write_report,
 )
 
-__all__ = ["analyse_results", "build_from", "export_to", "remove_listeners"]
+__all__ = [
+    "analyse_results",
+    "build_from",
+    "export_to",
+    "pictures_of",
+    "remove_listeners",
+    "serve_test",
+]
 
 
 def build_from(
@@ -220,3 +232,178 @@ def _pair_table(analysis: Analysis) -> Table:
             str(row.n_answers),
         )
     return table
+
+
+def serve_test(
+    folder: Path,
+    data: Path | None,
+    *,
+    host: str,
+    port: int,
+    token: str,
+    address: str,
+    n_links: int,
+    is_open: bool,
+    most: int,
+    per_hour: int,
+    closes: str,
+) -> None:
+    """Say where the test is, and run it until Ctrl-C."""
+    try:
+        from viso.listening.server import Entrance, bind, create_listening_app, serve
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{error.name} is not installed; viso listen serve needs the extra [web]: "
+            f"{how_to_install('web')}"
+        ) from error
+
+    test = load_test(folder)
+    entrance = Entrance(is_open, most, _moment(closes), per_hour)
+    name = _host_of(address)
+    token = token or secrets.token_urlsafe(16)
+    path = data or folder / "results.sqlite"
+    answers = Answers(path, test)
+    try:
+        app = create_listening_app(
+            folder, answers, maker_key=token, entrance=entrance, names=(name,) if name else ()
+        )
+        listening = bind(host, port)
+        port = listening.getsockname()[1]
+        base = f"{address.rstrip('/')}/" if address else f"http://{_in_address(host)}:{port}/"
+        begun, _ = answers.progress()
+        n_finished = sum(bool(listener.finished_at) for listener in begun)
+        for line in (
+            f"{base}  {'for listeners' if is_open else 'for listeners with a link of their own'}",
+            f"{base}maker#{token}  for you: progress, links, results",
+            f"{path}: {len(begun)} began, {n_finished} finished",
+            *(f"{base}#{key}" for key in answers.invite(n_links)),
+        ):
+            out().print(shown(line))
+        serve(app, listening)
+    finally:
+        answers.close()
+
+
+def _in_address(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _host_of(address: str) -> str:
+    """Return the host's name in an address, nothing for none."""
+    if not address:
+        return ""
+    try:
+        parts = urlsplit(address)
+        name = parts.hostname
+    except ValueError:
+        name = None
+    is_plain = name and parts.scheme in ("http", "https") and not re.search(r"[#?@]", address)
+    if not name or not is_plain:
+        # Not the whole of it: the maker's own link ends in the token.
+        start = re.sub(r"[^/]*@", "", re.split(r"[#?]", address)[0])
+        raise ConfigError(
+            f"--address {start}: not where listeners reach it; write https://listen.example.org/"
+        )
+    return name
+
+
+def _moment(text: str) -> datetime | None:
+    """Return the moment a test closes: the end of a day, or a time, in local time if not said."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--closes {text}: no date; write 2026-12-24 or 2026-12-24T18:00"
+        ) from error
+    if len(text) <= len("2026-12-24"):
+        found = datetime.combine(found, time.max)
+    return found.astimezone()
+
+
+Bounds = tuple[float, float, float]
+
+
+def pictures_of(analysis: Analysis) -> dict[str, str]:
+    """Return SVG by caption; nothing without the extra ``[listen]``, which is said."""
+    try:
+        from viso.reports.plots.ratings import intervals
+    except ModuleNotFoundError:
+        note_line(f"no plots in the report without the extra [listen]: {how_to_install('listen')}")
+        return {}
+    if analysis.test.kind == "mushra":
+        return _mushra(analysis)
+    rows = {
+        shown(f"{row.one} / {row.other}"): (100 * row.share, 100 * row.low, 100 * row.high)
+        for row in analysis.pairs
+    }
+    return {"Pairs": intervals({"": rows}, unit="%", limits=(0, 100))} if rows else {}
+
+
+def _mushra(analysis: Analysis) -> dict[str, str]:
+    from viso.reports.plots.ratings import boxes, cloud, intervals, signs_of
+
+    signs = signs_of([shown(name) for name, _ in conditions_of(analysis.test)])
+    songs = {t.name: f"{t.song}, {t.start_s:g} s ({t.name})" for t in analysis.test.rated}
+    listeners = {
+        found.listener: found.listener + ("" if found.is_kept else " (left out)")
+        for found in sorted(analysis.screened, key=lambda found: not found.is_kept)
+    }
+    drawn: dict[str, str] = {}
+    for question in analysis.test.questions:
+        name, unit = question.name.capitalize(), f"{question.name}, 0 to 100"
+        means = {
+            shown(row.condition): {shown(row.condition): (row.mean, row.low, row.high)}
+            for row in analysis.means
+            if row.question == question.name
+        }
+        for caption, series in (
+            ("means and 95 % intervals", means),
+            ("song by song", _series(analysis.by_trial, question.name, songs)),
+            ("listener by listener", _series(analysis.by_listener, question.name, listeners)),
+        ):
+            if series:
+                drawn[f"{name}: {caption}"] = intervals(
+                    series, unit=unit, limits=(0, 100), signs=signs
+                )
+            if caption.startswith("means") and series:
+                drawn[f"{name}: median, quartiles and spread of all ratings"] = boxes(
+                    _ratings(analysis, question.name), unit=unit, limits=(0, 100), signs=signs
+                )
+        points = analysis.points.get(question.name, {}).get("sdr")
+        if points:
+            told = [(shown(system), x, y) for system, x, y in points]
+            drawn[f"{name}: beside SDR, a dot a trial and system"] = cloud(
+                told, x_label="SDR of the excerpt, dB", y_label=unit, signs=signs
+            )
+    return drawn
+
+
+def _ratings(analysis: Analysis, question: str) -> dict[str, list[float]]:
+    """Return all ratings that count by condition."""
+    found: dict[str, list[float]] = {}
+    for condition, _ in conditions_of(analysis.test):
+        values = [
+            rating.value
+            for rating in analysis.ratings
+            if rating.is_kept and (rating.question, rating.condition) == (question, condition)
+        ]
+        if values:
+            found[shown(condition)] = values
+    return found
+
+
+def _series(
+    rows: Sequence[MeanRow], question: str, labels: Mapping[str, str]
+) -> dict[str, dict[str, Bounds]]:
+    """Return means by condition, then by what they are of, in the labels' order."""
+    found: dict[str, dict[str, Bounds]] = {}
+    for of, label in labels.items():
+        for row in rows:
+            if row.question == question and row.of == of:
+                bounds = (row.mean, row.low, row.high)
+                found.setdefault(shown(row.condition), {})[shown(label)] = bounds
+    return found

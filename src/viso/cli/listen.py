@@ -9,7 +9,7 @@ import typer
 
 from viso.cli.console import EXIT_INTERRUPTED, error_line
 
-__all__ = ["register"]
+__all__ = ["listen"]
 
 listen = typer.Typer(help="Make, show and analyse listening tests.", no_args_is_help=True)
 
@@ -69,7 +69,7 @@ def build(
 ) -> None:
     """Cut excerpts, bring them to one loudness, add hidden reference and anchors."""
     # Not loaded by those who separate songs.
-    from viso.cli.listening_work import build_from
+    from viso.cli.listen_run import build_from
 
     values = {
         "kind": kind,
@@ -118,7 +118,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a test as a static folder: a page for listeners, without the key."""
-    from viso.cli.listening_work import export_to
+    from viso.cli.listen_run import export_to
 
     export_to(test, output, orders=orders, post=post, embed=embed, webmushra=webmushra)
 
@@ -160,7 +160,7 @@ def serve(
     ] = "",
 ) -> None:
     """Run a test for many listeners, each with a link of their own; needs the extra \\[web]."""
-    from viso.cli.listening_serving import serve_test
+    from viso.cli.listen_run import serve_test
 
     serve_test(
         test,
@@ -195,7 +195,7 @@ def remove(
     ] = False,
 ) -> None:
     """Delete listeners with all their answers, and free their places; a server may run."""
-    from viso.cli.listening_work import remove_listeners
+    from viso.cli.listen_run import remove_listeners
 
     remove_listeners(test, names or [], data, unanswered=unanswered)
 
@@ -225,7 +225,7 @@ def analyse(
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
 ) -> None:
     """Screen listeners; means, paired tests, correlation with SDR, report."""
-    from viso.cli.listening_work import analyse_results
+    from viso.cli.listen_run import analyse_results
 
     analyse_results(
         test, results, output, mid_anchor=mid_anchor, unfinished=unfinished, as_json=as_json
@@ -243,8 +243,3 @@ def _text(path: Path | None) -> str:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the name") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not text in UTF-8; save it as such") from error
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.add_typer(listen, name="listen")

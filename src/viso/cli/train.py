@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from viso.train.recipe import Recipe
     from viso.train.run.trainer import LogRow, Outlook, Trainer
 
-__all__ = ["needs_training", "register", "seconds_of"]
+__all__ = ["export", "needs_training", "seconds_of", "train"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -180,109 +180,103 @@ def _one_voice(trainer: Trainer) -> Iterator[None]:
         raise typer.Exit(EXIT_FAILED) from error
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
+def train(
+    recipe: Annotated[Path, typer.Argument(help="TOML file.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Run folder; goes on if it holds a run.")
+    ] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="In place of the recipe's; a folder, or an address.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where a corpus with an address is kept.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Train for so long (10m, 1h30m), not the recipe's steps.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
+    device: Annotated[Device, typer.Option(help="auto takes a GPU if any.")] = Device.auto,
+    devices: Annotated[int, typer.Option(min=1, help="How many of them share the batch.")] = 1,
+    baseline: Annotated[
+        Path | None, typer.Option(help="JSON with another system's scores by song.")
+    ] = None,
+    baseline_name: Annotated[str, typer.Option(help="What to call it.")] = "baseline",
+) -> None:
+    """Train a model from a recipe; run it again to go on where it stopped."""
+    with needs_training():
+        from viso.train.recipe import Recipe
+        from viso.train.run.memory import keep_memory
+        from viso.train.run.trainer import Trainer
+    keep_memory()
+    settings = _changed(Recipe.from_toml(recipe), corpus=corpus, time=time, steps=steps)
+    from viso.evaluate import read_baseline
 
-    @app.command()
-    def train(
-        recipe: Annotated[Path, typer.Argument(help="TOML file.")],
-        folder: Annotated[
-            Path | None, typer.Option(help="Run folder; goes on if it holds a run.")
-        ] = None,
-        corpus: Annotated[
-            str | None, typer.Option(help="In place of the recipe's; a folder, or an address.")
-        ] = None,
-        cache: Annotated[
-            Path | None, typer.Option(help="Where a corpus with an address is kept.")
-        ] = None,
-        time: Annotated[
-            str | None, typer.Option(help="Train for so long (10m, 1h30m), not the recipe's steps.")
-        ] = None,
-        steps: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
-        device: Annotated[Device, typer.Option(help="auto takes a GPU if any.")] = Device.auto,
-        devices: Annotated[int, typer.Option(min=1, help="How many of them share the batch.")] = 1,
-        baseline: Annotated[
-            Path | None, typer.Option(help="JSON with another system's scores by song.")
-        ] = None,
-        baseline_name: Annotated[str, typer.Option(help="What to call it.")] = "baseline",
-    ) -> None:
-        """Train a model from a recipe; run it again to go on where it stopped."""
-        with needs_training():
-            from viso.train.recipe import Recipe
-            from viso.train.run.memory import keep_memory
-            from viso.train.run.trainer import Trainer
-        keep_memory()
-        settings = _changed(Recipe.from_toml(recipe), corpus=corpus, time=time, steps=steps)
-        from viso.evaluate import read_baseline
+    known = read_baseline(baseline, label=baseline_name) if baseline is not None else {}
+    trainer = Trainer(
+        settings,
+        folder or Path("runs") / settings.name,
+        device=device.value,
+        devices=devices,
+        baseline={song: scores[baseline_name]["vocals"]["usdr"] for song, scores in known.items()},
+        baseline_name=baseline_name,
+        cache=cache,
+    )
+    references: dict[str, float] = {}
+    if trainer.is_main:
+        _announce(trainer)
+        if trainer.is_longer:
+            out().print("the run goes on to a later end; the learning rate follows its cosine")
+        references = trainer.references()
+    beside = ", ".join(f"{name} {value:.2f}" for name, value in references.items())
 
-        known = read_baseline(baseline, label=baseline_name) if baseline is not None else {}
-        trainer = Trainer(
-            settings,
-            folder or Path("runs") / settings.name,
-            device=device.value,
-            devices=devices,
-            baseline={
-                song: scores[baseline_name]["vocals"]["usdr"] for song, scores in known.items()
-            },
-            baseline_name=baseline_name,
-            cache=cache,
-        )
-        references: dict[str, float] = {}
-        if trainer.is_main:
-            _announce(trainer)
-            if trainer.is_longer:
-                out().print("the run goes on to a later end; the learning rate follows its cosine")
-            references = trainer.references()
-        beside = ", ".join(f"{name} {value:.2f}" for name, value in references.items())
+    told: list[str] = []
 
-        told: list[str] = []
+    def started(outlook: Outlook) -> None:
+        out().print(_outlook(outlook, settings))
 
-        def started(outlook: Outlook) -> None:
-            out().print(_outlook(outlook, settings))
+    def went_on(row: LogRow) -> None:
+        scored = row.usdr_db is not None
+        out().print(_line(row) + (f" ({beside})" if scored and beside else ""))
+        trouble = trainer.diagnose(references)
+        if trouble and trouble not in told:
+            told.append(trouble)
+            out().print(trouble)
 
-        def went_on(row: LogRow) -> None:
-            scored = row.usdr_db is not None
-            out().print(_line(row) + (f" ({beside})" if scored and beside else ""))
-            trouble = trainer.diagnose(references)
-            if trouble and trouble not in told:
-                told.append(trouble)
-                out().print(trouble)
+    with _one_voice(trainer):
+        trainer.run(on_start=started, on_progress=went_on)
+    if trainer.is_main:
+        best_db = trainer.best_db
+        best = f", best validation uSDR {best_db:.2f} dB" if best_db > -inf else ""
+        out().print(shown(f"{trainer.folder.path}: {trainer.step} steps done{best}"))
 
-        with _one_voice(trainer):
-            trainer.run(on_start=started, on_progress=went_on)
-        if trainer.is_main:
-            best_db = trainer.best_db
-            best = f", best validation uSDR {best_db:.2f} dB" if best_db > -inf else ""
-            out().print(shown(f"{trainer.folder.path}: {trainer.step} steps done{best}"))
 
-    @app.command()
-    def export(
-        folder: Annotated[Path, typer.Argument(help="Run folder.")],
-        output: Annotated[Path, typer.Option("--out", "-o", help="ONNX file to write.")],
-        scores: Annotated[
-            Path | None,
-            typer.Option(help="Figures for the card: a JSON object, or evaluate's --json."),
-        ] = None,
-        chunk_frames: Annotated[
-            int | None, typer.Option(min=1, help="Frames a chunk, where not those of training.")
-        ] = None,
-        context_frames: Annotated[
-            int | None, typer.Option(min=0, help="Frames dropped at either end, likewise.")
-        ] = None,
-        weights: Annotated[
-            Weights, typer.Option(help="How they are stored; int8 makes the smallest file.")
-        ] = Weights.float16,
-    ) -> None:
-        """Turn a run's best weights into a model file with its card inside."""
-        with needs_training():
-            from viso.train.export import export_run
-        difference = export_run(
-            folder,
-            output,
-            scores={} if scores is None else figures_of(scores),
-            chunk_frames=chunk_frames,
-            context_frames=context_frames,
-            weights=weights.value,
-        )
-        size_mb = output.stat().st_size / 1e6
-        out().print(shown(f"{output}: {size_mb:.1f} MB, parity {difference:.1e}"))
+def export(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    output: Annotated[Path, typer.Option("--out", "-o", help="ONNX file to write.")],
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="Figures for the card: a JSON object, or evaluate's --json."),
+    ] = None,
+    chunk_frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames a chunk, where not those of training.")
+    ] = None,
+    context_frames: Annotated[
+        int | None, typer.Option(min=0, help="Frames dropped at either end, likewise.")
+    ] = None,
+    weights: Annotated[
+        Weights, typer.Option(help="How they are stored; int8 makes the smallest file.")
+    ] = Weights.float16,
+) -> None:
+    """Turn a run's best weights into a model file with its card inside."""
+    with needs_training():
+        from viso.train.export import export_run
+    difference = export_run(
+        folder,
+        output,
+        scores={} if scores is None else figures_of(scores),
+        chunk_frames=chunk_frames,
+        context_frames=context_frames,
+        weights=weights.value,
+    )
+    size_mb = output.stat().st_size / 1e6
+    out().print(shown(f"{output}: {size_mb:.1f} MB, parity {difference:.1e}"))

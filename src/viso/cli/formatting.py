@@ -1,4 +1,4 @@
-"""What ``viso separate`` says of a song, to people and to programs."""
+"""What ``viso separate`` says of a song and a batch, to people and to programs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ from viso.stores.address import Location
 if TYPE_CHECKING:
     from viso.batch import Plan, Progress
 
-__all__ = [
-    "as_record",
-    "batch_told",
-    "common_reason",
-    "described",
-    "failure_record",
-    "plan_told",
-]
+__all__ = ["as_record", "batch_told", "common_reason", "described", "failure_record", "plan_told"]
 
 
 def as_record(

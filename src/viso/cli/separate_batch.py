@@ -21,7 +21,7 @@ from viso.cli.console import (
     print_json,
     trace,
 )
-from viso.cli.telling import as_record, batch_told, common_reason, failure_record, plan_told
+from viso.cli.formatting import as_record, batch_told, common_reason, failure_record, plan_told
 from viso.errors import ConfigError, DataError, ModelError, VisoError
 from viso.models import registry
 from viso.stores.address import Location
