@@ -40,9 +40,9 @@ def idle_app(data: Path, **settings: Any) -> FastAPI:
     """A studio whose workers are never started; it offers a model by the name of tiny."""
     app = create_app(StudioConfig(data=data, **{"free_bytes": 0, **settings}))
     IDLE.append(app)
-    crew = app.state.studio.crew
-    crew.offers = (Offer("tiny", "tiny", "", "MIT", (), {}, (), 1),)
-    crew.are_described.set()
+    workers = app.state.studio.workers
+    workers.offers = (Offer("tiny", "tiny", "", "MIT", (), {}, (), 1),)
+    workers.are_described.set()
     return app
 
 
@@ -95,7 +95,7 @@ def live(config: StudioConfig, **served: Any) -> Iterator[tuple[httpx.Client, Fa
             with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
                 yield client, app
         finally:
-            app.state.studio.hub.close()
+            app.state.studio.events.close()
             server.should_exit = True
             thread.join(PATIENCE_S)
             assert not thread.is_alive()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from viso.http.drain import let_in
+from viso.http.drain import drain_body
 from viso.listening.server.guard import Guard as ListeningGuard
 from viso.studio.guard import Guard as StudioGuard
 from viso.studio.settings import StudioConfig
@@ -78,11 +78,11 @@ def test_who_asks_before_sending_is_not_told_to_send(make: Any, tmp_path: Path) 
 
 def test_who_sends_without_end_is_cut_off() -> None:
     caller = Caller([b"x" * 1000] * 50)
-    asyncio.run(let_in({"headers": []}, caller.receive, most_bytes=10_000))
+    asyncio.run(drain_body({"headers": []}, caller.receive, most_bytes=10_000))
     assert len(caller.events) == 11
 
 
 def test_who_stops_in_the_middle_is_waited_for_a_while_only() -> None:
     caller = Caller([b"x"], stays=True)
-    asyncio.run(asyncio.wait_for(let_in({"headers": []}, caller.receive, longest_s=0.05), 60))
+    asyncio.run(asyncio.wait_for(drain_body({"headers": []}, caller.receive, longest_s=0.05), 60))
     assert caller.events == ["sent"]

@@ -10,13 +10,13 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-__all__ = ["let_in"]
+__all__ = ["drain_body"]
 
 _MOST_BYTES = 1 << 20
 _LONGEST_S = 2.0
 
 
-async def let_in(
+async def drain_body(
     scope: Scope,
     receive: Receive,
     *,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from viso.http.drain import let_in
+from viso.http.drain import drain_body
 
 __all__ = ["Guard"]
 
@@ -63,7 +63,7 @@ class Guard:
 
         status = self._refused(scope["method"], headers)
         if status:
-            await let_in(scope, receive)
+            await drain_body(scope, receive)
         elif scope["method"] not in ("GET", "HEAD"):
             try:
                 receive, status = await asyncio.wait_for(_whole(scope, receive), _BODY_S)
@@ -120,7 +120,7 @@ async def _whole(scope: Message, receive: Receive) -> tuple[Receive, int]:
         size += len(part)
         if size > _LARGEST_BODY:
             if message.get("more_body", False):
-                await let_in(scope, receive)
+                await drain_body(scope, receive)
             return receive, 413
         body += part
         if not message.get("more_body", False):
