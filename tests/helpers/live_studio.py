@@ -65,9 +65,9 @@ def idle_app(data: Path, **settings: Any) -> FastAPI:
     """A studio whose workers are never started; it offers a model by the name of tiny."""
     app = create_app(StudioConfig(data=data, **{"free_bytes": 0, **settings}))
     IDLE.append(app)
-    pool = app.state.studio.pool
-    pool.offers = (OfferedModel("tiny", "tiny", "", "MIT", (), {}, (), 1),)
-    pool.are_described.set()
+    workers = app.state.studio.workers
+    workers.offers = (OfferedModel("tiny", "tiny", "", "MIT", (), {}, (), 1),)
+    workers.are_described.set()
     return app
 
 

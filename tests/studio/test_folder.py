@@ -184,9 +184,9 @@ def test_what_a_killed_studio_left_is_removed_by_its_list(tmp_path: Path, flac: 
     job = start(asked(app), sent)["id"]
     studio.folders.job(job).mkdir()
     # Killed while a song arrives, is made of an upload, is deleted, and while one is sent.
-    studio.remover.note("upload", NOBODY)
+    studio.remover.record("upload", NOBODY)
     studio.folders.upload(NOBODY).write_bytes(b"half")
-    studio.remover.note("song", NOBODY)
+    studio.remover.record("song", NOBODY)
     studio.folders.song(NOBODY).parent.mkdir()
     studio.folders.song(NOBODY).write_bytes(b"whole")
     studio.remover.new_download(NOBODY).joinpath("sound.flac").write_bytes(b"half")
@@ -220,7 +220,7 @@ def test_the_list_of_songs_is_for_this_account_alone(
     before = os.umask(0)
     try:
         app = idle_app(tmp_path)
-        app.state.studio.remover.note("song", NOBODY)
+        app.state.studio.remover.record("song", NOBODY)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode)
                  for path in tmp_path.glob("studio.sqlite*")}  # fmt: skip
     finally:

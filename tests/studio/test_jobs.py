@@ -159,14 +159,14 @@ def test_cancelling_what_has_ended_changes_nothing(running: Running, separated: 
 
 def test_a_worker_that_is_killed(running: Running, endless_flac: bytes, flac: bytes) -> None:
     job = running_job(running.client, endless_flac)["id"]
-    (pid,) = running.app.state.studio.pool.pids
+    (pid,) = running.app.state.studio.workers.pids
     os.kill(pid, signal.SIGKILL)
     told = end_of(running.client, job)
     assert told["state"] == "failed"
     assert "SIGKILL" in told["error"] and "song.flac" in told["error"]
     after = start(running.client, send(running.client, flac)["id"])
     assert end_of(running.client, after["id"])["state"] == "done"
-    (other,) = running.app.state.studio.pool.pids
+    (other,) = running.app.state.studio.workers.pids
     assert other != pid
 
 
@@ -177,12 +177,12 @@ def test_a_worker_that_hangs(tmp_path: Path, mask_model: Path, flac: bytes) -> N
     )
     with live(config) as (client, app):
         client.get("/api/models")
-        (pid,) = app.state.studio.pool.pids
+        (pid,) = app.state.studio.workers.pids
         os.kill(pid, signal.SIGSTOP)
         try:
             told = end_of(client, start(client, send(client, flac)["id"])["id"])
         finally:
-            if pid in app.state.studio.pool.pids:
+            if pid in app.state.studio.workers.pids:
                 os.kill(pid, signal.SIGCONT)
         assert told["state"] == "failed" and "no progress" in told["error"]
 

@@ -53,13 +53,13 @@ def test_a_list_that_fails_once_between_jobs_ends_no_worker(
     monkeypatch.setattr(worker_pool, "_RETRY_S", 0.01)
     config = StudioConfig(data=tmp_path, models=(str(mask_model),), threads=1, free_bytes=0)
     with live(config) as (client, app):
-        one = app.state.studio.pool
-        one.order = Broken(one.order, sqlite3.OperationalError("disk I/O error"))
+        one = app.state.studio.workers
+        one.separation = Broken(one.separation, sqlite3.OperationalError("disk I/O error"))
         job = start(client, send(client, flac)["id"])
         assert end_of(client, job["id"])["state"] == "done"
-        assert one.order.n_calls == 2
+        assert one.separation.n_calls == 2
         # Another error costs the job, and not the worker.
-        one.order = Broken(one.order, MemoryError())
+        one.separation = Broken(one.separation, MemoryError())
         job = start(client, send(client, flac)["id"])
         told = end_of(client, job["id"])
         assert told["state"] == "failed" and "log" in told["error"]
@@ -75,7 +75,7 @@ def test_a_worker_that_is_gone_is_told_by_the_health_check(tmp_path: Path) -> No
     gone = threading.Thread(target=lambda: None)
     gone.start()
     gone.join(PATIENCE_S)
-    app.state.studio.pool._threads = [gone]
+    app.state.studio.workers._threads = [gone]
     answer = client.get("/healthz")
     assert answer.status_code == 503 and "worker" in answer.json()["detail"]
 
@@ -101,8 +101,8 @@ def test_the_end_of_a_job_noted_twice_leaves_its_stems(tmp_path: Path, flac: byt
 
     studio.store.end_job = noting
     with pytest.raises(sqlite3.OperationalError):
-        studio.pool.has_ended(job, DONE)
-    studio.pool.has_ended(job, DONE)
+        studio.workers.record_end(job, DONE)
+    studio.workers.record_end(job, DONE)
     assert studio.store.job(job.id).state == "done"
     assert stem.read_bytes() == b"stem"
 
@@ -114,7 +114,7 @@ def test_a_job_cancelled_in_its_last_moment_leaves_no_stems(tmp_path: Path, flac
     job = studio.store.claim()
     studio.folders.job(job.id).mkdir()
     assert client.post(f"/api/jobs/{job.id}/cancel").json()["state"] == "cancelled"
-    studio.pool.has_ended(job, DONE)
+    studio.workers.record_end(job, DONE)
     assert studio.store.job(job.id).state == "cancelled"
     assert not studio.folders.job(job.id).exists()
 

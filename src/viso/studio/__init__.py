@@ -1,6 +1,7 @@
-"""The studio: songs are sent to it, separated in a queue, listened to and fetched in a browser.
+"""The studio: people send songs to it in a browser, listen to the stems and download them.
 
-Needs the extra ``[web]``: FastAPI and uvicorn.
+A queue holds the jobs; worker processes separate the songs. Needs the extra ``[web]``: FastAPI and
+uvicorn.
 """
 
 from viso.studio.app import create_app

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(config: StudioConfig) -> FastAPI:
-    """Make a studio's application; its workers start and end with the application's lifespan.
+    """Make a studio's application; its workers start and stop with the application's lifespan.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def create_app(config: StudioConfig) -> FastAPI:
         description=_ABOUT,
         version=__version__,
         lifespan=lifespan,
-        # The usual pages load their scripts from elsewhere.
+        # FastAPI's own pages load scripts from other sites.
         docs_url=None,
         redoc_url=None,
     )
@@ -78,7 +78,7 @@ def create_app(config: StudioConfig) -> FastAPI:
     for module in (pages, songs, jobs, sound):
         app.include_router(module.router)
     app.mount("/static", pages.Static(), name="static")
-    app.add_exception_handler(RequestValidationError, _told)
+    app.add_exception_handler(RequestValidationError, _format_validation_error)
     app.state.guesses = Guesses()
     app.add_middleware(Guard, config=config, guesses=app.state.guesses)
     return app
@@ -89,12 +89,12 @@ async def _sweep(studio: Studio, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
         try:
             await run_in_threadpool(studio.sweep)
-        except Exception:  # it may be better next time
+        except Exception:  # the next sweep may succeed
             _log.exception("old songs cannot be removed")
 
 
-async def _told(_request: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong with a request as all other problems are said."""
+async def _format_validation_error(_request: Request, error: Exception) -> JSONResponse:
+    """Answer an invalid request in the form of all other problems."""
     if not isinstance(error, RequestValidationError):
         raise error
     first = error.errors()[0]

@@ -1,4 +1,4 @@
-"""What all routes share: the studio, and a song or a job of an address."""
+"""What routes depend on: the studio, the song or job that an id names, and a job's stems."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from viso.studio.stem_store import StemStore
 from viso.studio.studio import Studio
 from viso.studio.tables import JobRow, SongRow
 
-__all__ = ["CurrentStudio", "DoneJob", "FoundJob", "FoundSong", "busy", "problems", "refusals"]
+__all__ = [
+    "JobDependency",
+    "SongDependency",
+    "StemsDependency",
+    "StudioDependency",
+    "busy",
+    "problems",
+    "refusals",
+]
 
-_WHY = {
+_DESCRIPTIONS = {
     400: "The body is no text.",
     401: "The token is missing.",
     403: "It comes from another site's page.",
@@ -32,9 +40,9 @@ _WHY = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI of answers that are a `Problem`; those of the guard are among them."""
+    """Return the OpenAPI of answers that are a `Problem`; it includes those of the guard."""
     return {
-        status: {"model": Problem, "description": _WHY[status]}
+        status: {"model": Problem, "description": _DESCRIPTIONS[status]}
         for status in sorted({401, 421, *statuses})
     }
 
@@ -45,7 +53,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def busy(why: str) -> HTTPException:
-    """Return the answer to what may be tried again soon."""
+    """Return the answer to a request that the caller may repeat soon."""
     return HTTPException(429, f"{why}; try again later", {"Retry-After": "30"})
 
 
@@ -55,36 +63,36 @@ def _studio(request: Request) -> Studio:
     return studio
 
 
-CurrentStudio = Annotated[Studio, Depends(_studio)]
+StudioDependency = Annotated[Studio, Depends(_studio)]
 
 
-def _song(studio: CurrentStudio, song_id: Id) -> SongRow:
+def _song(studio: StudioDependency, song_id: Id) -> SongRow:
     song = studio.store.song(song_id)
     if song is None:
         raise HTTPException(404, "no such song; its time may be over")
     return song
 
 
-FoundSong = Annotated[SongRow, Depends(_song)]
+SongDependency = Annotated[SongRow, Depends(_song)]
 
 
-def _job(studio: CurrentStudio, job_id: Id) -> JobRow:
+def _job(studio: StudioDependency, job_id: Id) -> JobRow:
     job = studio.store.job(job_id)
     if job is None or studio.store.song(job.song) is None:
         raise HTTPException(404, "no such job; its time may be over")
     return job
 
 
-FoundJob = Annotated[JobRow, Depends(_job)]
+JobDependency = Annotated[JobRow, Depends(_job)]
 
 
-def _done(studio: CurrentStudio, job: FoundJob) -> StemStore:
+def _stems(studio: StudioDependency, job: JobDependency) -> StemStore:
     song = studio.store.song(job.song)
     if song is None:
         raise HTTPException(404, "no such job; its time may be over")
     if job.state != "done":
         raise HTTPException(409, f"the job is {job.state}; there are no stems")
-    return studio.stem_store(job, song)
+    return studio.stems(job, song)
 
 
-DoneJob = Annotated[StemStore, Depends(_done)]
+StemsDependency = Annotated[StemStore, Depends(_stems)]

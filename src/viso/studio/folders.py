@@ -1,4 +1,4 @@
-"""Where a studio keeps songs and stems; no name of a visitor's is ever part of a path."""
+"""Where a studio stores songs and stems; a path never contains a visitor's file name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Folders:
         jobs/ID/          vocals.wav, instrumental.wav, confidence.csv, peaks.npy
         downloads/ID/     one file that is being encoded or sent
 
-    What else lies there is not touched.
+    Other files there are not touched.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Folders:
         return self._homes["job"] / job_id
 
     def keep_upload(self, song_id: str) -> None:
-        """Make a song of an upload."""
+        """Move an upload to the songs."""
         target = self.song(song_id)
         target.parent.mkdir(mode=0o700)
         self.upload(song_id).replace(target)
@@ -75,9 +75,9 @@ class Folders:
         return folder
 
     def remove(self, kind: Kind, name: str) -> bool:
-        """Remove what was made under an id; return whether nothing of it is left.
+        """Remove the files of an id; return whether none of them is left.
 
-        Links are not followed, and what has no id for a name was not made here.
+        Links are not followed. A file whose name is no id was not made here and stays.
         """
         path = self._homes[kind] / name
         if not re.fullmatch("[0-9a-f]{32}", name) or path.is_symlink():
@@ -89,5 +89,5 @@ class Folders:
         return not os.path.lexists(path)
 
     def free_bytes(self) -> int:
-        """Return how much may still be written."""
+        """Return the free bytes of the disk."""
         return shutil.disk_usage(self.root).free

@@ -1,13 +1,13 @@
-"""What stands before every page: who calls, by which name, from where, and the headers of answers.
+"""Checks every request before the pages see it, and adds headers to every answer.
 
-- The ``Host`` must be one of the studio's names: else a page of a stranger could have its own
-  name point here (DNS rebinding) and read everything.
-- What changes something must not come from another site's page, by ``Sec-Fetch-Site`` and
-  ``Origin``, and not as a form (CSRF).
-- Bodies other than songs are small and come soon.
-- With a token, all but the login, its style and the health check need it, as
-  ``Authorization: Bearer`` or as the cookie that the login gives. Wrong ones are counted by
-  address, and so are requests under way of those who do not have it.
+- The ``Host`` must be one of the studio's names: otherwise a foreign page could make its own
+  name resolve to this server (DNS rebinding) and read everything.
+- A request that changes something must not come from another site's page, by ``Sec-Fetch-Site``
+  and ``Origin``, and must not be a form (CSRF).
+- Bodies other than songs are small and arrive within a time limit.
+- With a token, all pages but the login, its style and the health check need it, as
+  ``Authorization: Bearer`` or as the cookie that the login sets. The guard counts wrong tokens by
+  address, and the concurrent requests of callers without the token.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -54,12 +51,12 @@ _HEADERS = {
 
 
 def is_token(given: str, token: str) -> bool:
-    """Compare in a time that does not tell how much of it is right."""
+    """Compare in constant time, which reveals nothing of the token."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
 def session_of(token: str) -> str:
-    """Return what the cookie holds: made from the token, which cannot be told from it."""
+    """Return the value of the cookie: derived from the token, which it does not reveal."""
     return hmac.new(token.encode(), b"viso studio session", hashlib.sha256).hexdigest()
 
 
@@ -90,7 +87,7 @@ class Guard:
         self._guesses, self._crowd = guesses or Guesses(), crowd or Crowd()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or answer it."""
+        """Forward a request, or refuse it."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -98,10 +95,10 @@ class Guard:
 
         send = with_headers(send, _HEADERS)
         address = address_of(scope.get("client"))
-        wait_s, is_known = self._looked_at(Headers(scope=scope), address)
+        wait_s, is_known = self._authenticate(Headers(scope=scope), address)
         refusal = self._refusal(scope, wait_s=wait_s, is_known=is_known)
         if is_known and refusal is None:
-            await self._passed(scope, receive, send)
+            await self._forward(scope, receive, send)
             return
         with self._crowd.within(address) as has_room:
             if not has_room:
@@ -110,9 +107,9 @@ class Guard:
                 await drain_body(scope, receive)
                 await refusal(scope, receive, send)
             else:
-                await self._passed(scope, receive, send)
+                await self._forward(scope, receive, send)
 
-    async def _passed(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != _UPLOAD:
             receive = _SmallBody(scope, receive)
         await self._app(scope, receive, send)
@@ -123,7 +120,7 @@ class Guard:
         if not self._is_own(host):
             return _problem(421, "this studio does not go by that name; see --allow-host")
         if method not in _SAFE:
-            if not _is_from_here(headers, host):
+            if not _is_same_origin(headers, host):
                 return _problem(403, "comes from another site's page")
             kind = headers.get("content-type", "").split(";")[0].strip().lower()
             size = headers.get("content-length", "0")
@@ -145,20 +142,20 @@ class Guard:
             return True
         return self._any_address and is_address(name)
 
-    def _looked_at(self, headers: Headers, address: str) -> tuple[int, bool]:
-        """Return for how many seconds no token from there is looked at, and if this one is right.
+    def _authenticate(self, headers: Headers, address: str) -> tuple[int, bool]:
+        """Return the seconds for which tokens of an address are ignored, and if this one is right.
 
-        Without a token everybody is known.
+        If the studio has no token, every caller is known.
         """
         if self._token is None:
             return 0, True
-        wait_s, given = self._guesses.wait_s(address), _given(headers)
-        if wait_s or not given:
+        wait_s, tokens = self._guesses.wait_s(address), _tokens_of(headers)
+        if wait_s or not tokens:
             return wait_s, False
         wanted = {"bearer": self._token, "cookie": session_of(self._token)}
-        if any(is_token(value, wanted[kind]) for kind, value in given.items()):
+        if any(is_token(value, wanted[kind]) for kind, value in tokens.items()):
             return 0, True
-        for value in given.values():
+        for value in tokens.values():
             self._guesses.note(address, value)
         return 0, False
 
@@ -172,7 +169,7 @@ class _SmallBody:
         self._deadline_s: float | None = None
 
     async def __call__(self) -> Message:
-        if self._is_whole:  # what is waited for now is that the visitor goes
+        if self._is_whole:  # the application now waits for the visitor to disconnect
             return await self._receive()
         if self._deadline_s is None:
             self._deadline_s = asyncio.get_running_loop().time() + _LONGEST_BODY_S
@@ -193,17 +190,17 @@ class _SmallBody:
 _CHALLENGE = {"www-authenticate": 'Bearer realm="viso studio"'}
 
 
-def _given(headers: Headers) -> dict[str, str]:
-    """Return the tokens of a request: as "bearer", and as "cookie"."""
-    given = {}
+def _tokens_of(headers: Headers) -> dict[str, str]:
+    """Return the tokens of a request by where they were: "bearer", "cookie"."""
+    tokens = {}
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        given["bearer"] = value.strip()
+        tokens["bearer"] = value.strip()
     with suppress(CookieError):
         cookies = SimpleCookie(headers.get("cookie", ""))
         if COOKIE in cookies:
-            given["cookie"] = cookies[COOKIE].value
-    return given
+            tokens["cookie"] = cookies[COOKIE].value
+    return tokens
 
 
 def _too_many(wait_s: int) -> JSONResponse:
@@ -215,32 +212,10 @@ def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None)
     return JSONResponse({"detail": detail}, status, headers=headers)
 
 
-def _name_of(host: str) -> str:
-    """Return a ``Host`` without its port; empty if it makes no sense."""
-    found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d+)?", host.lower())
-    return "" if found is None else found[1] or found[2]
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_from_here(headers: Headers, host: str) -> bool:
-    """Whether a request comes from a page of the studio, or from no page at all."""
+def _is_same_origin(headers: Headers, host: str) -> bool:
+    """Whether a request comes from a page of the studio, or from no page."""
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    # Not the scheme: behind a proxy that speaks TLS it is another one here.
+    # The scheme may differ: a proxy in front of the studio may speak TLS.
     return origin is None or netloc_of(origin) == host.lower()
-
-
-def _place_of(origin: str) -> str:
-    """Return host and port of an origin; empty for "null" and nonsense."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""

@@ -1,4 +1,4 @@
-"""Wakes those who follow a job when something has changed, from whatever thread."""
+"""Notifies the followers of a job when it changes; any thread may notify."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class JobEvents:
     Attributes
     ----------
     is_closing : bool
-        The studio ends: nobody should wait any longer.
+        The studio stops: followers should stop waiting.
     """
 
     def __init__(self) -> None:
@@ -24,19 +24,19 @@ class JobEvents:
         self._followers: dict[str, set[asyncio.Event]] = {}
 
     def open(self) -> None:
-        """Take the running event loop as that of the followers."""
+        """Use the running event loop for the followers."""
         self._loop, self.is_closing = asyncio.get_running_loop(), False
 
-    def tell(self, *jobs: str) -> None:
-        """Wake the followers of these jobs; of all, if none is said."""
+    def notify(self, *jobs: str) -> None:
+        """Wake the followers of these jobs, or of all jobs if none is named."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody follows
+            with suppress(RuntimeError):  # the loop is closed: there are no followers
                 self._loop.call_soon_threadsafe(self._wake, jobs)
 
     def close(self) -> None:
-        """Wake all for good."""
+        """Wake all followers, and tell them to stop."""
         self.is_closing = True
-        self.tell()
+        self.notify()
 
     def _wake(self, jobs: tuple[str, ...]) -> None:
         for job in jobs or list(self._followers):
@@ -44,8 +44,8 @@ class JobEvents:
                 event.set()
 
     @contextmanager
-    def following(self, job: str) -> Iterator[asyncio.Event]:
-        """Follow a job in the block, by an event that is set when it has changed."""
+    def follow(self, job: str) -> Iterator[asyncio.Event]:
+        """Follow a job in the block; the event is set whenever the job changes."""
         event = asyncio.Event()
         self._followers.setdefault(job, set()).add(event)
         try:

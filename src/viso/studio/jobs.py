@@ -1,4 +1,4 @@
-"""Routes of jobs: to start, to follow and to end them."""
+"""Routes that start, follow and end jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from viso.errors import ConfigError
-from viso.studio.dependencies import CurrentStudio, FoundJob, FoundSong, busy, problems, refusals
+from viso.studio.dependencies import (
+    JobDependency,
+    SongDependency,
+    StudioDependency,
+    busy,
+    problems,
+    refusals,
+)
 from viso.studio.schemas import Job, JobRequest
 from viso.studio.store import QueueFullError, SongGoneError
 from viso.studio.studio import ENDED, Studio
@@ -29,7 +36,7 @@ _EVENT = {
     "description": "The data are a Job.",
 }
 _STREAM = {"content": {"text/event-stream": {"schema": _EVENT}}}
-# Two stems of 24 bits, and the vocals as floats while it runs.
+# Two stems of 24 bits; while the job runs, also the vocals as floats.
 _SAMPLE_BYTES = 10
 
 
@@ -38,43 +45,45 @@ _SAMPLE_BYTES = 10
     status_code=201,
     responses={201: _LOCATION, **refusals(400, 404, 408, 422, 429, 503, 507)},
 )
-def start(studio: CurrentStudio, found: FoundSong, asked: JobRequest, response: Response) -> Job:
+def start(
+    studio: StudioDependency, song: SongDependency, request: JobRequest, response: Response
+) -> Job:
     """Have a song, or a region of it, separated. Regions up to 30 s go before whole songs."""
-    model = _model(studio, asked)
-    if found.audio_s is not None and asked.start_s >= found.audio_s:
+    model = _model(studio, request)
+    if song.audio_s is not None and request.start_s >= song.audio_s:
         raise HTTPException(
-            422, f"start_s: {asked.start_s:g} lies behind the end at {found.audio_s:g} s"
+            422, f"start_s: {request.start_s:g} lies behind the end at {song.audio_s:g} s"
         )
-    known = [span for span in (asked.duration_s, found.audio_s) if span is not None]
-    need = min(known, default=0.0) * found.rate_hz * found.channels * _SAMPLE_BYTES
+    known = [span for span in (request.duration_s, song.audio_s) if span is not None]
+    need = min(known, default=0.0) * song.rate_hz * song.channels * _SAMPLE_BYTES
     check_room(studio.folders, studio.config, need)
     try:
-        row = studio.add_job(found, asked, model=model)
+        row = studio.add_job(song, request, model=model)
     except QueueFullError as error:
         raise busy("the queue is full") from error
     except SongGoneError as error:
         raise HTTPException(404, "no such song; its time may be over") from error
     response.headers["location"] = f"/api/jobs/{row.id}"
-    return _seen(studio, row.id)
+    return _current(studio, row.id)
 
 
-def _model(studio: Studio, asked: JobRequest) -> str:
-    """Return the wanted model if it is on offer: no other file is ever opened."""
+def _model(studio: Studio, request: JobRequest) -> str:
+    """Return the wanted model if it is on offer; the studio opens no other file."""
     try:
         offered = [model.name for model in studio.models()]
     except ConfigError as error:
         raise HTTPException(503, str(error)) from error
-    if asked.model is None:
+    if request.model is None:
         return offered[0]
-    if asked.model not in offered:
-        raise HTTPException(422, f"model: {asked.model!r:.80} is none of {', '.join(offered)}")
-    return asked.model
+    if request.model not in offered:
+        raise HTTPException(422, f"model: {request.model!r:.80} is none of {', '.join(offered)}")
+    return request.model
 
 
 @router.get("/jobs/{job_id}", responses=problems(404, 422))
-def job(studio: CurrentStudio, found: FoundJob) -> Job:
+def job(studio: StudioDependency, row: JobDependency) -> Job:
     """Say how far a job is."""
-    return _seen(studio, found.id)
+    return _current(studio, row.id)
 
 
 @router.get(
@@ -82,46 +91,46 @@ def job(studio: CurrentStudio, found: FoundJob) -> Job:
     response_class=StreamingResponse,
     responses={200: _STREAM, **problems(404, 422)},
 )
-async def events(studio: CurrentStudio, found: FoundJob) -> StreamingResponse:
+async def events(studio: StudioDependency, row: JobDependency) -> StreamingResponse:
     """Follow a job: server-sent events, each a Job; the stream ends with the job."""
-    return StreamingResponse(_events(studio, found.id), media_type="text/event-stream")
+    return StreamingResponse(_events(studio, row.id), media_type="text/event-stream")
 
 
 async def _events(studio: Studio, job_id: str) -> AsyncIterator[str]:
-    told = ""
-    with studio.events.following(job_id) as news:
+    sent = ""
+    with studio.events.follow(job_id) as changed:
         while True:
-            news.clear()
+            changed.clear()
             job = await run_in_threadpool(studio.job, job_id)
             if job is None:
                 return
             text = job.model_dump_json()
-            if text != told:
-                told = text
+            if text != sent:
+                sent = text
                 yield f"data: {text}\n\n"
             if job.state in ENDED or studio.events.is_closing:
                 return
             try:
                 async with asyncio.timeout(_KEEP_ALIVE_S):
-                    await news.wait()
+                    await changed.wait()
             except TimeoutError:
                 yield ":\n\n"
 
 
 @router.post("/jobs/{job_id}/cancel", responses=refusals(404, 422))
-def cancel(studio: CurrentStudio, found: FoundJob) -> Job:
+def cancel(studio: StudioDependency, row: JobDependency) -> Job:
     """End a job that waits or runs. One that has ended stays as it is."""
-    studio.cancel(found)
-    return _seen(studio, found.id)
+    studio.cancel(row)
+    return _current(studio, row.id)
 
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=refusals(404, 422))
-def delete_job(studio: CurrentStudio, found: FoundJob) -> None:
+def delete_job(studio: StudioDependency, row: JobDependency) -> None:
     """Delete a job and its stems, now."""
-    studio.delete_job(found)
+    studio.delete_job(row)
 
 
-def _seen(studio: Studio, job_id: str) -> Job:
+def _current(studio: Studio, job_id: str) -> Job:
     job = studio.job(job_id)
     if job is None:
         raise HTTPException(404, "no such job; its time may be over")

@@ -17,8 +17,8 @@ __all__ = ["measure"]
 _BLOCK = 1 << 18
 
 
-def measure(stem_store: StemStore) -> dict[str, float | None] | None:
-    """Write the peaks beside the stems, return the loudness.
+def measure(stems: StemStore) -> dict[str, float | None] | None:
+    """Write the peaks beside the stems and return the loudness.
 
     Returns
     -------
@@ -31,22 +31,22 @@ def measure(stem_store: StemStore) -> dict[str, float | None] | None:
     AudioError
         If the stems are gone.
     """
-    n_channels = stem_store.n_channels
-    meter = None
+    n_channels = stems.n_channels
+    loudness = None
     if n_channels <= 2:
-        meter = LoudnessMeter(
-            rate_hz=stem_store.rate_hz, n_channels=n_channels, n_signals=len(ALL_STEMS)
+        loudness = LoudnessMeter(
+            rate_hz=stems.rate_hz, n_channels=n_channels, n_signals=len(ALL_STEMS)
         )
-    found = PeakMeter()
-    for start in range(0, stem_store.n_samples, _BLOCK):
-        both = np.stack([stem_store.integers(stem, start, start + _BLOCK) for stem in STEMS])
+    peak_meter = PeakMeter()
+    for start in range(0, stems.n_samples, _BLOCK):
+        both = np.stack([stems.integers(stem, start, start + _BLOCK) for stem in STEMS])
         signals = np.concatenate([both.sum(axis=0, dtype=np.int32)[None], both])
-        found.push(signals)
-        if meter is not None:
+        peak_meter.push(signals)
+        if loudness is not None:
             floats = (signals / np.float32(1 << (BITS - 1))).astype(np.float32)
-            meter.push(floats.transpose(0, 2, 1))
-    np.save(stem_store.folder / peaks.FILE, found.finish())
-    levels = None if meter is None else meter.finish()
+            loudness.push(floats.transpose(0, 2, 1))
+    np.save(stems.folder / peaks.FILE, peak_meter.finish())
+    levels = None if loudness is None else loudness.finish()
     if levels is None:
         return None
     rounded = (round(level, 2) if math.isfinite(level) else None for level in levels)

@@ -1,4 +1,4 @@
-"""What the studio and its workers say to each other."""
+"""Messages between the studio and its workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
-    "Assignment",
     "CancelJob",
     "DescribeModels",
     "DescribedModels",
@@ -16,22 +15,23 @@ __all__ = [
     "JobProgress",
     "LiveProgress",
     "OfferedModel",
+    "SeparationJob",
 ]
 
 
 @dataclass(frozen=True)
 class DescribeModels:
-    """Tell of these models, or of all that are known by name."""
+    """Describe these models, or all models that are known by name."""
 
     models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class OfferedModel:
-    """A model that can be run: what visitors call it, and what a `Separator` does."""
+    """A model that can be run; visitors see `name`, a `Separator` takes `model`."""
 
     name: str
-    said: str
+    model: str
     description: str
     licence: str
     trained_on: tuple[str, ...]
@@ -42,17 +42,18 @@ class OfferedModel:
 
 @dataclass(frozen=True)
 class DescribedModels:
-    """The models, and why others are none."""
+    """The models that can be run, and why others cannot."""
 
     offers: tuple[OfferedModel, ...]
     refusals: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """A region of a song to be separated into a folder, which is made.
+class SeparationJob:
+    """Separate a region of a song into a folder, which the worker makes.
 
-    `name` is what the visitor calls the song, for messages; longer than `most_s` it is refused.
+    `name` is the visitor's name of the song, for messages. A region longer than `longest_s`
+    fails.
     """
 
     job: str
@@ -62,19 +63,19 @@ class Assignment:
     start_s: float
     duration_s: float | None
     folder: Path
-    most_s: float
+    longest_s: float
 
 
 @dataclass(frozen=True)
 class CancelJob:
-    """Leave a job, if it is still being worked on."""
+    """Cancel a job if it is still running."""
 
     job: str
 
 
 @dataclass(frozen=True)
 class JobProgress:
-    """So many seconds are done, of so many if that is known."""
+    """`done_s` seconds are separated, of `total_s` if that is known."""
 
     done_s: float
     total_s: float | None
@@ -82,7 +83,7 @@ class JobProgress:
 
 @dataclass(frozen=True)
 class JobDone:
-    """The stems are there."""
+    """The stems are complete."""
 
     n_samples: int
     rate_hz: int
@@ -94,19 +95,19 @@ class JobDone:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """The job cannot be done."""
+    """The job failed."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class JobCancelled:
-    """The job was left."""
+    """The job was cancelled."""
 
 
 @dataclass(frozen=True)
 class LiveProgress:
-    """How far a running job is, and how fast (times real time), if that is known."""
+    """Progress of a running job, and its speed (times real time) if that is known."""
 
     done_s: float = 0.0
     total_s: float | None = None

@@ -1,4 +1,4 @@
-"""Whose folder it is: a studio takes one that is new, empty, or marked as a studio's own."""
+"""Which folder a studio may use: one that is new, empty, or marked as a studio's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def take_folder(folder: Path) -> None:
-    """Make a folder a studio's, or find that it is one; nothing in it is changed otherwise.
+    """Mark a folder as a studio's, unless it is marked already; nothing else in it changes.
 
     A folder without a marker is taken if it is new or empty, or if its list of songs has the
     tables of a studio's: versions before the marker made it.
@@ -64,11 +64,11 @@ def take_folder(folder: Path) -> None:
 
 def _check(marker: Path) -> None:
     try:
-        told = json.loads(marker.read_text(encoding="utf-8"))
+        content = json.loads(marker.read_text(encoding="utf-8"))
     except ValueError:
-        told = None
-    version = told.get("version") if isinstance(told, dict) else None
-    if marker.is_symlink() or not isinstance(version, int) or told.get("kind") != _KIND:
+        content = None
+    version = content.get("version") if isinstance(content, dict) else None
+    if marker.is_symlink() or not isinstance(version, int) or content.get("kind") != _KIND:
         raise ConfigError(f"{marker}: is no marker of a studio; choose another --data")
     if version > _VERSION:
         raise ConfigError(
@@ -84,7 +84,7 @@ def _mark(folder: Path) -> None:
 
 
 def _is_studio_file(path: Path) -> bool:
-    """Look at a copy: merely opening somebody's SQLite file may change what lies beside it."""
+    """Read a copy: opening another program's SQLite file may change the files beside it."""
     if path.is_symlink() or not path.is_file():
         return False
     with tempfile.TemporaryDirectory(prefix="viso-studio-") as scratch:
@@ -110,7 +110,7 @@ def _warn_of_readers(folder: Path) -> None:
 
 
 def keep_private(path: Path) -> None:
-    """Have an SQLite file, and what SQLite keeps beside it, readable by this account alone.
+    """Make an SQLite file, and the files that SQLite puts beside it, private to this account.
 
     Parameters
     ----------

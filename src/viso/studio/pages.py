@@ -1,4 +1,4 @@
-"""The page itself, the login, the list of the API, and the health check."""
+"""Routes of the page, the login, the list of the API, and the health check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from viso.http.visitors import address_of
-from viso.studio.dependencies import CurrentStudio, problems
+from viso.studio.dependencies import StudioDependency, problems
 from viso.studio.guard import COOKIE, LOGIN, LOGOUT, is_token, session_of
 from viso.studio.schemas import Health
 
@@ -25,7 +25,7 @@ router = APIRouter()
 
 STATIC = Path(__file__).parent / "static"
 
-_WRONG_S = 1.0  # that a wrong token has to wait
+_WRONG_S = 1.0  # delay of the answer to a wrong token
 
 
 class Static(StaticFiles):
@@ -38,15 +38,15 @@ class Static(StaticFiles):
         """See `StaticFiles.get_response`."""
         response = await super().get_response(path, scope)
         response.headers["cache-control"] = "no-cache"
-        if path.endswith((".js", ".mjs")):  # some systems know it under another name
+        if path.endswith((".js", ".mjs")):  # some systems map it to another type
             response.headers["content-type"] = "text/javascript; charset=utf-8"
         return response
 
 
 @router.get("/healthz", responses=problems(503))
-async def healthz(studio: CurrentStudio) -> Health:
+async def healthz(studio: StudioDependency) -> Health:
     """Say that the studio runs, and can separate; needs no token."""
-    if not studio.pool.is_whole:
+    if not studio.workers.is_healthy:
         raise HTTPException(503, "a worker has ended for good; start the studio again")
     return Health()
 
@@ -61,22 +61,22 @@ async def index() -> Response:
 
 
 @router.get(LOGIN, include_in_schema=False)
-async def login(studio: CurrentStudio) -> Response:
+async def login(studio: StudioDependency) -> Response:
     """Send the form that asks for the token."""
     return RedirectResponse("/", 303) if studio.config.token is None else _form(200)
 
 
 @router.post(LOGIN, include_in_schema=False)
-async def enter(request: Request, studio: CurrentStudio) -> Response:
+async def enter(request: Request, studio: StudioDependency) -> Response:
     """Give the cookie for the right token."""
     token = studio.config.token
-    body = await request.body()  # a small one: the guard sees to that
-    given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
+    body = await request.body()  # the guard limits its size
+    received = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
     guesses, address = request.app.state.guesses, address_of(request.scope.get("client"))
     if token is not None and (wait_s := guesses.wait_s(address)):
         return _form(429, {"retry-after": str(wait_s)})
-    if token is not None and not is_token(given, token):
-        guesses.note(address, given)
+    if token is not None and not is_token(received, token):
+        guesses.note(address, received)
         await asyncio.sleep(_WRONG_S)
         return _form(401)
     response = RedirectResponse("/", 303)
@@ -100,7 +100,7 @@ async def leave() -> Response:
     return response
 
 
-_TOLD = {
+_LOGIN_ERRORS = {
     200: "",
     401: "<p role=alert>That is not the token.</p>",
     429: "<p role=alert>Too many wrong tokens from your address; try again in a minute.</p>",
@@ -110,7 +110,7 @@ _TOLD = {
 def _form(status: int, headers: Mapping[str, str] | None = None) -> HTMLResponse:
     return _page(
         "Login",
-        f"{_TOLD[status]}<form method=post action={LOGIN}><label>Token "
+        f"{_LOGIN_ERRORS[status]}<form method=post action={LOGIN}><label>Token "
         "<input name=token type=password autocomplete=current-password required autofocus>"
         "</label> <button>Enter</button></form>",
         status,

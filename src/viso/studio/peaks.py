@@ -15,17 +15,17 @@ FILE = "peaks.npy"
 """Name in the job's folder; int16 [shape=(3 stems, 2, buckets)]."""
 
 _BUCKET = 256
-_FINE = 4  # buckets that a point needs at least for them to do
-_PARTS = 32  # read at a time
+_FINE = 4  # buckets per point from which the stored buckets are exact enough
+_POINTS = 32  # points whose samples are read at a time
 _FULL = float(1 << (BITS - 1))
 
 
 @dataclass
 class PeakMeter:
-    """Takes the integers of the stems as they come."""
+    """Measures the lowest and highest samples of a stream of stems."""
 
     _rest: npt.NDArray[np.int32] | None = None
-    _parts: list[npt.NDArray[np.int16]] = field(default_factory=list)
+    _chunks: list[npt.NDArray[np.int16]] = field(default_factory=list)
 
     def push(self, stems: npt.NDArray[np.int32]) -> None:
         """Take a block of all three stems [shape=(3, n, channels)]."""
@@ -37,21 +37,21 @@ class PeakMeter:
     def _add(self, buckets: npt.NDArray[np.int32]) -> None:
         if buckets.size:
             both = np.stack([buckets.min(axis=2) >> 8, -(-buckets.max(axis=2) >> 8)], axis=1)
-            self._parts.append(np.clip(both, -(1 << 15), (1 << 15) - 1).astype(np.int16))
+            self._chunks.append(np.clip(both, -(1 << 15), (1 << 15) - 1).astype(np.int16))
 
     def finish(self) -> npt.NDArray[np.int16]:
         """Return lowest and highest of every 256 samples [shape=(3, 2, buckets)]."""
         if self._rest is not None:
             self._add(self._rest.reshape(len(self._rest), 1, -1))
-        return np.concatenate(self._parts, axis=2)
+        return np.concatenate(self._chunks, axis=2)
 
 
-def peaks(stem_store: StemStore, stem: str, points: int) -> tuple[list[float], list[float]]:
+def peaks(stems: StemStore, stem: str, points: int) -> tuple[list[float], list[float]]:
     """Return lowest and highest sample of equal parts of a stem, over all channels.
 
     Parameters
     ----------
-    stem_store : StemStore
+    stems : StemStore
     stem : {"mixture", "vocals", "instrumental"}
     points : int
         Parts; fewer if there are fewer samples.
@@ -66,23 +66,23 @@ def peaks(stem_store: StemStore, stem: str, points: int) -> tuple[list[float], l
     AudioError
         If the stems are gone.
     """
-    n, points = stem_store.n_samples, min(points, stem_store.n_samples)
+    n, points = stems.n_samples, min(points, stems.n_samples)
     if n >= points * _BUCKET * _FINE:
-        both = np.load(stem_store.folder / FILE)[ALL_STEMS.index(stem)] / float(1 << 15)
+        both = np.load(stems.folder / FILE)[ALL_STEMS.index(stem)] / float(1 << 15)
         edges = np.arange(points) * both.shape[1] // points
         low, high = np.minimum.reduceat(both[0], edges), np.maximum.reduceat(both[1], edges)
     else:
-        low, high = _exact(stem_store, stem, [n * part // points for part in range(points + 1)])
+        low, high = _exact(stems, stem, [n * point // points for point in range(points + 1)])
     return low.round(4).tolist(), high.round(4).tolist()
 
 
-def _exact(stem_store: StemStore, stem: str, edges: list[int]) -> npt.NDArray[np.float64]:
-    """Read the samples between edges, some parts at a time [shape=(2, parts)]."""
-    found = []
-    for first in range(0, len(edges) - 1, _PARTS):
-        some = edges[first : first + _PARTS + 1]
-        sound = stem_store.integers(stem, some[0], some[-1])
-        at = np.array(some[:-1]) - some[0]
-        low = np.minimum.reduceat(sound.min(axis=1), at)
-        found.append(np.stack([low, np.maximum.reduceat(sound.max(axis=1), at)]))
-    return np.concatenate(found, axis=1) / _FULL
+def _exact(stems: StemStore, stem: str, edges: list[int]) -> npt.NDArray[np.float64]:
+    """Measure the samples between edges, some points at a time [shape=(2, points)]."""
+    extremes = []
+    for first in range(0, len(edges) - 1, _POINTS):
+        some = edges[first : first + _POINTS + 1]
+        sound = stems.integers(stem, some[0], some[-1])
+        starts = np.array(some[:-1]) - some[0]
+        low = np.minimum.reduceat(sound.min(axis=1), starts)
+        extremes.append(np.stack([low, np.maximum.reduceat(sound.max(axis=1), starts)]))
+    return np.concatenate(extremes, axis=1) / _FULL

@@ -22,8 +22,8 @@ Floats = npt.NDArray[np.float32]
 _N_FFT = 4096
 _LOWEST_HZ, _HIGHEST_HZ = 40.0, 16_000.0
 _RANGE_DB = 80.0
-_MOST_LOOKS = 3  # frames of a column
-_COLUMNS = 16  # worked on at a time
+_MOST_FRAMES = 3  # of a column
+_COLUMNS = 16  # computed at a time
 _WASTE = 2
 # From silence to the loudest bin; lightness grows evenly.
 _COLOURS = (
@@ -37,14 +37,14 @@ _COLOURS = (
 )
 
 
-def spectrograms(stem_store: StemStore, *, width: int, height: int) -> dict[str, bytes]:
+def spectrograms(stems: StemStore, *, width: int, height: int) -> dict[str, bytes]:
     """Draw mixture, vocals and instrumental in one scale.
 
     0 dB is the mixture's loudest bin; 80 dB below is black.
 
     Parameters
     ----------
-    stem_store : StemStore
+    stems : StemStore
     width, height : int
         Of the picture.
 
@@ -60,7 +60,7 @@ def spectrograms(stem_store: StemStore, *, width: int, height: int) -> dict[str,
     """
     power = np.concatenate(
         [
-            _columns(stem_store, range(first, min(width, first + _COLUMNS)), width, height)
+            _columns(stems, range(first, min(width, first + _COLUMNS)), width, height)
             for first in range(0, width, _COLUMNS)
         ],
         axis=2,
@@ -71,39 +71,40 @@ def spectrograms(stem_store: StemStore, *, width: int, height: int) -> dict[str,
     return {stem: as_png(picture[::-1]) for stem, picture in zip(ALL_STEMS, levels, strict=True)}
 
 
-def _columns(stem_store: StemStore, columns: range, width: int, height: int) -> Floats:
+def _columns(stems: StemStore, columns: range, width: int, height: int) -> Floats:
     """Return the power of columns [shape=(3, height, columns)], the lowest frequency first."""
-    n, window = stem_store.n_samples, hann(_N_FFT)
-    looks = min(_MOST_LOOKS, -(-n // (width * _N_FFT)))
-    places = np.repeat(columns, looks) + np.tile((np.arange(looks) + 0.5) / looks, len(columns))
-    starts = [int(place * n / width) - _N_FFT // 2 for place in places]
-    pieces = np.stack([_pieces(stem_store, stem, starts) for stem in STEMS])
-    pieces = pieces.reshape(2, len(columns), looks, stem_store.n_channels, _N_FFT)
-    spectra = np.fft.rfft(pieces * (window / np.float32(1 << (BITS - 1))), axis=4)
+    n, window = stems.n_samples, hann(_N_FFT)
+    n_frames = min(_MOST_FRAMES, -(-n // (width * _N_FFT)))
+    offsets = (np.arange(n_frames) + 0.5) / n_frames
+    positions = np.repeat(columns, n_frames) + np.tile(offsets, len(columns))
+    starts = [int(position * n / width) - _N_FFT // 2 for position in positions]
+    frames = np.stack([_frames(stems, stem, starts) for stem in STEMS])
+    frames = frames.reshape(2, len(columns), n_frames, stems.n_channels, _N_FFT)
+    spectra = np.fft.rfft(frames * (window / np.float32(1 << (BITS - 1))), axis=4)
     spectra = np.concatenate([spectra.sum(axis=0, keepdims=True), spectra])
     power = (spectra.real**2 + spectra.imag**2).mean(axis=(2, 3))
-    return _rows(power, rate_hz=stem_store.rate_hz, height=height).transpose(0, 2, 1)
+    return _rows(power, rate_hz=stems.rate_hz, height=height).transpose(0, 2, 1)
 
 
-def _pieces(stem_store: StemStore, stem: str, starts: list[int]) -> Floats:
+def _frames(stems: StemStore, stem: str, starts: list[int]) -> Floats:
     """Read the samples of frames, silence around the song [shape=(frames, channels, _N_FFT)]."""
-    pieces = np.zeros((len(starts), stem_store.n_channels, _N_FFT), np.float32)
+    frames = np.zeros((len(starts), stems.n_channels, _N_FFT), np.float32)
     first, stop = starts[0], starts[-1] + _N_FFT
-    # Many small reads take longer than one large one, unless most of that is not needed.
+    # Many small reads are slower than a large one, unless most of the large one is not needed.
     at_once = stop - first <= _WASTE * len(starts) * _N_FFT
-    sound = stem_store.integers(stem, first, stop) if at_once else None
-    for piece, start in zip(pieces, starts, strict=True):
-        if sound is None:
-            found = stem_store.integers(stem, start, start + _N_FFT)
+    span = stems.integers(stem, first, stop) if at_once else None
+    for frame, start in zip(frames, starts, strict=True):
+        if span is None:
+            samples = stems.integers(stem, start, start + _N_FFT)
         else:
-            found = sound[max(0, start - max(0, first)) :][: _N_FFT + min(0, start)]
-        at = max(0, -start)
-        piece[:, at : at + len(found)] = found.T
-    return pieces
+            samples = span[max(0, start - max(0, first)) :][: _N_FFT + min(0, start)]
+        offset = max(0, -start)
+        frame[:, offset : offset + len(samples)] = samples.T
+    return frames
 
 
 def _rows(power: Floats, *, rate_hz: int, height: int) -> Floats:
-    """Put bins [shape=(..., bins)] on rows of equal musical intervals [shape=(..., height)]."""
+    """Map bins [shape=(..., bins)] to rows of equal musical intervals [shape=(..., height)]."""
     highest = min(_HIGHEST_HZ, rate_hz / 2)
     edges_hz = np.geomspace(min(_LOWEST_HZ, highest / 2), highest, height + 1)
     edges = edges_hz * _N_FFT / rate_hz
@@ -124,8 +125,10 @@ def as_png(levels: npt.NDArray[np.uint8]) -> bytes:
     height, width = levels.shape
     # Each row begins with its filter: none.
     raw = np.concatenate([np.zeros((height, 1), np.uint8), levels], axis=1).tobytes()
-    places = np.linspace(0, 255, len(_COLOURS))
-    channels = [np.interp(np.arange(256), places, part) for part in zip(*_COLOURS, strict=True)]
+    positions = np.linspace(0, 255, len(_COLOURS))
+    channels = [
+        np.interp(np.arange(256), positions, component) for component in zip(*_COLOURS, strict=True)
+    ]
     palette = np.rint(np.stack(channels, axis=1)).astype(np.uint8).tobytes()
     return b"".join(
         (

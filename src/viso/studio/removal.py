@@ -1,4 +1,4 @@
-"""Removing files: only what the studio made, by the ids that its list of files notes."""
+"""Removing files: only those that the studio made and recorded."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class Remover:
-    """Removes songs, stems and what passes through; may be used from any thread.
+    """Removes songs, stems and temporary files; any thread may use it.
 
-    Every file has a row in the store before it is made, and until it is gone. What a studio
-    leaves that is killed is removed at its next start by these rows, and nothing else is.
+    Every file has a row in the store from before it is made until it is gone. After a crash, the
+    next start removes the files that have such a row, and no others.
 
     Parameters
     ----------
@@ -34,40 +34,40 @@ class Remover:
     def __init__(self, store: Store, folders: Folders) -> None:
         self._store, self._folders = store, folders
 
-    def note(self, kind: Kind, name: str) -> None:
-        """Note that what is about to be made is to be removed again.
+    def record(self, kind: Kind, name: str) -> None:
+        """Record a file that is about to be made, for removal.
 
         Raises
         ------
         sqlite3.Error
-            If it cannot be noted.
+            If the store cannot be written.
         """
         self._store.note_removal(kind, name)
 
     def remove(self, kind: Kind, name: str, *, is_over: bool = True) -> None:
-        """Remove files; unless all is over, a worker may still write, and they stay noted."""
+        """Remove files; unless `is_over`, a worker may still write, and they stay recorded."""
         is_gone = self._folders.remove(kind, name)
         if not (is_gone and is_over):
             return
         try:
             self._store.forget_removal(kind, name)
-        except sqlite3.Error:  # the next start finds nothing there
+        except sqlite3.Error:  # the next start finds no such file
             _log.exception("a removed file cannot be crossed off the list")
 
-    def remove_noted(self) -> None:
-        """Remove all that is noted; only before anything new is made."""
+    def remove_recorded(self) -> None:
+        """Remove all recorded files. Call it only before new ones are made."""
         for kind, name in self._store.removals():
             self.remove(kind, name)
 
     def remove_old_downloads(self) -> None:
-        """Remove what was left by visitors who went away."""
+        """Remove downloads of visitors who left early."""
         for name in self._store.old_downloads(_LONGEST_DOWNLOAD_S):
             self.remove("download", name)
 
     @contextmanager
     def arriving(self, song_id: str) -> Iterator[Path]:
-        """Hold the place of an upload in the block; what is not kept by its end is removed."""
-        self.note("upload", song_id)
+        """Reserve the path of an upload for the block; then remove a file that is still there."""
+        self.record("upload", song_id)
         try:
             yield self._folders.upload(song_id)
         finally:
@@ -75,5 +75,5 @@ class Remover:
 
     def new_download(self, download_id: str) -> Path:
         """Make a folder for a file to be sent."""
-        self.note("download", download_id)
+        self.record("download", download_id)
         return self._folders.new_download(download_id)

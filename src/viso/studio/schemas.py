@@ -1,4 +1,4 @@
-"""What the studio's answers look like, as its OpenAPI says them."""
+"""The studio's requests and answers, as its OpenAPI describes them."""
 
 from __future__ import annotations
 

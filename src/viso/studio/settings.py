@@ -1,4 +1,4 @@
-"""What a studio allows, where it keeps its files, and how a person says sizes and times."""
+"""Settings of a studio, and the parsers of sizes and times for the command line."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ class StudioConfig(Settings):
     Parameters
     ----------
     data : Path
-        Folder for songs, stems and the list of both; made if missing. One studio at a time.
+        Folder for songs, stems and the list of both; made if missing. One studio at a time uses it.
     token : str, optional
-        What visitors must know; without it everybody who reaches the studio is let in.
+        The secret that visitors must know; without it everybody who reaches the studio may use it.
     hosts : tuple of str
-        Names in the address by which browsers may call it, without the port.
+        Host names under which browsers may call it, without the port.
     any_address : bool
-        Take any IP address in their place as well: for a studio on all of a machine's addresses.
+        Also accept any IP address as the host: for a studio on all of a machine's addresses.
     models : tuple of str
-        Those on offer, the default first; all known ones by default.
+        Models on offer, the default first; all known ones by default.
     upload_bytes : int
         Largest song.
     upload_rate : float
-        Bytes a second that an upload has to bring on average.
+        Lowest average rate of an upload, in bytes a second.
     upload_grace_s : float
-        Seconds more that it may take.
+        Seconds that an upload may take beyond that rate.
     n_uploads : int
-        Uploads at a time.
+        Concurrent uploads.
     length_s : float
         Longest song, and longest separated region.
     queue : int
         Jobs that may wait.
     keep_s : float
-        Seconds for which a song and its stems are kept after they were last worked on.
+        Seconds for which a song and its stems are kept after the last job of the song.
     free_bytes : int
-        What must stay free on the disk.
+        Bytes of the disk that must stay free.
     n_jobs : int
         Songs separated at a time, each in a process of its own.
     threads : int
         CPU threads of each network; 0 takes all cores.
     patience_s : float
-        Seconds without progress after which a separation is given up.
+        Seconds without progress after which a separation fails.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -79,7 +79,7 @@ class StudioConfig(Settings):
     @field_validator("token")
     @classmethod
     def _is_long(cls, token: str | None) -> str | None:
-        # Its characters travel in a header and a form.
+        # The token is sent in a header and in a form.
         if token is not None and not re.fullmatch(rf"[!-~]{{{_SHORTEST_TOKEN},200}}", token):
             raise ValueError(
                 f"needs {_SHORTEST_TOKEN} to 200 letters, digits and signs without blanks; "

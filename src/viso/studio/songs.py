@@ -1,4 +1,4 @@
-"""Routes of songs, of the models and the limits."""
+"""Routes of songs, models and limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from viso.errors import ConfigError
-from viso.studio.dependencies import CurrentStudio, FoundSong, busy, problems, refusals
+from viso.studio.dependencies import SongDependency, StudioDependency, busy, problems, refusals
 from viso.studio.encoding import FORMATS
 from viso.studio.schemas import Limits, Model, Song
 from viso.studio.studio import Studio, new_id, song_of
@@ -30,7 +30,7 @@ _LOCATION = {"headers": {"Location": {"schema": {"type": "string"}}}}
 
 
 @router.get("/models", responses=problems(503))
-def models(studio: CurrentStudio) -> list[Model]:
+def models(studio: StudioDependency) -> list[Model]:
     """List the models on offer, the default first."""
     try:
         return studio.models()
@@ -39,7 +39,7 @@ def models(studio: CurrentStudio) -> list[Model]:
 
 
 @router.get("/limits", responses=problems())
-async def limits(studio: CurrentStudio) -> Limits:
+async def limits(studio: StudioDependency) -> Limits:
     """Say what may be sent, and how long it is kept."""
     config = studio.config
     return Limits(
@@ -61,25 +61,25 @@ async def limits(studio: CurrentStudio) -> Limits:
 async def upload(
     request: Request,
     response: Response,
-    studio: CurrentStudio,
+    studio: StudioDependency,
     name: Annotated[str, Query(max_length=1000, description="To be shown only.")] = "song",
 ) -> Song:
     """Send a song: the body is the file."""
     checked_kind(request.headers.get("content-type"))
-    said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said) > studio.config.upload_bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > studio.config.upload_bytes:
         raise too_large(studio.config)
     if await run_in_threadpool(studio.store.n_waiting) >= studio.config.queue:
         raise busy("the queue is full")
     with studio.arrivals() as has_room:
         if not has_room:
             raise busy("too many songs arrive at once")
-        song = await _received(request, studio, shown_name(name))
+        song = await _store_upload(request, studio, shown_name(name))
     response.headers["location"] = f"/api/songs/{song.id}"
     return song
 
 
-async def _received(request: Request, studio: Studio, name: str) -> Song:
+async def _store_upload(request: Request, studio: Studio, name: str) -> Song:
     song_id = new_id()
     config, folders = studio.config, studio.folders
     with studio.remover.arriving(song_id) as path:
@@ -101,12 +101,12 @@ async def _received(request: Request, studio: Studio, name: str) -> Song:
 
 
 @router.get("/songs/{song_id}", responses=problems(404, 422))
-def song(found: FoundSong) -> Song:
+def song(row: SongDependency) -> Song:
     """Say what is known of a song."""
-    return song_of(found)
+    return song_of(row)
 
 
 @router.delete("/songs/{song_id}", status_code=204, responses=refusals(404, 422))
-def delete_song(studio: CurrentStudio, found: FoundSong) -> None:
+def delete_song(studio: StudioDependency, row: SongDependency) -> None:
     """Delete a song, its jobs and their stems, now."""
-    studio.delete_song(found.id)
+    studio.delete_song(row.id)

@@ -1,4 +1,4 @@
-"""Routes of what a job has made: stems, mixes, waveforms, spectrograms, confidence."""
+"""Routes of a job's results: stems, mixes, waveforms, spectrograms, confidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, StreamingResponse
 from viso.errors import AudioError
 from viso.separator import STEMS
 from viso.studio import peaks as waveforms
-from viso.studio.dependencies import CurrentStudio, DoneJob, FoundJob, problems
+from viso.studio.dependencies import JobDependency, StemsDependency, StudioDependency, problems
 from viso.studio.encoding import encode
 from viso.studio.pictures import spectrograms
 from viso.studio.schemas import Confidence, Peaks, Stem
@@ -43,7 +43,7 @@ def _file(*kinds: str) -> dict[str, Any]:
 
 
 def _named(studio: Studio, job: JobRow, what: str) -> dict[str, str]:
-    """Return the header with the name that a file is saved under (RFC 6266, RFC 8187)."""
+    """Return the header with the name of the downloaded file (RFC 6266, RFC 8187)."""
     song = studio.store.song(job.song)
     name = "song" if song is None else song.name.rpartition(".")[0] or song.name
     name = f"{name} - {what}"
@@ -59,28 +59,28 @@ def _named(studio: Studio, job: JobRow, what: str) -> dict[str, str]:
     responses={200: _file("wav"), 206: _file("wav"), **_GONE, **problems(404, 409, 416, 422)},
 )
 def stem_wav(
-    studio: CurrentStudio,
-    found: FoundJob,
-    stem_store: DoneJob,
+    studio: StudioDependency,
+    row: JobDependency,
+    stems: StemsDependency,
     stem: Stem,
     bits: Annotated[Literal["16", "24", "32"], Query(description="32 are floats.")] = "16",
     range_: Annotated[str | None, Header(alias="range")] = None,
     if_range: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Send a stem as WAV, or any bytes of it. The samples begin at byte 44."""
-    wav = VirtualWav(stem_store, stem, int(bits))
-    tag = f'"{found.id}-{stem}-{bits}"'
-    asked = byte_range(range_ if if_range in (None, tag) else None, wav.n_bytes)
+    wav = VirtualWav(stems, stem, int(bits))
+    tag = f'"{row.id}-{stem}-{bits}"'
+    requested = byte_range(range_ if if_range in (None, tag) else None, wav.n_bytes)
     headers = {"accept-ranges": "bytes", "etag": tag, "cache-control": "private, no-cache"}
-    headers |= _named(studio, found, f"{stem}.wav")
-    if asked is not None and asked[0] >= asked[1]:
+    headers |= _named(studio, row, f"{stem}.wav")
+    if requested is not None and requested[0] >= requested[1]:
         headers["content-range"] = f"bytes */{wav.n_bytes}"
         raise HTTPException(416, f"the file has {wav.n_bytes} bytes", headers)
-    first, stop = asked or (0, wav.n_bytes)
-    if asked is not None:
+    first, stop = requested or (0, wav.n_bytes)
+    if requested is not None:
         headers["content-range"] = f"bytes {first}-{stop - 1}/{wav.n_bytes}"
     headers["content-length"] = str(stop - first)
-    status = 200 if asked is None else 206
+    status = 200 if requested is None else 206
     return StreamingResponse(wav.read(first, stop), status, headers, _TYPES["wav"])
 
 
@@ -90,15 +90,15 @@ def stem_wav(
     responses={200: _file("flac", "mp3"), **_GONE, **problems(404, 409, 422, 507)},
 )
 async def stem_file(
-    studio: CurrentStudio,
-    found: FoundJob,
-    stem_store: DoneJob,
+    studio: StudioDependency,
+    row: JobDependency,
+    stems: StemsDependency,
     stem: Stem,
     kind: Literal["flac", "mp3"],
 ) -> FileResponse:
     """Send a stem as FLAC of 24 bits or as MP3 of 320 kbit/s."""
     gains = {name: 1.0 for name in STEMS if stem in ("mixture", name)}
-    return await _encoded(studio, found, stem_store, gains, stem, kind)
+    return await _encoded(studio, row, stems, gains, stem, kind)
 
 
 _DECIBELS = Query(
@@ -121,9 +121,9 @@ _DECIBELS = Query(
     },
 )
 async def mix(
-    studio: CurrentStudio,
-    found: FoundJob,
-    stem_store: DoneJob,
+    studio: StudioDependency,
+    row: JobDependency,
+    stems: StemsDependency,
     kind: Literal["wav", "flac", "mp3"],
     vocals_db: Annotated[str, _DECIBELS] = "0",
     instrumental_db: Annotated[str, _DECIBELS] = "0",
@@ -132,27 +132,27 @@ async def mix(
 
     If it would clip, all of it is lowered by what ``X-Viso-Gain-dB`` says.
     """
-    said = {"vocals": vocals_db, "instrumental": instrumental_db}
-    gains = {stem: 10 ** (float(decibels) / 20) for stem, decibels in said.items()}
-    return await _encoded(studio, found, stem_store, gains, "mix", kind)
+    decibels_of = {"vocals": vocals_db, "instrumental": instrumental_db}
+    gains = {stem: 10 ** (float(decibels) / 20) for stem, decibels in decibels_of.items()}
+    return await _encoded(studio, row, stems, gains, "mix", kind)
 
 
 async def _encoded(
     studio: Studio,
     job: JobRow,
-    stem_store: StemStore,
+    stems: StemStore,
     gains: dict[str, float],
     what: str,
     kind: str,
 ) -> FileResponse:
-    """Encode a file in a thread, few at a time, and send it."""
+    """Encode a file in a thread, a few at a time, and send it."""
     download = new_id()
     path = studio.remover.new_download(download) / f"sound.{kind}"
     try:
         async with studio.encodings:
-            need = stem_store.n_samples * stem_store.n_channels * 3
+            need = stems.n_samples * stems.n_channels * 3
             await run_in_threadpool(check_room, studio.folders, studio.config, need)
-            gain_db = await run_in_threadpool(_written, stem_store, path, gains, what)
+            gain_db = await run_in_threadpool(_written, stems, path, gains, what)
     except AudioError as error:
         raise HTTPException(422, f"{what}: {error}".replace(str(path), kind)) from error
     finally:
@@ -165,19 +165,19 @@ async def _encoded(
     return FileResponse(path, headers=headers, media_type=_TYPES[kind], background=remove)
 
 
-def _written(stem_store: StemStore, path: Path, gains: dict[str, float], what: str) -> float:
-    return 20 * math.log10(encode(stem_store, path, gains=gains, called=what))
+def _written(stems: StemStore, path: Path, gains: dict[str, float], what: str) -> float:
+    return 20 * math.log10(encode(stems, path, gains=gains, title=what))
 
 
 @router.get("/peaks", responses=_GONE)
 def peaks(
-    stem_store: DoneJob,
+    stems: StemsDependency,
     stem: Stem = "mixture",
     points: Annotated[int, Query(ge=1, le=4000)] = 1200,
 ) -> Peaks:
     """Say the lowest and highest sample of equal parts of a stem, for a waveform."""
     try:
-        low, high = waveforms.peaks(stem_store, stem, points)
+        low, high = waveforms.peaks(stems, stem, points)
     except (AudioError, OSError) as error:
         raise HTTPException(404, "the stems are gone") from error
     return Peaks(stem=stem, points=len(low), low=low, high=high)
@@ -187,23 +187,21 @@ def peaks(
     "/spectrogram/{stem}.png", response_class=Response, responses={200: _file("png"), **_GONE}
 )
 async def spectrogram(
-    studio: CurrentStudio,
-    found: FoundJob,
-    stem_store: DoneJob,
+    studio: StudioDependency,
+    row: JobDependency,
+    stems: StemsDependency,
     stem: Stem,
     width: Annotated[int, Query(ge=16, le=2400)] = 1200,
     height: Annotated[int, Query(ge=16, le=512)] = 96,
 ) -> Response:
     """Draw a stem: time left to right, 40 Hz to 16 kHz bottom to top, 80 dB below the mixture."""
-    key = (found.id, width, height)
-    # All three stems are asked for at once, and drawn at once.
+    key = (row.id, width, height)
+    # The page requests all three stems at once; they are drawn at once.
     async with studio.drawings:
         drawn = studio.pictures.find(key)
         if drawn is None:
             try:
-                drawn = await run_in_threadpool(
-                    spectrograms, stem_store, width=width, height=height
-                )
+                drawn = await run_in_threadpool(spectrograms, stems, width=width, height=height)
             except AudioError as error:
                 raise HTTPException(404, "the stems are gone") from error
             studio.pictures.keep(key, drawn)
@@ -212,10 +210,10 @@ async def spectrogram(
 
 
 @router.get("/confidence", responses=_GONE)
-def confidence(stem_store: DoneJob) -> Confidence:
+def confidence(stems: StemsDependency) -> Confidence:
     """Say where the separation is doubtful: the estimated SDR of every second."""
     try:
-        text = (stem_store.folder / CONFIDENCE_FILE).read_text(encoding="utf-8")
+        text = (stems.folder / CONFIDENCE_FILE).read_text(encoding="utf-8")
     except OSError as error:
         raise HTTPException(404, "the stems are gone") from error
     rows = list(csv.reader(io.StringIO(text)))[1:]

@@ -1,7 +1,7 @@
-"""The stems of a job as they lie on the disk, and any piece of them in integers.
+"""The stems of a job on the disk, and any block of them in integers.
 
-Vocals and instrumental are 24-bit WAV as `viso separate` writes it; the mixture is their sum,
-which for songs of 16 or 24 bits is the song to the last bit.
+Vocals and instrumental are 24-bit WAV files as `viso separate` writes them. The mixture is their
+sum; for songs of 16 or 24 bits it equals the song to the last bit.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class StemStore:
         return self.folder / f"{stem}.wav"
 
     def integers(self, stem: str, start: int, stop: int) -> Integers:
-        """Read a piece of a stem.
+        """Read a block of a stem.
 
         Parameters
         ----------
         stem : {"mixture", "vocals", "instrumental"}
         start, stop : int
-            Samples; what lies outside of the stem is left out.
+            Samples; those outside of the stem are left out.
 
         Returns
         -------
@@ -71,26 +71,26 @@ class StemStore:
             If the files are gone.
         """
         if stem == "mixture":
-            pieces = [self._piece(name, start, stop) for name in STEMS]
-            return _saturated(pieces[0] + pieces[1], BITS)
-        return self._piece(stem, start, stop)
+            blocks = [self._block(name, start, stop) for name in STEMS]
+            return _saturated(blocks[0] + blocks[1], BITS)
+        return self._block(stem, start, stop)
 
     def at_16_bits(self, stem: str, start: int, stop: int) -> npt.NDArray[np.int16]:
-        """Read a piece of a stem, rounded so that the stems still add up to the mixture.
+        """Read a block of a stem, rounded so that the stems still add up to the mixture.
 
         Returns
         -------
         int16 array [shape=(n, channels)]
         """
-        vocals, rest = (self._piece(name, start, stop) for name in STEMS)
+        vocals, rest = (self._block(name, start, stop) for name in STEMS)
         whole = _rounded(_saturated(vocals + rest, BITS))
         if stem == "mixture":
             return whole.astype(np.int16)
-        sung = _rounded(vocals)
-        wanted = sung if stem == "vocals" else _saturated(whole - sung, 16)
-        return wanted.astype(np.int16)
+        rounded_vocals = _rounded(vocals)
+        integers = rounded_vocals if stem == "vocals" else _saturated(whole - rounded_vocals, 16)
+        return integers.astype(np.int16)
 
-    def _piece(self, stem: str, start: int, stop: int) -> Integers:
+    def _block(self, stem: str, start: int, stop: int) -> Integers:
         start, stop = max(0, start), min(stop, self.n_samples)
         n_values = max(0, stop - start) * self.n_channels
         path = self.path(stem)

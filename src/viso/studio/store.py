@@ -1,7 +1,7 @@
-"""What songs and jobs there are: SQLite, held by one studio alone.
+"""The songs and jobs of a studio, in an SQLite file that one studio locks.
 
-The lock on the file is never given back while the studio runs, so a second studio on the same
-folder is refused, and no memory is shared through files: the write-ahead log works on any disk.
+The studio holds the lock as long as it runs, so a second studio on the same folder is refused.
+The lock also makes shared memory needless: the write-ahead log works on any disk.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _MOST_ATTEMPTS = 3
 
 
 class QueueFullError(Exception):
-    """No more jobs may wait."""
+    """The queue has no room for another job."""
 
 
 class SongGoneError(Exception):
-    """The song was deleted in between."""
+    """The song was deleted meanwhile."""
 
 
 class Store:
-    """Songs and jobs; may be used from any thread.
+    """Songs and jobs; any thread may use it.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Store:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run("PRAGMA foreign_keys = ON")
-        with self._writing():  # takes the lock, too
+        with self._writing():  # also takes the lock
             version = int(run("PRAGMA user_version").fetchone()[0])
             if version == 0 and run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise ConfigError(f"{path}: is no studio's; move it away or choose another --data")
@@ -124,7 +124,7 @@ class Store:
         return [JobRow(*row) for row in rows]
 
     def add_song(self, song: SongRow) -> None:
-        """Note a song, whose file is no longer to be removed."""
+        """Record a song, and that its file stays."""
         with self._writing() as database:
             database.execute(
                 "INSERT INTO songs VALUES (?, ?, ?, ?, ?, ?, ?)", tuple(vars(song).values())
@@ -132,7 +132,7 @@ class Store:
             database.execute("DELETE FROM removals WHERE kind = 'song' AND id = ?", (song.id,))
 
     def song(self, song_id: str) -> SongRow | None:
-        """Return a song that is there and whose time is not over."""
+        """Return a song, unless it is deleted or expired."""
         rows = self._rows(
             "SELECT * FROM songs WHERE id = ? AND (expires_s > ? OR EXISTS (SELECT 1 FROM jobs "
             "WHERE song = songs.id AND state IN ('queued', 'running')))",
@@ -142,21 +142,21 @@ class Store:
         return SongRow(*rows[0]) if rows else None
 
     def delete_song(self, song_id: str) -> None:
-        """Forget a song and its jobs, and note that their files are to be removed."""
+        """Delete a song and its jobs, and record their files for removal."""
         with self._writing() as database:
             self._note(database, "SELECT 'job', id, ? FROM jobs WHERE song = ?", song_id)
             self._note(database, "SELECT 'song', id, ? FROM songs WHERE id = ?", song_id)
             database.execute("DELETE FROM songs WHERE id = ?", (song_id,))
 
     def add_job(self, job: JobRow, *, most_waiting: int, expires_s: float) -> None:
-        """Let a job wait; its song is kept until then, if not longer already.
+        """Queue a job; its song is kept until `expires_s` (Unix time) at least.
 
         Raises
         ------
         QueueFullError
-            If so many wait already.
+            If `most_waiting` jobs wait already.
         SongGoneError
-            If there is no such song any more.
+            If the song is deleted.
         """
         with self._writing() as database:
             if self.song(job.song) is None:
@@ -190,12 +190,12 @@ class Store:
         return self._jobs("WHERE song = ?", song_id)
 
     def waiting(self) -> list[str]:
-        """Return the jobs that wait, the next one first: previews before whole songs."""
+        """Return the queued jobs, the next one first: previews precede whole songs."""
         order = "ORDER BY is_preview DESC, number"
         return [row[0] for row in self._rows(f"SELECT id FROM jobs WHERE state = 'queued' {order}")]  # noqa: S608
 
-    def place(self, job: JobRow) -> int:
-        """Return the place of a job that waits; 1 is next."""
+    def queue_position(self, job: JobRow) -> int:
+        """Return the position of a queued job; 1 is next."""
         ahead = self._rows(
             "SELECT count(*) FROM jobs WHERE state = 'queued' AND "
             "(is_preview > ? OR (is_preview = ? AND number < ?))",
@@ -206,7 +206,7 @@ class Store:
         return 1 + int(ahead[0][0])
 
     def claim(self) -> JobRow | None:
-        """Have the next job run; None if none waits."""
+        """Mark the next queued job as running and return it; None if none is queued."""
         with self._writing() as database:
             found = self._jobs("WHERE state = 'queued' ORDER BY is_preview DESC, number LIMIT 1")
             if not found:
@@ -218,14 +218,14 @@ class Store:
             return self._jobs("WHERE id = ?", found[0].id)[0]
 
     def end_job(
-        self, job_id: str, state: str, *, expires_s: float | None = None, **facts: Any
+        self, job_id: str, state: str, *, expires_s: float | None = None, **columns: Any
     ) -> bool:
-        """Note how an active job ended; False if it had ended, or is gone."""
-        names = ", ".join(f"{name} = :{name}" for name in ("state", *facts))
+        """Record how an active job ended; return False if it had ended before, or is deleted."""
+        names = ", ".join(f"{name} = :{name}" for name in ("state", *columns))
         with self._writing() as database:
             changed = database.execute(
                 f"UPDATE jobs SET {names} WHERE id = :id AND state IN ('queued', 'running')",  # noqa: S608
-                {"id": job_id, "state": state, **facts},
+                {"id": job_id, "state": state, **columns},
             ).rowcount
             job = self.job(job_id)
             if job is not None and expires_s is not None:
@@ -233,13 +233,13 @@ class Store:
         return bool(changed)
 
     def delete_job(self, job_id: str) -> None:
-        """Forget a job, and note that its files are to be removed."""
+        """Delete a job, and record its files for removal."""
         with self._writing() as database:
             self._note(database, "SELECT 'job', id, ? FROM jobs WHERE id = ?", job_id)
             database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
-    def resume(self) -> None:
-        """Have jobs wait again that ran when the studio ended; not for ever."""
+    def requeue_interrupted(self) -> None:
+        """Requeue jobs that were running when the studio stopped, up to three times."""
         with self._writing() as database:
             database.execute(
                 "UPDATE jobs SET state = 'failed', error = ? WHERE state = 'running' "
@@ -249,7 +249,7 @@ class Store:
             database.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
     def expired(self) -> list[str]:
-        """Return songs whose time is over and that nobody works on."""
+        """Return expired songs without an active job."""
         rows = self._rows(
             "SELECT id FROM songs WHERE expires_s <= ? AND NOT EXISTS (SELECT 1 FROM jobs "
             "WHERE song = songs.id AND state IN ('queued', 'running'))",
@@ -258,7 +258,7 @@ class Store:
         return [row[0] for row in rows]
 
     def known(self) -> tuple[set[str], set[str]]:
-        """Return all songs and all jobs."""
+        """Return the ids of all songs and of all jobs."""
         songs, jobs = self._rows("SELECT id FROM songs"), self._rows("SELECT id FROM jobs")
         return {row[0] for row in songs}, {row[0] for row in jobs}
 
@@ -267,28 +267,28 @@ class Store:
         database.execute(f"INSERT OR REPLACE INTO removals {select}", (time.time(), name))
 
     def note_removal(self, kind: Kind, name: str) -> None:
-        """Note that files of this kind and id are to be removed, before they are made."""
+        """Record files of this kind and id for removal, before they are made."""
         with self._writing() as database:
             values = (kind, name, time.time())
             database.execute("INSERT OR REPLACE INTO removals VALUES (?, ?, ?)", values)
 
     def forget_removal(self, kind: Kind, name: str) -> None:
-        """Note that they are gone."""
+        """Record that the files are gone."""
         with self._writing() as database:
             database.execute("DELETE FROM removals WHERE kind = ? AND id = ?", (kind, name))
 
     def removals(self) -> list[tuple[Kind, str]]:
-        """Return kind and id of all files that are to be removed."""
+        """Return kind and id of all files that are recorded for removal."""
         return [(row[0], row[1]) for row in self._rows("SELECT kind, id FROM removals")]
 
     def old_downloads(self, age_s: float) -> list[str]:
-        """Return the downloads that were begun so many seconds ago."""
+        """Return the downloads that began at least `age_s` seconds ago."""
         rows = self._rows(
             "SELECT id FROM removals WHERE kind = 'download' AND noted_s <= ?", time.time() - age_s
         )
         return [row[0] for row in rows]
 
     def close(self) -> None:
-        """Give the file free."""
+        """Close the file, and release its lock."""
         with self._lock:
             self._database.close()

@@ -1,4 +1,4 @@
-"""The studio behind the pages: songs, jobs and workers, without a word of HTTP."""
+"""The studio behind the routes: songs, jobs and workers, without HTTP."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = ["ENDED", "Studio", "new_id"]
 
 ENDED = tuple(state for state in get_args(State) if state not in ACTIVE)
 PREVIEW_S = 30.0
-"""Regions up to this length go before whole songs."""
+"""Regions up to this length precede whole songs in the queue."""
 
-_DRAWN = 48  # sets of pictures that are kept
-_INSPECTIONS = 2  # decoders at a time that look at headers
+_DRAWN = 48  # sets of pictures in the cache
+_INSPECTIONS = 2  # concurrent processes that read headers
 _ENCODINGS = 2
-_MODELS_S = 30.0  # for a worker to say what it can run
+_MODELS_S = 30.0  # for a worker to describe the models
 
 
 def new_id() -> str:
@@ -42,7 +42,7 @@ def new_id() -> str:
 
 
 class Studio:
-    """Everything that one running studio holds.
+    """The parts of one running studio.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Studio:
             raise
         self.remover = Remover(self.store, self.folders)
         self.events = JobEvents()
-        self.pool = WorkerPool(self.store, self.folders, self.remover, self.events, config)
+        self.workers = WorkerPool(self.store, self.folders, self.remover, self.events, config)
         self.pictures = Pictures()
         self.inspections = asyncio.Semaphore(_INSPECTIONS)
         self.encodings = asyncio.Semaphore(_ENCODINGS)
@@ -74,30 +74,30 @@ class Studio:
         for song_id in self.store.known()[0]:
             if not self.folders.song(song_id).is_file():
                 self.store.delete_song(song_id)
-        self.remover.remove_noted()
-        self.store.resume()
+        self.remover.remove_recorded()
+        self.store.requeue_interrupted()
 
     def start(self) -> None:
-        """Begin to work, in an event loop."""
+        """Start the workers, in an event loop."""
         self.events.open()
         self.sweep()
-        self.pool.start()
+        self.workers.start()
 
     def stop(self) -> None:
-        """End the workers and give the folder free."""
+        """Stop the workers, and release the folder."""
         self.events.close()
-        self.pool.stop()
+        self.workers.stop()
         self.store.close()
 
     def sweep(self) -> None:
-        """Remove songs, with their stems, whose time is over."""
+        """Remove expired songs with their stems, and old downloads."""
         for song_id in self.store.expired():
             self.delete_song(song_id)
         self.remover.remove_old_downloads()
 
     @contextmanager
     def arrivals(self) -> Iterator[bool]:
-        """Count an upload in the block, of the event loop's thread; False if it is one too many."""
+        """Count an upload in the block, which the event loop runs; False if there are too many."""
         self._n_arriving += 1
         try:
             yield self._n_arriving <= self.config.n_uploads
@@ -114,10 +114,10 @@ class Studio:
         rate_hz: int,
         channels: int,
     ) -> Song:
-        """Make a song of an upload that is there."""
+        """Make a song of a complete upload."""
         expires_s = time.time() + self.config.keep_s
         row = SongRow(song_id, name, n_bytes, audio_s, rate_hz, channels, expires_s)
-        self.remover.note("song", song_id)
+        self.remover.record("song", song_id)
         try:
             self.folders.keep_upload(song_id)
             self.store.add_song(row)
@@ -127,51 +127,51 @@ class Studio:
         return song_of(row)
 
     def delete_song(self, song_id: str) -> None:
-        """Forget a song; workers that are at it leave it."""
+        """Delete a song, and cancel its jobs."""
         jobs = self.store.jobs_of(song_id)
         self.store.delete_song(song_id)
         for job in jobs:
-            self._let_go(job)
+            self._release(job)
         self.remover.remove("song", song_id)
-        self.events.tell()
+        self.events.notify()
 
     def delete_job(self, job: JobRow) -> None:
-        """Forget a job; a worker that is at it leaves it."""
+        """Delete a job, and cancel it if it runs."""
         self.store.delete_job(job.id)
-        self._let_go(job)
-        self.events.tell()
+        self._release(job)
+        self.events.notify()
 
-    def _let_go(self, job: JobRow) -> None:
-        self.pool.leave(job.id)
+    def _release(self, job: JobRow) -> None:
+        self.workers.cancel(job.id)
         self.pictures.forget(job.id)
-        self.remover.remove("job", job.id, is_over=self.pool.live(job.id) is None)
+        self.remover.remove("job", job.id, is_over=self.workers.progress(job.id) is None)
 
     def cancel(self, job: JobRow) -> None:
-        """Have a job that waits or runs end; one that has ended stays as it is."""
+        """Cancel a job that waits or runs; a job that has ended stays as it is."""
         if self.store.end_job(job.id, "cancelled"):
-            self.pool.leave(job.id)
-            self.events.tell()
+            self.workers.cancel(job.id)
+            self.events.notify()
 
-    def add_job(self, song: SongRow, asked: JobRequest, *, model: str) -> JobRow:
-        """Let a job wait.
+    def add_job(self, song: SongRow, request: JobRequest, *, model: str) -> JobRow:
+        """Queue a job.
 
         Raises
         ------
         QueueFullError
-            If too many wait.
+            If too many jobs wait.
         SongGoneError
             If the song was deleted meanwhile.
         """
-        length_s = asked.duration_s
+        length_s = request.duration_s
         if length_s is None and song.audio_s is not None:
-            length_s = song.audio_s - asked.start_s
+            length_s = song.audio_s - request.start_s
         row = JobRow(
             number=0,
             id=new_id(),
             song=song.id,
             model=model,
-            start_s=asked.start_s,
-            duration_s=asked.duration_s,
+            start_s=request.start_s,
+            duration_s=request.duration_s,
             is_preview=length_s is not None and length_s <= PREVIEW_S,
             state="queued",
             attempts=0,
@@ -183,23 +183,23 @@ class Studio:
         )
         expires_s = time.time() + self.config.keep_s
         self.store.add_job(row, most_waiting=self.config.queue, expires_s=expires_s)
-        self.pool.wake()
-        self.events.tell()
+        self.workers.wake()
+        self.events.notify()
         return row
 
     def job(self, job_id: str) -> Job | None:
         """Return a job as visitors see it, or None if there is none."""
-        live = self.pool.live(job_id)  # before the row: a job that is no longer live ended there
+        running = self.workers.progress(job_id)  # before the row, which says how it ended
         row = self.store.job(job_id)
         song = None if row is None else self.store.song(row.song)
         if row is None or song is None:
             return None
         progress, left_s, speed = float(row.state == "done"), None, row.speed
-        if live is not None and row.state == "running":
-            speed = live.speed
-            if live.total_s:
-                progress = min(1.0, live.done_s / live.total_s)
-                left_s = max(0.0, live.total_s - live.done_s) / speed if speed else None
+        if running is not None and row.state == "running":
+            speed = running.speed
+            if running.total_s:
+                progress = min(1.0, running.done_s / running.total_s)
+                left_s = max(0.0, running.total_s - running.done_s) / speed if speed else None
         return Job(
             id=row.id,
             song=row.song,
@@ -207,7 +207,7 @@ class Studio:
             start_s=row.start_s,
             duration_s=row.duration_s,
             state=row.state,
-            place=self.store.place(row) if row.state == "queued" else None,
+            place=self.store.queue_position(row) if row.state == "queued" else None,
             progress=round(progress, 4),
             speed=None if speed is None else round(speed, 2),
             left_s=None if left_s is None else round(left_s, 1),
@@ -221,22 +221,22 @@ class Studio:
             expires_at=_moment(song.expires_s),
         )
 
-    def stem_store(self, row: JobRow, song: SongRow) -> StemStore:
+    def stems(self, row: JobRow, song: SongRow) -> StemStore:
         """Return the stems of a job that is done."""
         if row.n_samples is None:
             raise AssertionError("a job that is done has samples")
         return StemStore(self.folders.job(row.id), song.rate_hz, song.channels, row.n_samples)
 
     def models(self) -> list[Model]:
-        """Return the models on offered, the default first; wait until they are known.
+        """Return the models on offer, the default first; wait until a worker has described them.
 
         Raises
         ------
         ConfigError
-            If there is none.
+            If no model can be run.
         """
-        self.pool.are_described.wait(_MODELS_S)
-        offers = self.pool.offers
+        self.workers.are_described.wait(_MODELS_S)
+        offers = self.workers.offers
         if not offers:
             raise ConfigError("no model can be run; the studio's log says why")
         return [
@@ -274,7 +274,7 @@ def _moment(unix_s: float) -> datetime:
 
 
 class Pictures:
-    """Spectrograms that were drawn, the last ones."""
+    """A cache of the spectrograms that were drawn last."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int, int], dict[str, bytes]] = OrderedDict()

@@ -11,7 +11,7 @@ __all__ = ["CHANGES", "TABLES", "VERSION", "JobRow", "Kind", "SongRow", "is_stud
 VERSION = 2
 
 Kind = Literal["upload", "song", "job", "download"]
-"""What lies below a studio's folder."""
+"""Kinds of files in a studio's folder."""
 
 _REMOVALS = """CREATE TABLE removals (    -- files that are to go, and that no song or job names
         kind TEXT NOT NULL CHECK (kind IN ('upload', 'song', 'job', 'download')),
@@ -20,7 +20,7 @@ _REMOVALS = """CREATE TABLE removals (    -- files that are to go, and that no s
         PRIMARY KEY (kind, id))"""
 
 CHANGES = {1: (_REMOVALS,)}
-"""What makes of a version's tables the next version's."""
+"""Statements that turn the tables of a version into those of the next."""
 
 TABLES = (
     """CREATE TABLE songs (
@@ -55,7 +55,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class SongRow:
-    """A song that is there."""
+    """A song."""
 
     id: str
     name: str
@@ -68,7 +68,7 @@ class SongRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """A separation, whatever became of it; `number` orders the queue, `loudness` is JSON."""
+    """A separation in any state; `number` orders the queue, `loudness` is JSON."""
 
     number: int
     id: str
@@ -97,7 +97,7 @@ def is_studio(database: sqlite3.Connection) -> bool:
     if int(database.execute("PRAGMA user_version").fetchone()[0]) < 1:
         return False
     for table, row in (("songs", SongRow), ("jobs", JobRow)):
-        columns = {told[1] for told in database.execute(f"PRAGMA table_info({table})")}
+        columns = {column[1] for column in database.execute(f"PRAGMA table_info({table})")}
         if not columns >= {field.name for field in fields(row)}:
             return False
     return True

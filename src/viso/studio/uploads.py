@@ -1,4 +1,4 @@
-"""Taking an upload: to the disk as it comes, no longer and no slower than allowed."""
+"""Receiving an upload: written to the disk as it arrives, with limits of size and rate."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from viso.studio.settings import StudioConfig
 
 __all__ = ["Header", "checked_kind", "header_of", "receive", "shown_name"]
 
-_PORTION = 1 << 20
+_WRITE_BYTES = 1 << 20
 _LONGEST_NAME = 200
-_PATIENCE_S = 20.0  # for a header
+_PATIENCE_S = 20.0  # for reading a header
 _KINDS = re.compile(r"(audio|video)/[\w.+-]+|application/(octet-stream|ogg|mp4)")
 
 
 class Header:
-    """What a song's header says."""
+    """The contents of a song's header."""
 
     def __init__(self, *, audio_s: float | None, rate_hz: int, channels: int) -> None:
         self.audio_s, self.rate_hz, self.channels = audio_s, rate_hz, channels
 
 
 def checked_kind(content_type: str | None) -> None:
-    """Refuse bodies that do not claim to be sound (415)."""
+    """Refuse a body whose type is not one of sound (415)."""
     kind = (content_type or "").split(";")[0].strip().lower()
     if not _KINDS.fullmatch(kind):
         raise HTTPException(
@@ -66,12 +66,12 @@ async def receive(
         is too full.
     """
     loop = asyncio.get_running_loop()
-    began, n_bytes, waiting = loop.time(), 0, bytearray()
+    began_s, n_bytes, buffer = loop.time(), 0, bytearray()
     file = await run_in_threadpool(path.open, "wb")
     try:
         while True:
-            # A rate, not a pause, so that no trickle of bytes holds a place for long.
-            deadline = began + config.upload_grace_s + n_bytes / config.upload_rate
+            # A limit of the rate, not of pauses: a trickle of bytes would hold an upload open.
+            deadline = began_s + config.upload_grace_s + n_bytes / config.upload_rate
             try:
                 async with asyncio.timeout_at(deadline):
                     chunk = await anext(stream, None)
@@ -83,10 +83,10 @@ async def receive(
                 n_bytes += len(chunk)
                 if n_bytes > config.upload_bytes:
                     raise too_large(config)
-                waiting += chunk
-            if waiting and (chunk is None or len(waiting) >= _PORTION):
-                await run_in_threadpool(_written, file, bytes(waiting))
-                waiting.clear()
+                buffer += chunk
+            if buffer and (chunk is None or len(buffer) >= _WRITE_BYTES):
+                await run_in_threadpool(_write, file, bytes(buffer))
+                buffer.clear()
                 await run_in_threadpool(check_room, folders, config)
             if chunk is None:
                 break
@@ -99,7 +99,7 @@ async def receive(
     return n_bytes
 
 
-def _written(file: object, data: bytes) -> None:
+def _write(file: object, data: bytes) -> None:
     file.write(data)  # type: ignore[attr-defined]
 
 
@@ -109,12 +109,12 @@ def too_large(config: StudioConfig) -> HTTPException:
 
 
 def no_room() -> HTTPException:
-    """Return the answer where the disk is too full."""
+    """Return the answer if the disk is too full."""
     return HTTPException(507, "the studio's disk is full; try again later", {"Retry-After": "600"})
 
 
 def check_room(folders: Folders, config: StudioConfig, n_bytes: float = 0) -> None:
-    """Refuse what would leave too little of the disk (507)."""
+    """Refuse a file that would leave too little free space (507)."""
     if folders.free_bytes() - n_bytes < config.free_bytes:
         raise no_room()
 

@@ -1,6 +1,6 @@
-"""A stem as a WAV file of 16, 24 or 32 bits, any bytes of it, without the file being there.
+"""A stem as a virtual WAV file of 16, 24 or 32 bits: any bytes of it, without a file on the disk.
 
-The header has 44 bytes, always: 12 of RIFF, 24 of ``fmt``, 8 of ``data``.
+The header always has 44 bytes: 12 of RIFF, 24 of ``fmt``, 8 of ``data``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["HEADER_BYTES", "VirtualWav", "byte_range"]
 
 HEADER_BYTES = 44
 
-# Small: each thread of the server keeps memory of the size that it once worked with.
+# Small, because each thread of the server keeps the memory that it once used.
 _BLOCK = 1 << 14
 _LARGEST = (1 << 32) - 1
 
@@ -29,23 +29,23 @@ class VirtualWav:
 
     Parameters
     ----------
-    stem_store : StemStore
+    stems : StemStore
     stem : {"mixture", "vocals", "instrumental"}
     bits : {16, 24, 32}
         16 and 24 are integers, 32 are floats.
     """
 
-    stem_store: StemStore
+    stems: StemStore
     stem: str
     bits: int = 16
 
     @property
     def _frame_bytes(self) -> int:
-        return self.stem_store.n_channels * self.bits // 8
+        return self.stems.n_channels * self.bits // 8
 
     @property
     def _data_bytes(self) -> int:
-        return self.stem_store.n_samples * self._frame_bytes
+        return self.stems.n_samples * self._frame_bytes
 
     @property
     def n_bytes(self) -> int:
@@ -53,8 +53,8 @@ class VirtualWav:
         return HEADER_BYTES + self._data_bytes + self._data_bytes % 2
 
     def header(self) -> bytes:
-        """Return the first 44 bytes. Sizes above 4 GiB are said as "all that follows"."""
-        rate_hz = self.stem_store.rate_hz
+        """Return the first 44 bytes. Sizes above 4 GiB read as "all that follows"."""
+        rate_hz = self.stems.rate_hz
         return b"".join(
             (
                 b"RIFF" + struct.pack("<I", min(self.n_bytes - 8, _LARGEST)) + b"WAVE",
@@ -67,7 +67,7 @@ class VirtualWav:
 
     @property
     def _channels(self) -> int:
-        return self.stem_store.n_channels
+        return self.stems.n_channels
 
     def read(self, first: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes from `first` up to `stop`.
@@ -77,24 +77,24 @@ class VirtualWav:
         AudioError
             If the stem is gone.
         """
-        at, stop = first, min(stop, self.n_bytes)
-        if at < min(stop, HEADER_BYTES):
-            yield self.header()[at:stop]
-            at = HEADER_BYTES
+        position, stop = first, min(stop, self.n_bytes)
+        if position < min(stop, HEADER_BYTES):
+            yield self.header()[position:stop]
+            position = HEADER_BYTES
         data_end = HEADER_BYTES + self._data_bytes
-        while at < min(stop, data_end):
-            frame, inside = divmod(at - HEADER_BYTES, self._frame_bytes)
+        while position < min(stop, data_end):
+            frame, inside = divmod(position - HEADER_BYTES, self._frame_bytes)
             last = min(frame + _BLOCK, -(-(stop - HEADER_BYTES) // self._frame_bytes))
-            part = self._encoded(frame, last)[inside : inside + stop - at]
-            at += len(part)
-            yield part
-        if at < stop:
+            chunk = self._encoded(frame, last)[inside : inside + stop - position]
+            position += len(chunk)
+            yield chunk
+        if position < stop:
             yield b"\0"
 
     def _encoded(self, start: int, stop: int) -> bytes:
         if self.bits == 16:
-            return self.stem_store.at_16_bits(self.stem, start, stop).astype("<i2").tobytes()
-        integers = self.stem_store.integers(self.stem, start, stop)
+            return self.stems.at_16_bits(self.stem, start, stop).astype("<i2").tobytes()
+        integers = self.stems.integers(self.stem, start, stop)
         if self.bits == 32:
             return (integers / np.float32(1 << 23)).astype("<f4").tobytes()
         wide = np.ascontiguousarray(integers.astype("<i4")).view(np.uint8)
@@ -102,7 +102,7 @@ class VirtualWav:
 
 
 def byte_range(header: str | None, n_bytes: int) -> tuple[int, int] | None:
-    """Return first byte and the one after the last that a ``Range`` header asks for.
+    """Return the first byte, and the one after the last, that a ``Range`` header requests.
 
     Parameters
     ----------
@@ -113,17 +113,17 @@ def byte_range(header: str | None, n_bytes: int) -> tuple[int, int] | None:
     Returns
     -------
     (int, int) or None
-        None if all of it is to be sent: no header, several ranges, or one that is none. What
-        lies behind the end is an empty range.
+        None if the whole file is to be sent: no header, several ranges, or an invalid one. A
+        range behind the end is empty.
 
     References
     ----------
     RFC 9110, section 14.
     """
-    found = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header or "")
-    if found is None or not any(found.groups()):
+    match = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header or "")
+    if match is None or not any(match.groups()):
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         return max(0, n_bytes - int(last)), n_bytes if int(last) else 0
     if last and int(last) < int(first):

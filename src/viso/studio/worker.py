@@ -1,6 +1,6 @@
-"""A process that holds the models and separates one visitor's song after the other.
+"""A process that holds models and separates one visitor's song after the other.
 
-Songs are decoded in yet another process (`viso.audio.open_isolated`): they are files of strangers.
+Another process decodes the songs (`viso.audio.open_isolated`): files of visitors are not trusted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from viso.models.blend import card_file, load_blend
 from viso.separator import STEMS, Separator
 from viso.studio.measurements import measure
 from viso.studio.messages import (
-    Assignment,
     CancelJob,
     DescribedModels,
     DescribeModels,
@@ -29,6 +28,7 @@ from viso.studio.messages import (
     JobFailed,
     JobProgress,
     OfferedModel,
+    SeparationJob,
 )
 from viso.studio.stem_store import BITS, StemStore
 
@@ -37,72 +37,72 @@ __all__ = ["CONFIDENCE_FILE", "work"]
 CONFIDENCE_FILE = "confidence.csv"
 """Name in the job's folder."""
 
-_STEP_S = 0.25  # between two signs of progress
-_LOADED = 2  # models at a time
+_STEP_S = 0.25  # between two messages of progress
+_LOADED = 2  # models in memory
 
 
 class _StoppedError(Exception):
-    """The studio ends, or has ended."""
+    """The studio stops, or has ended."""
 
 
 def work(connection: Connection, threads: int) -> None:
-    """Work on what comes through a connection until it closes.
+    """Carry out the requests of a connection, until it closes.
 
     Parameters
     ----------
     connection : Connection
-        Brings `DescribeModels`, `Assignment` and `CancelJob`, or None to stop at once. Takes
-        `DescribedModels`, `JobProgress`, `JobDone`, `JobFailed` and `JobCancelled`.
+        Brings `DescribeModels`, `SeparationJob` and `CancelJob`, or None to stop at once; takes
+        the answers.
     threads : int
         CPU threads of each network; 0 takes all cores.
     """
     mind_signals()
     separators = _Separators(threads)
     try:
-        while (order := connection.recv()) is not None:
-            if isinstance(order, DescribeModels):
-                connection.send(_described(order))
-            elif isinstance(order, Assignment):
-                connection.send(_last(connection, separators, order))
-            # A job that is to be left may have ended in between.
+        while (message := connection.recv()) is not None:
+            if isinstance(message, DescribeModels):
+                connection.send(_described(message))
+            elif isinstance(message, SeparationJob):
+                connection.send(_carried_out(connection, separators, message))
+            # A `CancelJob` here is late: its job has ended.
     except (EOFError, OSError, _StoppedError):
         return
 
 
-def _last(
-    connection: Connection, separators: _Separators, order: Assignment
+def _carried_out(
+    connection: Connection, separators: _Separators, job: SeparationJob
 ) -> JobDone | JobFailed | JobCancelled:
-    """Work on an order, sending its steps; return how it ended."""
-    told_s = 0.0
+    """Carry out a job, sending its steps; return how it ended."""
+    sent_s = 0.0
     try:
-        with closing(_separated(separators, order)) as events:
+        with closing(_separated(separators, job)) as events:
             for event in events:
-                if _is_left(connection, order):
+                if _is_cancelled(connection, job):
                     return JobCancelled()
                 if not isinstance(event, JobProgress):
                     return event
-                if (now := time.monotonic()) - told_s >= _STEP_S:
-                    told_s = now
+                if (now := time.monotonic()) - sent_s >= _STEP_S:
+                    sent_s = now
                     connection.send(event)
     except _StoppedError:
         raise
-    except Exception as error:  # one bad song stops nothing, whatever is bad about it
-        return JobFailed(_reason(order, error))
+    except Exception as error:  # no error of a song ends the process
+        return JobFailed(_format_error(job, error))
     raise AssertionError("a separation ends with an event")
 
 
-def _is_left(connection: Connection, order: Assignment) -> bool:
+def _is_cancelled(connection: Connection, job: SeparationJob) -> bool:
     while connection.poll():
         message = connection.recv()
         if message is None:
             raise _StoppedError
-        if isinstance(message, CancelJob) and message.job == order.job:
+        if isinstance(message, CancelJob) and message.job == job.job:
             return True
     return False
 
 
 class _Separators:
-    """The models that were used last."""
+    """A cache of the models that were used last."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -117,59 +117,59 @@ class _Separators:
         return self._loaded[model]
 
 
-def _separated(separators: _Separators, order: Assignment) -> Generator[JobProgress | JobDone]:
-    """Separate a song, telling how far it is; closing the iterator leaves no stem."""
+def _separated(separators: _Separators, job: SeparationJob) -> Generator[JobProgress | JobDone]:
+    """Separate a song, yielding its progress; closing the iterator leaves no stem."""
     began = time.monotonic()
-    # What a process left that was killed.
-    shutil.rmtree(order.folder, ignore_errors=True)
-    order.folder.mkdir(parents=True)
-    # While the model is loaded nobody can leave.
+    # A killed process may have left files.
+    shutil.rmtree(job.folder, ignore_errors=True)
+    job.folder.mkdir(parents=True)
+    # A job cannot be cancelled while its model is loaded.
     yield JobProgress(0.0, None)
-    with separators.of(order.model).to_files(
-        order.song,
-        {stem: order.folder / f"{stem}.wav" for stem in STEMS},
+    with separators.of(job.model).to_files(
+        job.song,
+        {stem: job.folder / f"{stem}.wav" for stem in STEMS},
         bit_depth=str(BITS),
-        start_s=order.start_s,
-        duration_s=order.duration_s,
-        confidence=order.folder / CONFIDENCE_FILE,
+        start_s=job.start_s,
+        duration_s=job.duration_s,
+        confidence=job.folder / CONFIDENCE_FILE,
         overwrite=True,
     ) as separation:
         for step in separation:
-            # No header can be trusted with the length.
-            if step.done_s > order.most_s:
+            # The header's length cannot be trusted.
+            if step.done_s > job.longest_s:
                 raise AudioError(
-                    f"{order.name}: goes on after {order.most_s:g} s, the longest that is "
+                    f"{job.name}: goes on after {job.longest_s:g} s, the longest that is "
                     "separated here; choose a region of it"
                 )
             yield JobProgress(step.done_s, step.total_s)
     report = separation.report
-    stem_store = StemStore(order.folder, report.rate_hz, report.n_channels, report.n_samples)
-    loudness = measure(stem_store)
+    stems = StemStore(job.folder, report.rate_hz, report.n_channels, report.n_samples)
+    loudness = measure(stems)
     took_s = time.monotonic() - began
     channels, gain_db = report.n_channels, report.gain_db
     yield JobDone(report.n_samples, report.rate_hz, channels, gain_db, took_s, loudness)
 
 
-def _reason(order: Assignment, error: Exception) -> str:
-    """Say what is wrong without a word of where the studio keeps its files."""
-    told = " ".join(str(error).split()) or "no reason given"
+def _format_error(job: SeparationJob, error: Exception) -> str:
+    """Format an error for visitors, without the paths of the studio's files."""
+    text = " ".join(str(error).split()) or "no reason given"
     if not isinstance(error, VisoError):
-        told = f"{order.name}: cannot be separated ({type(error).__name__}: {told:.200})"
-    for path, name in ((order.song, order.name), (order.folder, "stems")):
-        told = told.replace(str(path), name)
-    return told[:1000]
+        text = f"{job.name}: cannot be separated ({type(error).__name__}: {text:.200})"
+    for path, name in ((job.song, job.name), (job.folder, "stems")):
+        text = text.replace(str(path), name)
+    return text[:1000]
 
 
-def _described(asked: DescribeModels) -> DescribedModels:
+def _described(request: DescribeModels) -> DescribedModels:
     offers: list[OfferedModel] = []
     refusals: list[str] = []
     known = _known(refusals)
-    for name in dict.fromkeys(asked.models or known):
+    for name in dict.fromkeys(request.models or known):
         try:
             offers.append(_offer(name, is_known=name in known))
         except VisoError as error:
             refusals.append(str(error))
-        except Exception as error:  # one bad file hides no other, whatever is bad about it
+        except Exception as error:  # no error of a file hides another
             refusals.append(f"{name}: cannot be opened ({type(error).__name__}: {error!s:.200})")
     return DescribedModels(tuple(offers), tuple(refusals))
 
@@ -191,9 +191,9 @@ def _offer(name: str, *, is_known: bool) -> OfferedModel:
         raise ModelError(f"{name}: a blend of nothing")
     path = card_file(name)
     return OfferedModel(
-        # A file of the studio's is nothing that visitors need to know.
+        # Visitors need not know the path of a file.
         name=name if is_known else blend.name,
-        said=name,
+        model=name,
         description=card.description if path is not None or len(files) == 1 else "",
         licence="; ".join(dict.fromkeys(part.licence for part in blend.cards)),
         trained_on=tuple(dict.fromkeys(data for part in blend.cards for data in part.trained_on)),
