@@ -20,7 +20,7 @@ from pathlib import Path
 from memory import make_song
 from viso import batch
 from viso.batch.database import FILE
-from viso.batch.engine import Done, Event, Order
+from viso.batch.protocol import Done, Event, Order
 from viso.batch.songs import Stamp
 from viso.separator import Report
 

@@ -13,8 +13,8 @@ import pytest
 from viso.batch import claims as claiming
 from viso.batch.claims import Claim, Claims
 from viso.batch.database import FILE, connected
-from viso.batch.engine import Order
 from viso.batch.owners import Owner
+from viso.batch.protocol import Order
 from viso.batch.staging import Staged
 from viso.stores.address import Address, Location
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viso.batch.naming import Names, name_key, possible_files
+from viso.batch.planning import possible_files
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Song
 from viso.errors import ConfigError
+from viso.separator.naming import Names, name_key
 
 TEMPLATES = ["{name}/{stem}.{ext}", "{name} - {stem}.{ext}", "{stem}/{name}.{ext}"]
 

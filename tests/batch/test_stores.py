@@ -24,8 +24,8 @@ from helpers.song_archives import Archive, InlineEngine
 from viso import batch
 from viso.batch import staging
 from viso.batch.database import FILE, connected
-from viso.batch.engine import Done, Order, Step
 from viso.batch.output_lease import MARK
+from viso.batch.protocol import Done, Order, Step
 from viso.batch.worker import separate_order
 from viso.cli import app
 from viso.errors import ConfigError, DataError

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from helpers.checkout import ROOT
 from helpers.small_models import song
 from viso.audio import write
-from viso.batch.engine import Failed, Order
+from viso.batch.protocol import Failed, Order
 from viso.batch.settings import SeparationConfig
 from viso.batch.worker import separate_order
 from viso.cli import app

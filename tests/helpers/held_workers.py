@@ -13,8 +13,8 @@ from typing import Any
 from helpers.held_songs import Hold, held_viso, hold_songs
 from viso.batch import cluster, local, worker
 from viso.batch.cluster_worker import ClusterWorker, Hello
+from viso.batch.protocol import Unable
 from viso.batch.settings import SeparationConfig
-from viso.batch.worker import Unable
 
 
 class HeldWorker(ClusterWorker):

@@ -69,12 +69,13 @@ def running(
     """Serve a test from a thread; gives the address, which ends in a slash."""
     import uvicorn
 
-    from viso.listening.server import bind, create_listening_app
+    from viso.http.connections import listen, server_config
+    from viso.listening.server import create_listening_app
 
     answers = Answers(data, test)
     app = create_listening_app(folder, answers, maker_key=MAKER, entrance=entrance, **options)
-    listening = bind("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+    listening = listen("127.0.0.1", 0)
+    server = uvicorn.Server(server_config(app, proxy_headers=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

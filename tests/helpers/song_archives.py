@@ -10,7 +10,7 @@ import numpy as np
 from helpers.small_models import song
 from viso import batch
 from viso.audio import read, write
-from viso.batch.engine import Died, Event, Order
+from viso.batch.protocol import Died, Event, Order
 from viso.batch.worker import separate_order
 
 

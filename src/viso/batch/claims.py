@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from viso.batch.database import readable, storable, transaction
-from viso.batch.naming import name_key
 from viso.batch.owners import Owner, is_alive, runs
 from viso.batch.settings import key_of
 from viso.batch.songs import Stamp
 from viso.errors import VisoError
 from viso.separator.joint_commit import clear
+from viso.separator.naming import name_key
 from viso.stores.address import Address, Location
 from viso.stores.objects import listing, remove
 

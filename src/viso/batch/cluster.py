@@ -18,10 +18,9 @@ from viso import errors
 from viso._version import __version__
 from viso.batch.claims import remove_hidden
 from viso.batch.cluster_worker import ClusterWorker, Hello
-from viso.batch.engine import Died, Done, Event, Order, Step
 from viso.batch.planning import Plan
+from viso.batch.protocol import Died, Done, Event, Order, Step, Unable
 from viso.batch.settings import SeparationConfig
-from viso.batch.worker import Unable
 from viso.errors import ConfigError, ModelError, how_to_install
 from viso.stores.address import absolute
 

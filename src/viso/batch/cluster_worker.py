@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from viso._version import __version__
 from viso.batch.database import FILE
-from viso.batch.engine import Done, Failed, Order, Step
 from viso.batch.output_lease import MARK
 from viso.batch.owners import this_host
+from viso.batch.protocol import Done, Failed, Order, Step, Unable
 from viso.batch.settings import SeparationConfig
-from viso.batch.worker import Unable, separate_order
+from viso.batch.worker import separate_order
 from viso.errors import VisoError
 from viso.separator import Separator
 from viso.stores.address import Address, Location

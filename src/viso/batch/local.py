@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection, wait
 
 from viso import errors
 from viso.batch.child import Child
-from viso.batch.engine import Died, Event, Order, Step
+from viso.batch.protocol import Died, Event, Order, Ready, Step, Unable
 from viso.batch.settings import SeparationConfig
-from viso.batch.worker import Ready, Unable, serve
+from viso.batch.worker import serve
 from viso.errors import ConfigError, ModelError
 from viso.separator.uninterrupted import uninterrupted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -11,14 +11,15 @@ from pathlib import Path
 from viso.batch.estimate import look_at
 from viso.batch.local import n_cores, usual_jobs
 from viso.batch.manifest import Entry, Renewed, manifest_if_there
-from viso.batch.naming import Names, are_anothers, possible_files, unique_files
 from viso.batch.resume import Finished, FinishedSongs, outputs_of
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Song, Unreadable, find_songs
 from viso.errors import ConfigError
+from viso.separator import naming
+from viso.separator.naming import Names, are_anothers
 from viso.stores.address import Address, Location, location_of
 
-__all__ = ["Plan", "Task", "plan"]
+__all__ = ["Plan", "Task", "plan", "possible_files", "unique_files"]
 
 
 @dataclass(frozen=True)
@@ -249,3 +250,27 @@ def _free_bytes(out: Location) -> int | None:
         return None
     folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     return shutil.disk_usage(folder).free
+
+
+def possible_files(
+    song: Song, config: SeparationConfig, *, model: str
+) -> Iterator[dict[str, Path]]:
+    """Yield the files that a song's stems may get, the best names first.
+
+    Returns
+    -------
+    iterator of dict of str to Path
+        Paths below the output folder, by stem. The last one has part of a hash in its name.
+    """
+    options = naming.possible_files(song.path, song.key, lambda n: config.files(n, model=model))
+    yield from (_below(song, files) for files in options)
+
+
+def unique_files(song: Song, config: SeparationConfig, *, model: str) -> dict[str, Path]:
+    """Return the files of a song under a name that no other song has, cut where it must be."""
+    files = naming.unique_files(song.path, song.key, lambda n: config.files(n, model=model))
+    return _below(song, files)
+
+
+def _below(song: Song, files: dict[str, Path]) -> dict[str, Path]:
+    return {stem: Path(song.folder, path) for stem, path in files.items()}

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from viso.batch.manifest import Entry, Renewed
-from viso.batch.naming import name_key
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Found, Song, Stamp, real_path, sha256_of
+from viso.separator.naming import name_key
 from viso.stores import objects
 from viso.stores.address import Address, Location
 

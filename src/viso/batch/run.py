@@ -11,13 +11,14 @@ from pathlib import Path
 
 from viso.batch.claims import Claim, ClaimRefusal, Claims, remove_hidden
 from viso.batch.database import FILE, DiskFullError, connected
-from viso.batch.engine import Died, Done, Engine, Event, Failed, Order, Step
+from viso.batch.engine import Engine
 from viso.batch.local import LocalEngine
 from viso.batch.manifest import Manifest
 from viso.batch.output_lease import OutputLease
 from viso.batch.owners import Owner
 from viso.batch.planning import Plan, Task
 from viso.batch.progress import Progress, Result
+from viso.batch.protocol import Died, Done, Event, Failed, Order, Step
 from viso.errors import VisoError
 from viso.stores.address import Address, Location
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from viso.batch.engine import Order
 from viso.batch.owners import runs, this_host
+from viso.batch.protocol import Order
 from viso.batch.songs import Stamp
 from viso.errors import DataError
 from viso.separator import Report

@@ -11,52 +11,39 @@ import traceback
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from viso.batch.engine import Done, Failed, Order, Step
+from viso.batch.protocol import Cancel, Cancelled, Done, Failed, Order, Ready, Step, Unable
 from viso.batch.settings import SeparationConfig
 from viso.batch.songs import Stamp
 from viso.batch.staging import Staged, staged
 from viso.errors import AudioError, VisoError, unexpected
 from viso.separator import Separator
 
-__all__ = ["Ready", "Unable", "mind_signals", "separate_order", "serve"]
+__all__ = ["StoppedError", "mind_signals", "send_events", "separate_order", "serve"]
 
 _STEP_S = 0.25  # between two signs of progress
-_PART = 1 << 20  # bytes that are hashed at a time
+_BLOCK = 1 << 20  # bytes that are hashed at a time
 T = TypeVar("T")
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-@dataclass(frozen=True)
-class Ready:
-    """The model is loaded."""
-
-
-@dataclass(frozen=True)
-class Unable:
-    """The model cannot be loaded."""
-
-    kind: str
-    reason: str
-
-
-class _StoppedError(Exception):
-    """Who gave the orders wants no more of them, or is gone."""
+class StoppedError(Exception):
+    """The worker is to stop at once, or nobody listens to it any more."""
 
 
 def serve(connection: Connection, config: SeparationConfig, threads: int) -> None:
-    """Take orders from a connection, and send what becomes of them, until it closes.
+    """Carry out the orders of a connection, until it closes.
 
     Parameters
     ----------
     connection : Connection
-        Brings an `Order`, or None to stop at once; takes `Ready` or `Unable` and events.
+        Brings `Order` and `Cancel`, or None to stop at once; takes `Ready` or `Unable`, then the
+        events.
     config : SeparationConfig
     threads : int
         CPU threads of each network; 0 takes all cores.
@@ -70,13 +57,47 @@ def serve(connection: Connection, config: SeparationConfig, threads: int) -> Non
             return
         connection.send(Ready())
         while (order := connection.recv()) is not None:
-            with closing(separate_order(separator, config, order)) as events:
-                for event in events:
-                    if connection.poll():  # only "stop" or the end of who would listen
-                        raise _StoppedError
-                    connection.send(event)
-    except (EOFError, OSError, _StoppedError):
+            if isinstance(order, Order):
+                send_events(connection, separate_order(separator, config, order), order.number)
+            # A `Cancel` here is late: its order has ended.
+    except (EOFError, OSError, StoppedError):
         return
+
+
+def send_events(connection: Connection, events: Generator[object], number: int) -> None:
+    """Send the events of a request until it ends, or is cancelled.
+
+    Of steps it sends one every quarter of a second.
+
+    Parameters
+    ----------
+    connection : Connection
+        Brings `Cancel` and None.
+    events : generator
+        Closing it leaves no file of the request. The last event is no `Step`.
+    number : int
+        The request's.
+
+    Raises
+    ------
+    StoppedError
+        If the connection brings None.
+    """
+    sent_s = float("-inf")
+    with closing(events):
+        for event in events:
+            while connection.poll():
+                message = connection.recv()
+                if message is None:
+                    raise StoppedError
+                if isinstance(message, Cancel) and message.number == number:
+                    events.close()
+                    connection.send(Cancelled(number))
+                    return
+            now = time.monotonic()
+            if not isinstance(event, Step) or now - sent_s >= _STEP_S:
+                sent_s = now
+                connection.send(event)
 
 
 def mind_signals() -> None:
@@ -109,7 +130,6 @@ def separate_order(
             yield Step(order.number, 0.0)
             before = _stamp(here.song)
             sha256 = yield from _hashed(order.number, here.song)
-            told_s = began
             with separator.to_files(
                 here.song,
                 here.targets,
@@ -122,10 +142,8 @@ def separate_order(
                 song_name=order.song.name,
             ) as separation:
                 for progress in separation:
-                    now = time.monotonic()
-                    if not progress.is_complete and now - told_s >= _STEP_S:
-                        told_s = now
-                        yield Step(order.number, progress.done_s)
+                    if not progress.is_complete:
+                        yield Step(order.number, progress.done_s, progress.total_s)
             report = separation.report
             whole = Step(order.number, report.duration_s)
             if here.is_sent:  # else the stems are in their place by now
@@ -163,15 +181,12 @@ def _stamp(path: Path) -> Stamp:
 
 def _hashed(number: int, song: Path) -> Generator[Step, None, str]:
     """Hash a song, with signs of life: it may be large, and its drive slow."""
-    told_s = time.monotonic()
     content = hashlib.sha256()
     try:
         with song.open("rb") as file:
-            while part := file.read(_PART):
-                content.update(part)
-                if (now := time.monotonic()) - told_s >= _STEP_S:
-                    told_s = now
-                    yield Step(number, 0.0)
+            while block := file.read(_BLOCK):
+                content.update(block)
+                yield Step(number, 0.0)
     except OSError as error:
         raise AudioError(f"{song}: cannot be read ({error.strerror})") from error
     return content.hexdigest()

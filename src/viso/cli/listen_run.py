@@ -6,6 +6,7 @@ import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ __all__ = [
     "remove_listeners",
     "serve_test",
 ]
+
+_MOST_CONNECTIONS = 2000  # of all listeners of a test
 
 
 def build_from(
@@ -250,7 +253,10 @@ def serve_test(
 ) -> None:
     """Say where the test is, and run it until Ctrl-C."""
     try:
-        from viso.listening.server import Entrance, bind, create_listening_app, serve
+        import uvicorn
+
+        from viso.http.connections import listen, server_config
+        from viso.listening.server import Entrance, create_listening_app
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"{error.name} is not installed; viso listen serve needs the extra [web]: "
@@ -267,8 +273,8 @@ def serve_test(
         app = create_listening_app(
             folder, answers, maker_key=token, entrance=entrance, names=(name,) if name else ()
         )
-        listening = bind(host, port)
-        port = listening.getsockname()[1]
+        listener = listen(host, port)
+        port = listener.getsockname()[1]
         base = f"{address.rstrip('/')}/" if address else f"http://{_in_address(host)}:{port}/"
         begun, _ = answers.progress()
         n_finished = sum(bool(listener.finished_at) for listener in begun)
@@ -279,7 +285,10 @@ def serve_test(
             *(f"{base}#{key}" for key in answers.invite(n_links)),
         ):
             out().print(shown(line))
-        serve(app, listening)
+        # Nothing is logged: neither addresses nor links.
+        config = server_config(app, limit_concurrency=_MOST_CONNECTIONS, proxy_headers=False)
+        with suppress(KeyboardInterrupt), listener:
+            uvicorn.Server(config).run(sockets=[listener])
     finally:
         answers.close()
 

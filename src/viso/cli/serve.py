@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import webbrowser
 from pathlib import Path
@@ -109,7 +108,7 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
     """Serve until Ctrl-C."""
     import uvicorn
 
-    from viso.http.connections import server_config
+    from viso.http.connections import listen, server_config
     from viso.studio import create_app
 
     class Server(uvicorn.Server):
@@ -118,7 +117,7 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
             application.state.studio.events.close()
             super().handle_exit(sig, frame)
 
-    with _listening(host, port) as listener:
+    with listen(host, port) as listener:
         application = create_app(config)
         shown = f"[{host}]" if ":" in host else "127.0.0.1" if host in _WILD else host
         url = f"http://{shown}:{listener.getsockname()[1]}/"
@@ -131,16 +130,3 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
             Server(server_config(application)).run(sockets=[listener])
         except KeyboardInterrupt:
             return  # the usual way to end it
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"{host}:{port}: cannot listen there ({why}); say another --port"
-        ) from error
-    listener.set_inheritable(True)
-    return listener

@@ -9,6 +9,7 @@ address or in all. Who asks at once is answered, however many others say nothing
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from contextlib import suppress
 from typing import Any
@@ -17,14 +18,16 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from viso.errors import ConfigError
 from viso.http.visitors import address_of
 
-__all__ = ["Waiting", "bounded_protocol", "server_config"]
+__all__ = ["Waiting", "bounded_protocol", "listen", "server_config"]
 
 _HEAD_S = 10.0
 _MOST_WAITING = 256
 _MOST_OF_ONE = 64
 _MOST_CONNECTIONS = 1000
+_BACKLOG = 2048
 _END_S = 3  # for answers that are still being sent
 
 
@@ -129,7 +132,7 @@ def bounded_protocol(
 
 
 def server_config(app: Any, **changes: Any) -> uvicorn.Config:
-    """Return how uvicorn serves a studio; `changes` are other settings of ``uvicorn.Config``."""
+    """Return uvicorn's settings for a server of viso; `changes` replace some of them."""
     settings: dict[str, Any] = {
         "http": bounded_protocol(),
         "ws": "none",
@@ -140,3 +143,23 @@ def server_config(app: Any, **changes: Any) -> uvicorn.Config:
         "limit_concurrency": _MOST_CONNECTIONS,
     }
     return uvicorn.Config(app, **{**settings, **changes})
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address; port 0 takes a free one.
+
+    Raises
+    ------
+    ConfigError
+        If the address is not of this machine, or the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{host}, port {port}: cannot listen there ({why}); choose others with --host, --port"
+        ) from error
+    listener.set_inheritable(True)
+    return listener

@@ -9,10 +9,10 @@ MUSHRA (ITU-R BS.1534-3), ABX, and plain preference.
 """
 
 from viso.listening.analysis import Analysis, Comparison, analyse
+from viso.listening.answers import Answers, Begun, ListenerProgress, read_answers
 from viso.listening.building import BuildSettings, build_test
 from viso.listening.caveats import caveats
 from viso.listening.choices import PairRow
-from viso.listening.database import Answers, Begun, Progress
 from viso.listening.definition import (
     QUESTIONS,
     ListeningTest,
@@ -32,7 +32,6 @@ from viso.listening.rows import MeanRow, QuartileRow, Rating, conditions_of
 from viso.listening.screening import Screened, screen
 from viso.listening.sequence import Order, order_of
 from viso.listening.sounds import read_stimulus, stimulus_path
-from viso.listening.storage import read_answers
 from viso.listening.webmushra import export_webmushra, read_webmushra
 
 __all__ = [
@@ -45,11 +44,11 @@ __all__ = [
     "Comparison",
     "Excerpt",
     "Listener",
+    "ListenerProgress",
     "ListeningTest",
     "MeanRow",
     "Order",
     "PairRow",
-    "Progress",
     "QuartileRow",
     "Question",
     "Rating",

@@ -9,9 +9,9 @@ from typing import Any
 
 from viso.config import parse_json
 from viso.errors import ConfigError, DataError
+from viso.listening.answers import read_answers
 from viso.listening.definition import ListeningTest, Trial
 from viso.listening.records import Choice, Listener, Ratings
-from viso.listening.storage import read_answers
 from viso.listening.webmushra import read_webmushra
 
 __all__ = ["Results", "check_record", "read_results"]

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
-    "CancelJob",
     "DescribeModels",
     "DescribedModels",
-    "JobCancelled",
     "JobDone",
-    "JobFailed",
-    "JobProgress",
     "LiveProgress",
     "OfferedModel",
     "SeparationJob",
@@ -56,7 +52,7 @@ class SeparationJob:
     fails.
     """
 
-    job: str
+    number: int
     song: Path
     name: str
     model: str
@@ -64,21 +60,6 @@ class SeparationJob:
     duration_s: float | None
     folder: Path
     longest_s: float
-
-
-@dataclass(frozen=True)
-class CancelJob:
-    """Cancel a job if it is still running."""
-
-    job: str
-
-
-@dataclass(frozen=True)
-class JobProgress:
-    """`done_s` seconds are separated, of `total_s` if that is known."""
-
-    done_s: float
-    total_s: float | None
 
 
 @dataclass(frozen=True)
@@ -91,18 +72,6 @@ class JobDone:
     gain_db: float
     took_s: float
     loudness: dict[str, float | None] | None
-
-
-@dataclass(frozen=True)
-class JobFailed:
-    """The job failed."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class JobCancelled:
-    """The job was cancelled."""
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,20 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Generator
-from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from viso.batch.worker import mind_signals
+from viso.batch.protocol import Failed, Step
+from viso.batch.worker import StoppedError, mind_signals, send_events
 from viso.errors import AudioError, ModelError, VisoError
 from viso.models import registry
 from viso.models.blend import card_file, load_blend
 from viso.separator import STEMS, Separator
 from viso.studio.measurements import measure
 from viso.studio.messages import (
-    CancelJob,
     DescribedModels,
     DescribeModels,
-    JobCancelled,
     JobDone,
-    JobFailed,
-    JobProgress,
     OfferedModel,
     SeparationJob,
 )
@@ -37,12 +33,7 @@ __all__ = ["CONFIDENCE_FILE", "work"]
 CONFIDENCE_FILE = "confidence.csv"
 """Name in the job's folder."""
 
-_STEP_S = 0.25  # between two messages of progress
 _LOADED = 2  # models in memory
-
-
-class _StoppedError(Exception):
-    """The studio stops, or has ended."""
 
 
 def work(connection: Connection, threads: int) -> None:
@@ -51,7 +42,7 @@ def work(connection: Connection, threads: int) -> None:
     Parameters
     ----------
     connection : Connection
-        Brings `DescribeModels`, `SeparationJob` and `CancelJob`, or None to stop at once; takes
+        Brings `DescribeModels`, `SeparationJob` and `Cancel`, or None to stop at once; takes
         the answers.
     threads : int
         CPU threads of each network; 0 takes all cores.
@@ -63,42 +54,10 @@ def work(connection: Connection, threads: int) -> None:
             if isinstance(message, DescribeModels):
                 connection.send(_described(message))
             elif isinstance(message, SeparationJob):
-                connection.send(_carried_out(connection, separators, message))
-            # A `CancelJob` here is late: its job has ended.
-    except (EOFError, OSError, _StoppedError):
+                send_events(connection, _separated(separators, message), message.number)
+            # A `Cancel` here is late: its job has ended.
+    except (EOFError, OSError, StoppedError):
         return
-
-
-def _carried_out(
-    connection: Connection, separators: _Separators, job: SeparationJob
-) -> JobDone | JobFailed | JobCancelled:
-    """Carry out a job, sending its steps; return how it ended."""
-    sent_s = 0.0
-    try:
-        with closing(_separated(separators, job)) as events:
-            for event in events:
-                if _is_cancelled(connection, job):
-                    return JobCancelled()
-                if not isinstance(event, JobProgress):
-                    return event
-                if (now := time.monotonic()) - sent_s >= _STEP_S:
-                    sent_s = now
-                    connection.send(event)
-    except _StoppedError:
-        raise
-    except Exception as error:  # no error of a song ends the process
-        return JobFailed(_format_error(job, error))
-    raise AssertionError("a separation ends with an event")
-
-
-def _is_cancelled(connection: Connection, job: SeparationJob) -> bool:
-    while connection.poll():
-        message = connection.recv()
-        if message is None:
-            raise _StoppedError
-        if isinstance(message, CancelJob) and message.job == job.job:
-            return True
-    return False
 
 
 class _Separators:
@@ -117,35 +76,42 @@ class _Separators:
         return self._loaded[model]
 
 
-def _separated(separators: _Separators, job: SeparationJob) -> Generator[JobProgress | JobDone]:
-    """Separate a song, yielding its progress; closing the iterator leaves no stem."""
-    began = time.monotonic()
-    # A killed process may have left files.
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
-    # A job cannot be cancelled while its model is loaded.
-    yield JobProgress(0.0, None)
-    with separators.of(job.model).to_files(
-        job.song,
-        {stem: job.folder / f"{stem}.wav" for stem in STEMS},
-        bit_depth=str(BITS),
-        start_s=job.start_s,
-        duration_s=job.duration_s,
-        confidence=job.folder / CONFIDENCE_FILE,
-        overwrite=True,
-    ) as separation:
-        for step in separation:
-            # The header's length cannot be trusted.
-            if step.done_s > job.longest_s:
-                raise AudioError(
-                    f"{job.name}: goes on after {job.longest_s:g} s, the longest that is "
-                    "separated here; choose a region of it"
-                )
-            yield JobProgress(step.done_s, step.total_s)
-    report = separation.report
-    stems = StemStore(job.folder, report.rate_hz, report.n_channels, report.n_samples)
-    loudness = measure(stems)
-    took_s = time.monotonic() - began
+def _separated(separators: _Separators, job: SeparationJob) -> Generator[Step | JobDone | Failed]:
+    """Separate a song, yielding its progress; closing the iterator leaves no stem.
+
+    The last event says how it ended. No error of a song ends the process.
+    """
+    began_s = time.monotonic()
+    try:
+        # A killed process may have left files.
+        shutil.rmtree(job.folder, ignore_errors=True)
+        job.folder.mkdir(parents=True)
+        # A job cannot be cancelled while its model is loaded.
+        yield Step(job.number, 0.0)
+        with separators.of(job.model).to_files(
+            job.song,
+            {stem: job.folder / f"{stem}.wav" for stem in STEMS},
+            bit_depth=str(BITS),
+            start_s=job.start_s,
+            duration_s=job.duration_s,
+            confidence=job.folder / CONFIDENCE_FILE,
+            overwrite=True,
+        ) as separation:
+            for progress in separation:
+                # The header's length cannot be trusted.
+                if progress.done_s > job.longest_s:
+                    raise AudioError(
+                        f"{job.name}: goes on after {job.longest_s:g} s, the longest that is "
+                        "separated here; choose a region of it"
+                    )
+                yield Step(job.number, progress.done_s, progress.total_s)
+        report = separation.report
+        stems = StemStore(job.folder, report.rate_hz, report.n_channels, report.n_samples)
+        loudness = measure(stems)
+    except Exception as error:
+        yield Failed(job.number, type(error).__name__, _format_error(job, error))
+        return
+    took_s = time.monotonic() - began_s
     channels, gain_db = report.n_channels, report.gain_db
     yield JobDone(report.n_samples, report.rate_hz, channels, gain_db, took_s, loudness)
 

@@ -5,6 +5,7 @@ If a process dies, its job fails and the next job gets a new process.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sqlite3
@@ -16,16 +17,13 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from viso.batch.child import Child
+from viso.batch.protocol import Cancel, Cancelled, Failed, Step
 from viso.studio.folders import Folders
 from viso.studio.job_events import JobEvents
 from viso.studio.messages import (
-    CancelJob,
     DescribedModels,
     DescribeModels,
-    JobCancelled,
     JobDone,
-    JobFailed,
-    JobProgress,
     LiveProgress,
     OfferedModel,
     SeparationJob,
@@ -84,6 +82,7 @@ class WorkerPool:
         self._cancelled: set[str] = set()
         self._running: dict[str, LiveProgress] = {}
         self._threads: list[WorkerThread] = []
+        self._numbers = itertools.count(1)
 
     @property
     def pids(self) -> list[int]:
@@ -167,7 +166,7 @@ class WorkerPool:
         self._running[job] = progress
         self._events.notify(job)
 
-    def record_end(self, job: JobRow, how: JobDone | JobFailed | JobCancelled) -> None:
+    def record_end(self, job: JobRow, how: JobDone | Failed | Cancelled) -> None:
         """Record how a job ended, and remove files that nobody can ask for.
 
         A second call for the same job changes nothing.
@@ -189,8 +188,8 @@ class WorkerPool:
                 loudness=None if how.loudness is None else json.dumps(how.loudness),
             )
         else:
-            state = "failed" if isinstance(how, JobFailed) else "cancelled"
-            error = how.reason if isinstance(how, JobFailed) else None
+            state = "failed" if isinstance(how, Failed) else "cancelled"
+            error = how.reason if isinstance(how, Failed) else None
             self._store.end_job(job.id, state, expires_s=expires_s, error=error)
         # `end_job` returns False at a second try, because the job has ended before.
         row = self._store.job(job.id)
@@ -203,7 +202,7 @@ class WorkerPool:
             self._running.pop(job.id, None)
         self._events.notify(job.id)
 
-    def separation(self, job: JobRow) -> SeparationJob | JobFailed | JobCancelled:
+    def separation(self, job: JobRow) -> SeparationJob | Failed | Cancelled:
         """Return the message for a worker, or how the job ends without one.
 
         Raises
@@ -211,14 +210,16 @@ class WorkerPool:
         sqlite3.Error
             If the store cannot be read.
         """
+        number = next(self._numbers)
         song = self._store.song(job.song)
         if song is None:
-            return JobCancelled()
+            return Cancelled(number)
         model = next((offer.model for offer in self.offers if offer.name == job.model), None)
         if model is None:  # the studio was started again with other models
-            return JobFailed(f"{job.model}: is no longer on offer; choose another model")
+            reason = f"{job.model}: is no longer on offer; choose another model"
+            return Failed(number, "ModelError", reason)
         return SeparationJob(
-            job=job.id,
+            number=number,
             song=self._folders.song(job.song),
             name=song.name,
             model=model,
@@ -286,7 +287,7 @@ class WorkerThread(threading.Thread):
         finally:
             self._end_child()
 
-    def _record_end(self, job: JobRow, how: JobDone | JobFailed | JobCancelled) -> None:
+    def _record_end(self, job: JobRow, how: JobDone | Failed | Cancelled) -> None:
         self._retried("the end of a job cannot be noted", lambda: self._pool.record_end(job, how))
 
     def _retried(self, trouble: str, act: Callable[[], T]) -> T | None:
@@ -302,14 +303,15 @@ class WorkerThread(threading.Thread):
                 self._pool.wait_to_retry()
         return None
 
-    def _carried_out(self, job: JobRow) -> JobDone | JobFailed | JobCancelled | None:
+    def _carried_out(self, job: JobRow) -> JobDone | Failed | Cancelled | None:
         """Carry out a job. No error ends the thread: the next job needs it."""
         try:
             return self._separated(job)
-        except Exception:
+        except Exception as error:
             _log.exception("a job cannot be worked on")
             self._end_child()
-            return JobFailed("cannot be worked on; the studio's log says why")
+            reason = "cannot be worked on; the studio's log says why"
+            return Failed(0, type(error).__name__, reason)
 
     def _connection(self) -> Connection:
         if self.child is None:
@@ -339,7 +341,7 @@ class WorkerThread(threading.Thread):
                 _log.warning("a worker ended while it looked for models (%s)", self._end_child())
         return None
 
-    def _separated(self, job: JobRow) -> JobDone | JobFailed | JobCancelled | None:
+    def _separated(self, job: JobRow) -> JobDone | Failed | Cancelled | None:
         """Have a job separated; None if the studio ends before."""
         message = self._retried("a job cannot be looked up", lambda: self._pool.separation(job))
         if not isinstance(message, SeparationJob):
@@ -347,38 +349,40 @@ class WorkerThread(threading.Thread):
         try:
             connection = self._connection()
             connection.send(message)
-            return self._await_end(connection, job)
+            return self._await_end(connection, job, message.number)
         except (EOFError, OSError):
             how = self._end_child()
             if self._pool.is_ending:
                 return None
             if self._pool.is_cancelled(job.id):
-                return JobCancelled()
-            return JobFailed(
+                return Cancelled(message.number)
+            reason = (
                 f"{message.name}: the process that worked on it ended ({how}); try it again, or a "
                 "region of it"
             )
+            return Failed(message.number, "Died", reason)
 
     def _await_end(
-        self, connection: Connection, job: JobRow
-    ) -> JobDone | JobFailed | JobCancelled | None:
+        self, connection: Connection, job: JobRow, number: int
+    ) -> JobDone | Failed | Cancelled | None:
         """Receive messages until a job ends; pass on its progress, and its cancellation."""
         began_s = received_s = time.monotonic()
         is_cancel_sent = False
         while not self._pool.is_ending:
             if self._pool.is_cancelled(job.id) and not is_cancel_sent:
-                connection.send(CancelJob(job.id))
+                connection.send(Cancel(number))
                 is_cancel_sent = True
             if not connection.poll(_POLL_S):
                 if time.monotonic() - received_s > self._pool.patience_s:
                     self._end_child()
-                    return JobFailed(f"no progress for {self._pool.patience_s:g} s; given up")
+                    reason = f"no progress for {self._pool.patience_s:g} s; given up"
+                    return Failed(number, "Died", reason)
                 continue
             received_s = time.monotonic()
             message = connection.recv()
-            if isinstance(message, JobDone | JobFailed | JobCancelled):
+            if isinstance(message, JobDone | Failed | Cancelled):
                 return message
-            if isinstance(message, JobProgress):
+            if isinstance(message, Step):
                 speed = message.done_s / max(1e-9, received_s - began_s)
                 progress = LiveProgress(message.done_s, message.total_s, speed or None)
                 self._pool.record_progress(job.id, progress)

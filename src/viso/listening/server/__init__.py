@@ -1,12 +1,11 @@
 """A listening test on a server: many listeners, each with a link of their own.
 
-    the test's folder, viso.listening.Answers -> create_listening_app -> serve
+    the test's folder, viso.listening.Answers -> create_listening_app -> viso.http.connections
 
 Needs the extra ``[web]``.
 """
 
 from viso.listening.server.app import create_listening_app
-from viso.listening.server.entrance import Entrance
-from viso.listening.server.serving import bind, serve
+from viso.listening.server.limits import Entrance
 
-__all__ = ["Entrance", "bind", "create_listening_app", "serve"]
+__all__ = ["Entrance", "create_listening_app"]

@@ -28,9 +28,8 @@ from viso.listening import (
     read_stimulus,
 )
 from viso.listening.server.bodies import AnswerBody, BeginBody, ListenerKey
-from viso.listening.server.entrance import Entrance
 from viso.listening.server.guard import Guard
-from viso.listening.server.limits import Pace
+from viso.listening.server.limits import Entrance, Pace
 from viso.listening.server.maker import Maker
 
 __all__ = ["create_listening_app"]

@@ -1,7 +1,7 @@
-"""How often an address may begin a test, or be wrong about the maker's token.
+"""Who may begin a test, and how often an address may begin one or guess the maker's token.
 
-Nothing of it is written down: addresses are forgotten when their time is over, and when the
-server ends.
+The server writes no address down. It forgets an address when its time is over, and all of them
+when it ends.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-__all__ = ["Pace", "Slowdown", "Verdict"]
+__all__ = ["Entrance", "Pace", "Slowdown", "Verdict"]
 
 Clock = Callable[[], float]
 
@@ -21,6 +23,27 @@ _MOST_ADDRESSES = 10_000  # that are remembered at once
 _FREE_TRIES = 3
 _LONGEST_WAIT_S = 60.0
 _FORGOTTEN_S = 600.0
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Who may begin a test.
+
+    If `is_open`, everybody who knows the address may begin; otherwise the maker gives out links.
+    At most `most` listeners may begin, and none from `closes_at` on. Listeners who have begun may
+    finish. Without a link, `per_hour` listeners may begin from one address in an hour (0: any
+    number).
+    """
+
+    is_open: bool = True
+    most: int = 1000
+    closes_at: datetime | None = None
+    per_hour: int = 100
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the time is over."""
+        return self.closes_at is not None and datetime.now(UTC) >= self.closes_at
 
 
 class Pace:

@@ -11,8 +11,7 @@ from fastapi.responses import PlainTextResponse
 from viso.http.visitors import address_of
 from viso.listening import Answers, ListeningTest, as_lines
 from viso.listening.server.bodies import Key, LinksBody, RemoveBody
-from viso.listening.server.entrance import Entrance
-from viso.listening.server.limits import Slowdown
+from viso.listening.server.limits import Entrance, Slowdown
 
 __all__ = ["Maker"]
 

@@ -20,16 +20,40 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from viso.config import parse_json
 from viso.errors import ConfigError, DataError, VisoError
 from viso.listening.definition import ListeningTest
-from viso.listening.records import Choice, Ratings
-from viso.listening.storage import Record, check, connect, make, prepare, records_of
+from viso.listening.records import Choice, Listener, Ratings
 
-__all__ = ["Answers", "Begun", "Page", "Progress", "Stored"]
+__all__ = ["Answers", "Begun", "ListenerProgress", "Page", "Record", "Stored", "read_answers"]
 
+Record = Listener | Ratings | Choice
 Page = tuple[str, str]
 """A trial and a question; the question is empty where a test has none."""
 Stored = Literal["stored", "known", "another", "nobody"]
+
+_APPLICATION = 0x7669736F  # "viso", in the file's header
+_FORMAT = 1
+_TABLES = """
+CREATE TABLE test (id TEXT NOT NULL);
+CREATE TABLE listeners (
+    number INTEGER PRIMARY KEY,
+    key_hash BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,
+    place INTEGER UNIQUE,
+    about TEXT,
+    consent TEXT,
+    began_at TEXT,
+    finished_at TEXT
+);
+CREATE TABLE answers (
+    listener INTEGER NOT NULL REFERENCES listeners (number) ON DELETE CASCADE,
+    trial TEXT NOT NULL,
+    question TEXT NOT NULL,
+    record TEXT,
+    PRIMARY KEY (listener, trial, question)
+) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +67,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ListenerProgress:
     """A listener as the test's maker sees it; times are UTC, to the minute, or empty."""
 
     name: str
@@ -74,13 +98,13 @@ class Answers:
         self._n_pages = len(test.pages)
         self._lock = threading.Lock()
         _make_file(path)
-        self._connection = connect(path)
+        self._connection = _connect(path)
         try:
-            prepare(self._connection)
+            _prepare(self._connection)
             with self._transaction() as sql:
                 if sql.execute("PRAGMA application_id").fetchone()[0] == 0:
-                    make(sql, path, test)
-            check(self._connection, path, test)
+                    _make(sql, path, test)
+            _check(self._connection, path, test)
             _close_to_others(path)
         except sqlite3.Error as error:
             self._connection.close()
@@ -226,7 +250,7 @@ class Answers:
             )
             return max(0, found.rowcount)
 
-    def progress(self) -> tuple[list[Progress], int]:
+    def progress(self) -> tuple[list[ListenerProgress], int]:
         """Return all who have begun, and how many links wait for somebody who begins."""
         with self._transaction() as sql:
             rows = sql.execute(
@@ -235,12 +259,48 @@ class Answers:
                 " FROM listeners WHERE place IS NOT NULL ORDER BY began_at, number"
             ).fetchall()
             waiting = sql.execute("SELECT count(*) FROM listeners WHERE place IS NULL").fetchone()
-        return [Progress(*row) for row in rows], waiting[0]
+        return [ListenerProgress(*row) for row in rows], waiting[0]
 
     def records(self, *, with_unfinished: bool) -> list[Record]:
         """Return who listened and what they answered, for `as_lines`."""
         with self._transaction() as sql:
-            return records_of(sql, self._test, with_unfinished=with_unfinished)
+            return _records_of(sql, self._test, with_unfinished=with_unfinished)
+
+
+def read_answers(
+    path: Path, test: ListeningTest, *, with_unfinished: bool = False
+) -> tuple[list[Record], int]:
+    """Read the answers that a server stored; it may go on meanwhile.
+
+    Returns
+    -------
+    records : list
+        Of listeners who finished the test, or of all.
+    n_unfinished : int
+        How many have begun and not finished.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is something else, or belongs to another test.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; name the answers that viso listen serve stored")
+    try:
+        connection = _connect(path)
+    except sqlite3.Error as error:
+        raise DataError(f"{path}: cannot be opened ({error})") from error
+    try:
+        connection.execute("BEGIN")  # one moment of a file that grows
+        _check(connection, path, test)
+        n_unfinished = connection.execute(
+            "SELECT count(*) FROM listeners WHERE place IS NOT NULL AND finished_at IS NULL"
+        ).fetchone()[0]
+        return _records_of(connection, test, with_unfinished=with_unfinished), n_unfinished
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise DataError(f"{path}: {error!s:.120}; get the file again") from error
+    finally:
+        connection.close()
 
 
 def _make_file(path: Path) -> None:
@@ -285,3 +345,71 @@ def _hash(key: str) -> bytes:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="minutes")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file, in which every statement is a transaction unless one is begun."""
+    connection = sqlite3.connect(
+        path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Let what is deleted be gone, and what is kept survive a power cut."""
+    for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _make(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
+    """Make the tables in an empty file.
+
+    Raises
+    ------
+    DataError
+        If it is not empty.
+    """
+    if sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise DataError(f"{path}: a database of something else; name another file")
+    for statement in _TABLES.split(";"):
+        sql.execute(statement)
+    sql.execute("INSERT INTO test VALUES (?)", (test.id,))
+    sql.execute(f"PRAGMA user_version = {_FORMAT}")
+    sql.execute(f"PRAGMA application_id = {_APPLICATION}")
+
+
+def _check(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
+    """Refuse a file of something else, or of another test.
+
+    Raises
+    ------
+    DataError
+    """
+    found = tuple(
+        sql.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    if found != (_APPLICATION, _FORMAT):
+        raise DataError(f"{path}: no answers of viso listen serve; name another file")
+    (test_id,) = sql.execute("SELECT id FROM test").fetchone()
+    if test_id != test.id:
+        raise DataError(f"{path}: of test {test_id}, but this is test {test.id}")
+
+
+def _records_of(
+    sql: sqlite3.Connection, test: ListeningTest, *, with_unfinished: bool
+) -> list[Record]:
+    """Return who listened and what they answered, by their order."""
+    found: list[Record] = []
+    form = Ratings if test.kind == "mushra" else Choice
+    for row in sql.execute("SELECT * FROM listeners WHERE place IS NOT NULL ORDER BY place"):
+        if row["finished_at"] is None and not with_unfinished:
+            continue
+        about = parse_json(row["about"])
+        found.append(Listener(test=test.id, listener=row["name"], order=row["place"], **about))
+        answers = sql.execute(
+            "SELECT record FROM answers WHERE listener = ? AND record IS NOT NULL",
+            (row["number"],),
+        )
+        found += [form.model_validate_json(text) for (text,) in answers.fetchall()]
+    return found
