@@ -43,7 +43,7 @@ class Outcome:
     """What became of one Python, or of the newest dependencies."""
 
     what: str
-    told: str
+    reported: str
     is_bad: bool = False
 
 
@@ -181,8 +181,8 @@ def newer_than(constraints: str, frozen: str) -> list[str]:
 def timed(do: Callable[[], str]) -> str:
     """Return what was done, with its seconds."""
     began = time.monotonic()
-    told = do()
-    return f"{told} in {time.monotonic() - began:.0f} s"
+    reported = do()
+    return f"{reported} in {time.monotonic() - began:.0f} s"
 
 
 def try_python(python: Path, version: Version, command: str) -> str:
@@ -192,12 +192,12 @@ def try_python(python: Path, version: Version, command: str) -> str:
         separate_demo(python, command)
         return "the README's first command separated the demo"
 
-    told = [timed(demo)]
+    reported = [timed(demo)]
     if version == OWN:
-        told.append("the whole suite is scripts/check's")
+        reported.append("the whole suite is scripts/check's")
     else:
-        told.append(timed(lambda: f"quick tests: {quick_tests(python, version)}"))
-    return "; ".join(told)
+        reported.append(timed(lambda: f"quick tests: {quick_tests(python, version)}"))
+    return "; ".join(reported)
 
 
 def try_newest(python: Path, command: str) -> str:

@@ -44,15 +44,15 @@ def examine(path: Path, *, target: Path | None = None) -> dict[str, Any]:
         `outcome`: "sound", "sound, not to its end", "refused" or "other"; `detail`: the message,
         or, of an error that is not ours, where it comes from.
     """
-    outcome, detail = _told(lambda: _decode(path))
+    outcome, detail = _outcome_of(lambda: _decode(path))
     for step in (read_tags, read_cover, lambda song: target and copy_tags(song, target)):
-        found, why = _told(lambda step=step: [step(path), "tags"][1])
+        found, why = _outcome_of(lambda step=step: [step(path), "tags"][1])
         if found == "other":
             outcome, detail = found, why
     return {"outcome": outcome, "detail": detail}
 
 
-def _told(action: Callable[[], str]) -> tuple[str, str]:
+def _outcome_of(action: Callable[[], str]) -> tuple[str, str]:
     try:
         return action(), ""
     except VisoError as error:

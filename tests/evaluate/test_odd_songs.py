@@ -14,7 +14,7 @@ import pytest
 
 from helpers.small_models import song
 from viso.audio import write
-from viso.cli.evaluate_run import Asked, run, stem_tables
+from viso.cli.evaluate_run import EvaluationRequest, run, stem_tables
 from viso.errors import AudioError, ConfigError, DataError
 from viso.evaluate import (
     MIXTURE,
@@ -52,7 +52,7 @@ def asked(names: Sequence[str | Path], data: Path, report: Path | None = None, *
     given = {"baseline": None, "baseline_name": "baseline", "genres": None}
     numbers = {"wiener": 0, "bss": False, "oracles": False, "residuals": False, "jobs": 1}
     options: dict[str, Any] = {**given, **numbers, "as_json": False, **rest}
-    run(Asked(names=tuple(map(str, names)), data=data, report=report, **options))
+    run(EvaluationRequest(names=tuple(map(str, names)), data=data, report=report, **options))
 
 
 # Names

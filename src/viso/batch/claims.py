@@ -245,9 +245,9 @@ class Claims:
                 )
         return bool(n_changed)
 
-    def _size_now(self, path: Path, told: int | None) -> int:
-        if told is not None and isinstance(self._folder, Address):
-            return told
+    def _size_now(self, path: Path, reported: int | None) -> int:
+        if reported is not None and isinstance(self._folder, Address):
+            return reported
         size = _size(self._folder / path)
         if size is None:
             why = "No such file or directory"
@@ -268,12 +268,12 @@ class Claims:
 
     def release(self) -> None:
         """Give back whatever is still claimed."""
-        asked = self._claimed_files()
-        there = self._there(asked)  # outside of the lock
+        claimed = self._claimed_files()
+        there = self._there(claimed)  # outside of the lock
         with transaction(self._database):
             # Another batch may have taken over what it thinks is dead.
             still_ours = self._claimed_files()
-            self._free(path for path in asked if path in still_ours and path not in there)
+            self._free(path for path in claimed if path in still_ours and path not in there)
             self._database.execute(
                 "UPDATE entries SET state = 'open' WHERE owner = ? AND state = 'claimed'",
                 (self._owner.name,),

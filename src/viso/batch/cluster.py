@@ -165,15 +165,15 @@ class RayEngine:
     def events(self, *, timeout_s: float) -> list[Event]:
         """See `Engine.events`."""
         try:
-            return self._news(timeout_s)
+            return self._received(timeout_s)
         except self._ray.exceptions.RayError as error:
-            told = " ".join(str(error).split()) or type(error).__name__
+            text = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(
-                f"the cluster does not answer any more ({told:.200}); begin it again, and the same "
+                f"the cluster does not answer any more ({text:.200}); begin it again, and the same "
                 "command goes on where it stopped"
             ) from error
 
-    def _news(self, timeout_s: float) -> list[Event]:
+    def _received(self, timeout_s: float) -> list[Event]:
         self._tend()
         streams = {one.stream: one for one in self._workers if one.stream is not None}
         if not streams:
@@ -184,7 +184,7 @@ class RayEngine:
         ready, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)
         found: list[Event] = []
         for stream in ready:
-            found.extend(self._heard(streams[stream]))
+            found.extend(self._receive(streams[stream]))
         self._hand_out()
         return found
 
@@ -237,16 +237,16 @@ class RayEngine:
         elsewhere = [w for w in self._workers if w.hello and w.hello.node != died_on]
         return next((w for w in elsewhere or self._workers if w.is_free), None)
 
-    def _heard(self, worker: _Remote) -> list[Event]:
+    def _receive(self, worker: _Remote) -> list[Event]:
         """Take the next message of a worker that has one."""
         ray = self._ray
         try:
             if worker.hello is None:
-                self._greeted(worker, ray.get(worker.stream))
+                self._check_hello(worker, ray.get(worker.stream))
                 return []
             event: Event = ray.get(next(worker.stream))
         except (ray.exceptions.RayError, StopIteration) as error:
-            return self._buried(worker, error)
+            return self._record_death(worker, error)
         if isinstance(event, Step):
             return [event]
         order, worker.order, worker.stream = worker.order, None, None
@@ -257,37 +257,37 @@ class RayEngine:
             event = replace(event, report=report)
         return [event]
 
-    def _greeted(self, worker: _Remote, said: Hello | Unable) -> None:
-        if isinstance(said, Unable):
-            raise getattr(errors, said.kind, ModelError)(said.reason)
-        if said.version != __version__:
+    def _check_hello(self, worker: _Remote, answer: Hello | Unable) -> None:
+        if isinstance(answer, Unable):
+            raise getattr(errors, answer.kind, ModelError)(answer.reason)
+        if answer.version != __version__:
             raise ConfigError(
-                f"node {said.host}: has viso {said.version}, here is {__version__}; install one "
-                "version on all nodes"
+                f"node {answer.host}: has viso {answer.version}, here is {__version__}; install "
+                "one version on all nodes"
             )
-        if said.facts != self._plan.facts:
+        if answer.facts != self._plan.facts:
             raise ModelError(
-                f"node {said.host}: {self._plan.config.model} is another model there; put the same "
-                "file on all nodes"
+                f"node {answer.host}: {self._plan.config.model} is another model there; put the "
+                "same file on all nodes"
             )
-        if not said.sees_output:
+        if not answer.sees_output:
             raise ConfigError(
-                f"node {said.host}: does not see {absolute(self._plan.out)}; songs and output "
+                f"node {answer.host}: does not see {absolute(self._plan.out)}; songs and output "
                 "must lie in a store, or on a file system that all nodes have under the same path"
             )
-        worker.hello, worker.stream = said, None
+        worker.hello, worker.stream = answer, None
         self._n_stillborn = 0
 
-    def _buried(self, worker: _Remote, error: Exception) -> list[Event]:
+    def _record_death(self, worker: _Remote, error: Exception) -> list[Event]:
         self._workers.remove(worker)
         self._ray.kill(worker.actor)
-        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
         if worker.hello is None:
             self._n_stillborn += 1
             if self._n_stillborn >= _STILLBORN:
                 raise ConfigError(
                     f"{self._n_stillborn} workers in a row ended before their model was loaded "
-                    f"({told:.200}); is viso installed on all nodes?"
+                    f"({text:.200}); is viso installed on all nodes?"
                 ) from error
             return []
         if worker.order is None:
@@ -295,7 +295,7 @@ class RayEngine:
         self._died_on[worker.order.number] = worker.hello.node
         # A living worker of the same number, on another machine, would lose its file.
         pid = None if worker.hello.pid in self.pids else worker.hello.pid
-        return [Died(worker.order.number, f"{told:.200} on {worker.hello.host}", pid)]
+        return [Died(worker.order.number, f"{text:.200} on {worker.hello.host}", pid)]
 
     def stop(self) -> None:
         """See `Engine.stop`."""
@@ -304,8 +304,8 @@ class RayEngine:
         try:
             # A cluster that is gone answers with errors of any kind.
             with suppress(Exception):
-                if told := [worker.actor.stop.remote() for worker in busy]:
-                    self._ray.wait(told, num_returns=len(told), timeout=_PATIENCE_S)
+                if text := [worker.actor.stop.remote() for worker in busy]:
+                    self._ray.wait(text, num_returns=len(text), timeout=_PATIENCE_S)
             while self._workers:
                 with suppress(Exception):
                     self._ray.kill(self._workers.pop().actor)

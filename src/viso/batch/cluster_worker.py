@@ -86,7 +86,7 @@ class ClusterWorker:
         """See `separate_order`; the stream ends early, and leaves no file, after `stop`."""
         if self._separator is None:
             raise AssertionError("a worker loads its model first")
-        told_s = time.monotonic()
+        sent_s = time.monotonic()
         with (
             self._is_busy,
             closing(separate_order(self._separator, self._config, order)) as events,
@@ -95,9 +95,9 @@ class ClusterWorker:
                 if self._is_over.is_set():
                     return
                 if isinstance(event, Step):
-                    if time.monotonic() - told_s < _STEP_S:
+                    if time.monotonic() - sent_s < _STEP_S:
                         continue
-                    told_s = time.monotonic()
+                    sent_s = time.monotonic()
                 yield event
 
     def stop(self) -> None:

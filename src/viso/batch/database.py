@@ -84,7 +84,7 @@ def readable(value: str | bytes) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translated_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
@@ -124,7 +124,7 @@ def connected(folder: Path, *, is_new: bool) -> Iterator[sqlite3.Connection]:
     except OSError as error:
         why = f"cannot be made ({error.strerror})"
         raise DataError(f"{folder}: {why}; choose another output folder") from error
-    with _told(path):
+    with _translated_errors(path):
         # Else an empty manifest would appear where the folder was removed and made again.
         address = f"{path.absolute().as_uri()}?mode={'rwc' if is_new else 'rw'}"
         database = sqlite3.connect(
@@ -161,7 +161,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     DataError
         See `connected`.
     """
-    with _told(Path(readable(database.execute("PRAGMA database_list").fetchone()[2]))):
+    with _translated_errors(Path(readable(database.execute("PRAGMA database_list").fetchone()[2]))):
         database.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -122,23 +122,23 @@ class LocalEngine:
         for worker in list(self._workers):
             if worker.connection in ready:
                 worker.silent_s = 0.0
-                found.extend(self._heard(worker))
+                found.extend(self._receive(worker))
             elif worker.is_ready and worker.order is not None:
                 worker.silent_s += waited_s
                 if worker.silent_s > self._patience_s:
-                    found.extend(self._given_up(worker, worker.order))
+                    found.extend(self._end_silent(worker, worker.order))
         return found
 
-    def _given_up(self, worker: _Worker, order: Order) -> list[Event]:
+    def _end_silent(self, worker: _Worker, order: Order) -> list[Event]:
         """End a process that hangs: in a decoder, or on a drive that does not answer."""
         worker.process.kill()
         reason = (
             f"{order.song}: its process gave no sign of life for {self._patience_s:g} s and was "
             "ended; if its drive answers the file is damaged: convert it to WAV"
         )
-        return [replace(event, reason=reason) for event in self._buried(worker)]
+        return [replace(event, reason=reason) for event in self._record_death(worker)]
 
-    def _heard(self, worker: _Worker) -> list[Event]:
+    def _receive(self, worker: _Worker) -> list[Event]:
         found: list[Event] = []
         try:
             while worker.connection.poll():
@@ -152,10 +152,10 @@ class LocalEngine:
                     if not isinstance(message, Step):
                         worker.order = None
         except (EOFError, OSError):
-            found.extend(self._buried(worker))
+            found.extend(self._record_death(worker))
         return found
 
-    def _buried(self, worker: _Worker) -> list[Died]:
+    def _record_death(self, worker: _Worker) -> list[Died]:
         self._workers.remove(worker)
         how = worker.end()
         if not worker.is_ready:

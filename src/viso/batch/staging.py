@@ -83,7 +83,7 @@ class Staged:
                         objects.remove(place)
             raise
 
-    def told(self, report: Report) -> Report:
+    def with_order_names(self, report: Report) -> Report:
         """Return a report with the names that the order has."""
         return replace(report, song=self.order.song, outputs=dict(self.order.targets))
 

@@ -153,7 +153,7 @@ def separate_order(
             _keep(here.files)
             sizes = here.sizes()
             yield from _transferring(whole, here.deliver)
-            report, stamp = here.told(report), here.stamp or before
+            report, stamp = here.with_order_names(report), here.stamp or before
     except Exception as error:  # one bad file stops nothing, whatever is bad about it
         yield _failure(order, here, error)
         return

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from viso._version import __version__
-from viso.cli.console import DEBUG, EXIT_FAILED, error_line, out, shown, told, trace
+from viso.cli.console import DEBUG, EXIT_FAILED, error_line, format_error, out, shown, trace
 
 __all__ = ["app", "main"]
 
@@ -114,5 +114,5 @@ def main() -> None:
         app()
     except Exception as error:
         trace(error)
-        error_line(told(error))
+        error_line(format_error(error))
         sys.exit(EXIT_FAILED)

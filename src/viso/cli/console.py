@@ -37,12 +37,12 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "bar",
     "error_line",
+    "format_error",
     "note_line",
     "out",
     "own_stdout",
     "print_json",
     "shown",
-    "told",
     "trace",
 ]
 
@@ -67,8 +67,8 @@ class _Plain(Console):
         """Return text to print. Our own lines end in line feeds, so these stay (see `shown`)."""
         lines = "\n".join(map(shown, text.split("\n")))
         # A terminal or a file may have no letters but those of one language.
-        told = lines.encode(self.encoding, "backslashreplace").decode(self.encoding)
-        return super().render_str(told, **options)
+        format_error = lines.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return super().render_str(format_error, **options)
 
 
 def out() -> Console:
@@ -89,7 +89,7 @@ def error_line(message: str) -> None:
     console.print(shown(" ".join(message.split())))
 
 
-def told(error: Exception) -> str:
+def format_error(error: Exception) -> str:
     """Return what one line says of any error."""
     if isinstance(error, VisoError):
         return str(error)

@@ -53,9 +53,9 @@ def evaluate(
 ) -> None:
     """Score separators on songs whose stems are known."""
     # Not loaded by those who separate songs.
-    from viso.cli.evaluate_run import Asked, run
+    from viso.cli.evaluate_run import EvaluationRequest, run
 
-    asked = Asked(
+    request = EvaluationRequest(
         names=tuple(names or [registry.DEFAULT]),
         data=data,
         report=output,
@@ -70,7 +70,7 @@ def evaluate(
         as_json=as_json,
     )
     try:
-        run(asked)
+        run(request)
     except KeyboardInterrupt as error:
         kept = "" if output is None else "; the same command goes on where it stopped"
         error_line(f"interrupted{kept}")

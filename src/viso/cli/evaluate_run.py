@@ -33,13 +33,13 @@ from viso.evaluate import (
 from viso.evaluate.report import as_records, check_folder
 from viso.separator import STEMS
 
-__all__ = ["Asked", "comparison_line", "group_table", "pictures", "run", "stem_tables"]
+__all__ = ["EvaluationRequest", "comparison_line", "group_table", "pictures", "run", "stem_tables"]
 
 Groups = dict[str, dict[str, list[Row]]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """What the command line asks for, as its options say."""
 
     names: tuple[str, ...]
@@ -56,28 +56,28 @@ class Asked:
     as_json: bool
 
 
-def run(asked: Asked) -> None:
+def run(request: EvaluationRequest) -> None:
     """Read, score, tell and write."""
-    if asked.residuals and asked.report is None:
+    if request.residuals and request.report is None:
         raise ConfigError("--residuals: say where with --out")
-    baseline = asked.baseline
-    others = read_baseline(baseline, label=asked.baseline_name) if baseline else {}
-    genres = read_genres(asked.genres) if asked.genres else {}
-    songs = songs_of(asked.data)
+    baseline = request.baseline
+    others = read_baseline(baseline, label=request.baseline_name) if baseline else {}
+    genres = read_genres(request.genres) if request.genres else {}
+    songs = songs_of(request.data)
     if baseline and not set(songs) & set(others):
-        raise DataError(f"{baseline}: none of the songs in {asked.data} is in it")
-    mine = [system_of(name) for name in asked.names]
-    if asked.wiener:
-        mine += [system.filtered(asked.wiener) for system in mine if _is_bare(system)]
+        raise DataError(f"{baseline}: none of the songs in {request.data} is in it")
+    mine = [system_of(name) for name in request.names]
+    if request.wiener:
+        mine += [system.filtered(request.wiener) for system in mine if _is_bare(system)]
     systems = [System(MIXTURE, "mixture"), *mine]
-    systems += [System(name, "oracle") for name in ORACLES if asked.oracles]
-    if baseline and asked.baseline_name in {system.name for system in systems}:
-        raise ConfigError(f"--baseline-name {asked.baseline_name!r}: another row has this name")
-    results = _scored(systems, songs, asked)
+    systems += [System(name, "oracle") for name in ORACLES if request.oracles]
+    if baseline and request.baseline_name in {system.name for system in systems}:
+        raise ConfigError(f"--baseline-name {request.baseline_name!r}: another row has this name")
+    results = _scored(systems, songs, request)
     for result in results:
         result.scores.update(others.get(result.song, {}))
-    peers = [system.name for system in mine] + ([asked.baseline_name] if baseline else [])
-    _tell(asked, results, peers, genres)
+    peers = [system.name for system in mine] + ([request.baseline_name] if baseline else [])
+    _tell(request, results, peers, genres)
 
 
 def _is_bare(system: System) -> bool:
@@ -86,21 +86,23 @@ def _is_bare(system: System) -> bool:
 
 
 def _scored(
-    systems: Sequence[System], songs: Mapping[str, list[Path]], asked: Asked
+    systems: Sequence[System], songs: Mapping[str, list[Path]], request: EvaluationRequest
 ) -> list[SongResult]:
-    if asked.report is not None:
-        check_folder(asked.report)
-    store = None if asked.report is None else asked.report / "songs"
+    if request.report is not None:
+        check_folder(request.report)
+    store = None if request.report is None else request.report / "songs"
     found = {}
-    with bar(quiet=asked.as_json) as progress:
+    with bar(quiet=request.as_json) as progress:
         task = progress.add_task("songs", total=len(songs), speed="")
         for result in evaluate(
             systems,
             songs,
-            bss=asked.bss,
+            bss=request.bss,
             store=store,
-            jobs=asked.jobs,
-            residuals=asked.report / "residuals" if asked.report and asked.residuals else None,
+            jobs=request.jobs,
+            residuals=request.report / "residuals"
+            if request.report and request.residuals
+            else None,
         ):
             found[result.song] = result
             progress.advance(task)
@@ -120,7 +122,10 @@ def _groups(results: Sequence[SongResult], genres: Mapping[str, str]) -> Groups:
 
 
 def _tell(
-    asked: Asked, results: Sequence[SongResult], peers: Sequence[str], genres: Mapping[str, str]
+    request: EvaluationRequest,
+    results: Sequence[SongResult],
+    peers: Sequence[str],
+    genres: Mapping[str, str],
 ) -> None:
     """Print the tables, and write the report if one is wanted."""
     scores = {result.song: result.scores for result in results}
@@ -133,28 +138,28 @@ def _tell(
         for stem in STEMS
         if (found := compare(scores, peers[0], other, stem=stem, metric="usdr"))
     ]
-    if asked.report is not None:
+    if request.report is not None:
         write_report(
-            asked.report,
+            request.report,
             results,
-            title=f"{', '.join(peers)} on {asked.data.resolve().name}",
+            title=f"{', '.join(peers)} on {request.data.resolve().name}",
             rows=rows,
             groups=groups,
             comparisons=comparisons,
             genres=genres,
             pictures=pictures(results, peers),
         )
-    _print(asked, rows, groups, comparisons, peers)
+    _print(request, rows, groups, comparisons, peers)
 
 
 def _print(
-    asked: Asked,
+    request: EvaluationRequest,
     rows: Sequence[Row],
     groups: Groups,
     comparisons: Sequence[Comparison],
     peers: Sequence[str],
 ) -> None:
-    if asked.as_json:
+    if request.as_json:
         records = as_records(rows)
         for kind, parts in groups.items():
             for group, part in parts.items():
@@ -169,8 +174,8 @@ def _print(
             out().print(group_table(kind, parts, peers, stem), soft_wrap=False)
     for comparison in comparisons:
         out().print(comparison_line(comparison))
-    if asked.report is not None:
-        out().print(shown(str(asked.report / "report.html")))
+    if request.report is not None:
+        out().print(shown(str(request.report / "report.html")))
 
 
 _TABLES = (("usdr", "csdr", "si_sdr", "gnsdr"), ("sdr", "isr", "sir", "sar", "nsdr"))

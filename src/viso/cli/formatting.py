@@ -16,7 +16,14 @@ from viso.stores.address import Location
 if TYPE_CHECKING:
     from viso.batch import Plan, Progress
 
-__all__ = ["as_record", "batch_told", "common_reason", "described", "failure_record", "plan_told"]
+__all__ = [
+    "as_record",
+    "common_reason",
+    "described",
+    "failure_record",
+    "format_batch",
+    "format_plan",
+]
 
 
 def as_record(
@@ -107,11 +114,11 @@ def _typical(seconds: Sequence[Second]) -> str:
         for stem, column in columns.items()
         if (known := [value for value in column if not math.isnan(value)])
     }
-    told = ", ".join(f"{stem} {value:.1f} dB" for stem, value in figures.items())
-    return f"estimated SDR: {told or 'nothing to hear'}"
+    text = ", ".join(f"{stem} {value:.1f} dB" for stem, value in figures.items())
+    return f"estimated SDR: {text or 'nothing to hear'}"
 
 
-def plan_told(plan: Plan) -> str:
+def format_plan(plan: Plan) -> str:
     """Return the lines that a person reads before a batch begins."""
     about = "" if plan.is_exact else "about "
     todo = f"{_songs(len(plan.tasks))} to do, {about}{_span(plan.audio_s)} of sound"
@@ -122,8 +129,8 @@ def plan_told(plan: Plan) -> str:
         (plan.n_others, "files that are no sound by their name"),
         (len(plan.unreadable), "folders that cannot be read"),
     ]
-    told = "".join(f"\n  {number:,} {what}" for number, what in asides if number)
-    lines = [f"{shown(str(plan.out))}: {todo}{told}"]
+    text = "".join(f"\n  {number:,} {what}" for number, what in asides if number)
+    lines = [f"{shown(str(plan.out))}: {todo}{text}"]
     if plan.manifest != plan.out:
         lines.append(f"  manifest in {shown(str(plan.manifest))}")
     if plan.tasks:
@@ -137,25 +144,25 @@ def plan_told(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def batch_told(plan: Plan, last: Progress | None, *, took_s: float) -> str:
+def format_batch(plan: Plan, last: Progress | None, *, took_s: float) -> str:
     """Return the line that a person reads when a batch has ended."""
     n_done, n_failed = (0, 0) if last is None else (last.n_done, last.n_failed)
-    told = f"{_songs(n_done)} done, {n_failed:,} failed"
+    text = f"{_songs(n_done)} done, {n_failed:,} failed"
     left = len(plan.tasks) + len(plan.unreadable) - n_done - n_failed
-    told += f", {left:,} left" if left > 0 else ""
-    told += f", {len(plan.finished):,} done before" if plan.finished else ""
+    text += f", {left:,} left" if left > 0 else ""
+    text += f", {len(plan.finished):,} done before" if plan.finished else ""
     if last is None or not last.done_s:
-        return told
+        return text
     pace = f"{last.speed:.1f}x real time, {last.songs_per_hour:,.0f} songs an hour"
-    return f"{told}; {_span(last.done_s)} of sound in {_span(took_s)} ({pace})"
+    return f"{text}; {_span(last.done_s)} of sound in {_span(took_s)} ({pace})"
 
 
 def _room(size: float, free: int | None) -> str:
     """Say what the stems will take, and what there is."""
-    told = [f"about {_bytes(size)} of stems"] if size else []
+    text = [f"about {_bytes(size)} of stems"] if size else []
     if free is not None:
-        told.append(f"{_bytes(free)} are free" + (": TOO LITTLE" if size > free else ""))
-    return "; ".join(told) or "how large the stems will be is not known yet"
+        text.append(f"{_bytes(free)} are free" + (": TOO LITTLE" if size > free else ""))
+    return "; ".join(text) or "how large the stems will be is not known yet"
 
 
 def _songs(number: int) -> str:

@@ -172,8 +172,8 @@ def analyse_results(
             f"{test.title}: none of the {analysis.n_listeners} listeners passes the screening"
             f"{where}; look at how the test was done, and get more listeners"
         )
-    for told in caveats(analysis):
-        note_line(f"note: {told}")
+    for summary in caveats(analysis):
+        note_line(f"note: {summary}")
 
 
 def _print(analysis: Analysis) -> None:
@@ -181,10 +181,10 @@ def _print(analysis: Analysis) -> None:
         out().print(_pair_table(analysis), soft_wrap=False)
         return
     left_out = [found for found in analysis.screened if not found.is_kept]
-    told = f"{analysis.n_listeners} listeners"
+    summary = f"{analysis.n_listeners} listeners"
     if left_out:
-        told += f", {len(left_out)} left out by the screening:"
-    out().print(shown(told))
+        summary += f", {len(left_out)} left out by the screening:"
+    out().print(shown(summary))
     for found in left_out:
         out().print(shown(f"  {found.listener}: {'; '.join(found.reasons)}"))
     if not analysis.n_kept:
@@ -384,9 +384,9 @@ def _mushra(analysis: Analysis) -> dict[str, str]:
                 )
         points = analysis.points.get(question.name, {}).get("sdr")
         if points:
-            told = [(shown(system), x, y) for system, x, y in points]
+            summary = [(shown(system), x, y) for system, x, y in points]
             drawn[f"{name}: beside SDR, a dot a trial and system"] = cloud(
-                told, x_label="SDR of the excerpt, dB", y_label=unit, signs=signs
+                summary, x_label="SDR of the excerpt, dB", y_label=unit, signs=signs
             )
     return drawn
 

@@ -191,8 +191,8 @@ def list_(
             # One broken file among one's own does not hide the others.
             if files:
                 raise
-            told = str(error) if isinstance(error, VisoError) else f"{path}: {error.strerror}"
-            error_line(told)
+            message = str(error) if isinstance(error, VisoError) else f"{path}: {error.strerror}"
+            error_line(message)
             is_broken = True
     if is_broken:
         raise typer.Exit(EXIT_FAILED)

@@ -18,9 +18,9 @@ from viso.cli.console import (
     EXIT_INTERRUPTED,
     bar,
     error_line,
+    format_error,
     out,
     print_json,
-    told,
     trace,
 )
 from viso.cli.formatting import as_record, common_reason, described, failure_record
@@ -216,7 +216,11 @@ def _run_all(
             with bar(quiet=quiet or as_json) as progress:
                 report = _run_one(separator, song, targets, table, wish, progress)
         except Exception as error:  # one song stops nothing, whatever is wrong with it
-            reason = told(error) if isinstance(error, VisoError) else f"{song}: {told(error)}"
+            reason = (
+                format_error(error)
+                if isinstance(error, VisoError)
+                else f"{song}: {format_error(error)}"
+            )
             failed.append((song, reason))
             trace(error)
             error_line(reason)
@@ -332,9 +336,9 @@ def separate(
     files = [place for place in places if isinstance(place, Path) and not place.is_dir()]
     if is_many or len(files) < len(places) or isinstance(out_place, Address):
         # Not loaded by those who separate a song.
-        from viso.cli.separate_batch import Asked, run_batch
+        from viso.cli.separate_batch import BatchRequest, run_batch
 
-        asked = Asked(
+        request = BatchRequest(
             inputs=tuple(places),
             out=out_place,
             manifest=manifest,
@@ -347,7 +351,7 @@ def separate(
             address=where,
         )
         config = wish.config(model, wiener, wiener_window, wanted)
-        raise typer.Exit(run_batch(asked, config))
+        raise typer.Exit(run_batch(request, config))
     try:
         separator = Separator(model, wiener=wiener, wiener_window_s=wiener_window, device=wanted)
         n_failed = _run_all(separator, files, wish, as_json=as_json, quiet=quiet)

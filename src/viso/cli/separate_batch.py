@@ -21,7 +21,7 @@ from viso.cli.console import (
     print_json,
     trace,
 )
-from viso.cli.formatting import as_record, batch_told, common_reason, failure_record, plan_told
+from viso.cli.formatting import as_record, common_reason, failure_record, format_batch, format_plan
 from viso.errors import ConfigError, DataError, ModelError, VisoError
 from viso.models import registry
 from viso.stores.address import Location
@@ -29,11 +29,11 @@ from viso.stores.address import Location
 if TYPE_CHECKING:
     from viso.batch.cluster import Cluster
 
-__all__ = ["Asked", "run_batch"]
+__all__ = ["BatchRequest", "run_batch"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class BatchRequest:
     """What the command line asks for beside the settings of every song.
 
     `address` is that of a Ray cluster; without one the songs are separated here.
@@ -74,55 +74,57 @@ class _Tally:
     began_s: float = field(default_factory=time.monotonic)
 
 
-def run_batch(asked: Asked, config: batch.SeparationConfig) -> int:
+def run_batch(request: BatchRequest, config: batch.SeparationConfig) -> int:
     """Plan, tell of it, do it; return the exit code."""
-    if asked.address is None:
-        return _run_on(None, asked, config)
+    if request.address is None:
+        return _run_on(None, request, config)
     # Not loaded by those who separate here.
     from viso.batch.cluster import Cluster
 
-    with own_stdout(), Cluster(asked.address) as cluster:
-        return _run_on(cluster, asked, config)
+    with own_stdout(), Cluster(request.address) as cluster:
+        return _run_on(cluster, request, config)
 
 
-def _run_on(cluster: Cluster | None, asked: Asked, config: batch.SeparationConfig) -> int:
+def _run_on(cluster: Cluster | None, request: BatchRequest, config: batch.SeparationConfig) -> int:
     try:
         plan = batch.plan(
-            asked.inputs,
-            asked.out,
-            manifest=asked.home(),
+            request.inputs,
+            request.out,
+            manifest=request.home(),
             config=config,
-            recursive=asked.recursive,
-            jobs=asked.jobs or (cluster.n_slots(config) if cluster else None),
+            recursive=request.recursive,
+            jobs=request.jobs or (cluster.n_slots(config) if cluster else None),
             threads=1 if cluster else None,
         )
     except KeyboardInterrupt:
         error_line("interrupted; nothing was begun")
         return EXIT_INTERRUPTED
     if not (plan.tasks or plan.finished or plan.unreadable):
-        below = "" if asked.recursive else "; add --recursive for those in folders below"
-        raise DataError(f"{', '.join(map(str, asked.inputs))}: no song is in there{below}")
-    _tell_plan(plan, asked)
-    if asked.is_dry:
+        below = "" if request.recursive else "; add --recursive for those in folders below"
+        raise DataError(f"{', '.join(map(str, request.inputs))}: no song is in there{below}")
+    _show_plan(plan, request)
+    if request.is_dry:
         for folder in plan.unreadable:
             error_line(folder.reason)
         return EXIT_FAILED if plan.unreadable else 0
     tally, stopped, is_interrupted = _Tally(), "", False
     try:
-        _work(plan, asked, tally, None if cluster is None else cluster.engine(plan))
+        _work(plan, request, tally, None if cluster is None else cluster.engine(plan))
     except KeyboardInterrupt:
         is_interrupted = True
     except VisoError as error:
         stopped = str(error)
-    _tell_end(plan, asked, tally, stopped=stopped, is_interrupted=is_interrupted)
+    _tell_end(plan, request, tally, stopped=stopped, is_interrupted=is_interrupted)
     if is_interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if stopped or tally.failures else 0
 
 
-def _work(plan: batch.Plan, asked: Asked, tally: _Tally, engine: batch.Engine | None) -> None:
-    steps = batch.run(plan, overwrite=asked.overwrite, engine=engine)
-    with closing(steps), bar(quiet=asked.quiet or asked.as_json) as progress:  # type: ignore[type-var]
+def _work(
+    plan: batch.Plan, request: BatchRequest, tally: _Tally, engine: batch.Engine | None
+) -> None:
+    steps = batch.run(plan, overwrite=request.overwrite, engine=engine)
+    with closing(steps), bar(quiet=request.quiet or request.as_json) as progress:  # type: ignore[type-var]
         task = progress.add_task("", total=None, speed="")
         for step in steps:
             tally.last = step
@@ -136,13 +138,13 @@ def _work(plan: batch.Plan, asked: Asked, tally: _Tally, engine: batch.Engine | 
                 speed=f"{step.speed:.0f}x, {step.songs_per_hour:.0f} songs an hour",
             )
             if step.result is not None:
-                _take_result(step.result, asked, tally)
+                _take_result(step.result, request, tally)
 
 
-def _take_result(result: batch.Result, asked: Asked, tally: _Tally) -> None:
+def _take_result(result: batch.Result, request: BatchRequest, tally: _Tally) -> None:
     if not result.is_done:
         tally.failures.append(result)
-    if not asked.as_json:
+    if not request.as_json:
         return
     if not result.is_done:
         print_json(failure_record(result.song, result.kind, result.reason))
@@ -152,10 +154,10 @@ def _take_result(result: batch.Result, asked: Asked, tally: _Tally) -> None:
         print_json(as_record(result.song, result.report, result.table, result.took_s))
 
 
-def _tell_plan(plan: batch.Plan, asked: Asked) -> None:
-    if not asked.as_json:
-        if not asked.quiet or asked.is_dry:
-            out().print(plan_told(plan))
+def _show_plan(plan: batch.Plan, request: BatchRequest) -> None:
+    if not request.as_json:
+        if not request.quiet or request.is_dry:
+            out().print(format_plan(plan))
         return
     print_json(
         {
@@ -180,13 +182,13 @@ def _tell_plan(plan: batch.Plan, asked: Asked) -> None:
         stems = {stem: str(plan.out / path) for stem, path in done.files.items()}
         record = {"song": str(done.song), "ok": True, "skipped": True, "stems": stems}
         print_json(record)
-    for task in plan.tasks if asked.is_dry else ():
+    for task in plan.tasks if request.is_dry else ():
         stems = {stem: str(plan.out / path) for stem, path in task.files.items()}
         print_json({"song": str(task.song.path), "planned": True, "stems": stems})
 
 
 def _tell_end(
-    plan: batch.Plan, asked: Asked, tally: _Tally, *, stopped: str, is_interrupted: bool
+    plan: batch.Plan, request: BatchRequest, tally: _Tally, *, stopped: str, is_interrupted: bool
 ) -> None:
     failed = [(failure.song, failure.reason) for failure in tally.failures]
     if not (tally.last and tally.last.n_done) and (common := common_reason(failed)):
@@ -198,7 +200,7 @@ def _tell_end(
         error_line(stopped)
     took_s = time.monotonic() - tally.began_s
     last = tally.last
-    if asked.as_json:
+    if request.as_json:
         record = {
             "done": 0 if last is None else last.n_done,
             "failed": len(tally.failures),
@@ -212,7 +214,7 @@ def _tell_end(
             ],
         }
         print_json({"batch": record})
-    elif not asked.quiet:
-        out().print(batch_told(plan, last, took_s=took_s))
+    elif not request.quiet:
+        out().print(format_batch(plan, last, took_s=took_s))
     if is_interrupted:
         error_line("interrupted; the same command goes on where it stopped")

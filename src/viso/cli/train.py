@@ -229,7 +229,7 @@ def train(
         references = trainer.references()
     beside = ", ".join(f"{name} {value:.2f}" for name, value in references.items())
 
-    told: list[str] = []
+    reported: list[str] = []
 
     def started(outlook: Outlook) -> None:
         out().print(_outlook(outlook, settings))
@@ -238,8 +238,8 @@ def train(
         scored = row.usdr_db is not None
         out().print(_line(row) + (f" ({beside})" if scored and beside else ""))
         trouble = trainer.diagnose(references)
-        if trouble and trouble not in told:
-            told.append(trouble)
+        if trouble and trouble not in reported:
+            reported.append(trouble)
             out().print(trouble)
 
     with _one_voice(trainer):

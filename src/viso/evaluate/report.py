@@ -42,10 +42,10 @@ def check_folder(folder: Path) -> None:
 
 def _is_summary(path: Path) -> bool:
     try:
-        told = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and {"viso", "rows"} <= told.keys()
+    return isinstance(content, dict) and {"viso", "rows"} <= content.keys()
 
 
 def _is_table(path: Path) -> bool:
@@ -139,11 +139,11 @@ def write_report(
         "rows": records,
         "comparisons": [asdict(comparison) for comparison in comparisons],
     }
-    told = _page(title, rows, groups, comparisons, pictures, n_songs=len(results))
+    content = _page(title, rows, groups, comparisons, pictures, n_songs=len(results))
     texts = {
         "songs.csv": songs_csv(results, genres),
         "summary.json": json.dumps(summary, indent=1) + "\n",
-        "report.html": told,
+        "report.html": content,
     }
     return write_texts(folder, texts)
 
@@ -168,8 +168,8 @@ def _page(
         parts.append(f"<h2>{html.escape(caption)}</h2>{picture}")
     for kind, tables in groups.items():
         parts.append(f"<h2>By {kind}: median uSDR</h2>{_group_table(kind, tables)}")
-    told = "".join(f"<li><b>{name}</b>: {what}</li>" for name, what in METRICS.items())
-    parts.append(f"<h2>Metrics</h2><ul>{told}</ul>")
+    content = "".join(f"<li><b>{name}</b>: {what}</li>" for name, what in METRICS.items())
+    parts.append(f"<h2>Metrics</h2><ul>{content}</ul>")
     if any(row.metric == "sir" for row in rows):
         parts.append(
             "<p>Of songs coded with loss, which have bands without any sound, isr, sir and sar say "

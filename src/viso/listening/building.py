@@ -238,9 +238,11 @@ def _definition(
         )
         for index, trial in enumerate(trials)
     )
-    asked: tuple[Question, ...] = ()
+    asked_questions: tuple[Question, ...] = ()
     if settings.kind == "mushra":
-        asked = tuple(QUESTIONS[name] for name in dict.fromkeys((OVERALL, *settings.questions)))
+        asked_questions = tuple(
+            QUESTIONS[name] for name in dict.fromkeys((OVERALL, *settings.questions))
+        )
     test = ListeningTest(
         id="0" * 12,
         kind=settings.kind,
@@ -254,7 +256,7 @@ def _definition(
         asks_age=settings.asks_age,
         may_be_undecided=settings.may_be_undecided and settings.kind == "preference",
         systems=systems,
-        questions=asked,
+        questions=asked_questions,
         trials=named,
     )
     digest = hashlib.sha256(test.model_dump_json().encode())

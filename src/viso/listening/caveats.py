@@ -23,8 +23,8 @@ def caveats(analysis: Analysis) -> list[str]:
         ]
     found = []
     n_pairs = len(analysis.comparisons) // max(1, len(analysis.test.questions))
-    if n_pairs and (told := _cannot_show(n_kept, n_pairs)):
-        found.append(told)
+    if n_pairs and (caveat := _cannot_show(n_kept, n_pairs)):
+        found.append(caveat)
     if n_kept < _OFTEN_ENOUGH:
         found.append(
             f"{n_kept} {_listeners(n_kept)}: ITU-R BS.1534-3 finds that {_OFTEN_ENOUGH} are often "
@@ -47,8 +47,8 @@ def _few_answers(analysis: Analysis) -> list[str]:
                 f"{min(1.0, least):.2g} for {_pairs(len(rows))}."
             ]
         return []
-    told = _cannot_show(min(row.n_listeners for row in rows), len(rows))
-    return [told] if told else []
+    caveat = _cannot_show(min(row.n_listeners for row in rows), len(rows))
+    return [caveat] if caveat else []
 
 
 def _cannot_show(n_listeners: int, n_pairs: int) -> str:

@@ -188,9 +188,11 @@ class ListeningTest(Settings):
         if heard != set(self.systems):
             odd = sorted(heard ^ set(self.systems))[0]
             raise ValueError(f"system {odd!r} is not both in the list of systems and in a trial")
-        asked = [question.name for question in self.questions]
-        if (self.kind == "mushra") != bool(asked) or len(set(asked)) < len(asked):
-            raise ValueError(f"a test of the kind {self.kind} cannot ask {asked or 'nothing'}")
+        asked_names = [question.name for question in self.questions]
+        if (self.kind == "mushra") != bool(asked_names) or len(set(asked_names)) < len(asked_names):
+            raise ValueError(
+                f"a test of the kind {self.kind} cannot ask {asked_names or 'nothing'}"
+            )
         if self.sha256 and (odd_ids := {*self.sha256} ^ {*self.stimulus_ids}):
             raise ValueError(f"stimulus {min(odd_ids)}: in one of trials and sha256 alone")
         for trial in self.trials:

@@ -120,11 +120,11 @@ def export_page(
         If the test is not whole, or the folder is there already or cannot be written.
     """
     test = load_test(source)
-    told = as_page(test, listeners=range(n_orders), post=post, embedded=embedded)
+    description = as_page(test, listeners=range(n_orders), post=post, embedded=embedded)
     with new_folder(folder) as place:
         for name in PAGE_FILES:
             shutil.copyfile(page_path(name), place / name)
-        script = f"window.visoTest = {json.dumps(told)};\n"
+        script = f"window.visoTest = {json.dumps(description)};\n"
         (place / "test.js").write_text(script, encoding="utf-8")
         (place / "stimuli").mkdir()
         for stimulus_id in test.stimulus_ids:

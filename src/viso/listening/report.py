@@ -26,7 +26,7 @@ _MEASURES = {"sdr": "SDR", "si_sdr": "SI-SDR"}
 
 def as_summary(analysis: Analysis) -> dict[str, Any]:
     """Return all figures as plain objects for JSON; what is not defined is None."""
-    told = {
+    summary = {
         "viso": __version__,
         "test": analysis.test.id,
         "title": analysis.test.title,
@@ -53,8 +53,8 @@ def as_summary(analysis: Analysis) -> dict[str, Any]:
         },
         "pairs": [asdict(row) for row in analysis.pairs],
     }
-    told = {name: value for name, value in told.items() if value not in ([], {})}
-    return dict(_defined(told))
+    summary = {name: value for name, value in summary.items() if value not in ([], {})}
+    return dict(_defined(summary))
 
 
 def _defined(value: Any) -> Any:
@@ -137,7 +137,7 @@ def _parts(analysis: Analysis, pictures: Mapping[str, str]) -> list[str]:
         f"{test.loudness_lufs:.1f} LUFS. {analysis.n_listeners} listeners"
         f"{_left_out(analysis)}. <small>test {test.id}, viso {__version__}</small></p>"
     ]
-    parts += [f"<p><b>Note:</b> {html.escape(told)}</p>" for told in caveats(analysis)]
+    parts += [f"<p><b>Note:</b> {html.escape(summary)}</p>" for summary in caveats(analysis)]
     if test.kind == "mushra" and not analysis.n_kept:
         # What explains it comes first.
         return [*parts, _screening(analysis), *_shown(pictures)]
@@ -206,7 +206,7 @@ def _means(rows: Sequence[MeanRow], quartiles: Sequence[QuartileRow]) -> str:
         body.append(
             [
                 html.escape(row.condition),
-                _told(Interval(row.mean, row.low, row.high), digits=1),
+                _format_interval(Interval(row.mean, row.low, row.high), digits=1),
                 f"{found.median:.1f}",
                 f"{found.lower_quartile:.1f} to {found.upper_quartile:.1f}",
                 str(row.n),
@@ -221,7 +221,12 @@ def _correlation(analysis: Analysis, question: str) -> list[str]:
     if not found:
         return []
     body = [
-        [_MEASURES[measure], _told(row.pearson), _told(row.spearman), str(row.n)]
+        [
+            _MEASURES[measure],
+            _format_interval(row.pearson),
+            _format_interval(row.spearman),
+            str(row.n),
+        ]
         for measure, row in found.items()
     ]
     return [
@@ -231,7 +236,7 @@ def _correlation(analysis: Analysis, question: str) -> list[str]:
     ]
 
 
-def _told(found: Interval, *, digits: int = 2) -> str:
+def _format_interval(found: Interval, *, digits: int = 2) -> str:
     if not math.isfinite(found.value):
         return ""
     value, low, high = (f"{figure:.{digits}f}" for figure in found)
@@ -255,7 +260,7 @@ def _pair_parts(analysis: Analysis) -> list[str]:
         ]
         for row in analysis.pairs
     ]
-    told = (
+    summary = (
         "Right answers; 50 % is guessing. p is that of guessing as well or better."
         if is_abx
         else "The part that prefers the first; undecided answers count half for each. p is that "
@@ -263,7 +268,7 @@ def _pair_parts(analysis: Analysis) -> list[str]:
     )
     share = "right" if is_abx else "prefer the first"
     head = ["pair", share, "p", "p (Holm)", "answers", "undecided", "listeners"]
-    return [f"<h2>Pairs</h2><p>{told}</p>{table(head, body)}"]
+    return [f"<h2>Pairs</h2><p>{summary}</p>{table(head, body)}"]
 
 
 def _screening(analysis: Analysis) -> str:

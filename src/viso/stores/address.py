@@ -63,7 +63,7 @@ class Address:
 Location = Path | Address
 
 
-def location_of(said: str | os.PathLike[str] | Address) -> Location:
+def location_of(location: str | os.PathLike[str] | Address) -> Location:
     """Return what a person's words mean.
 
     Raises
@@ -71,13 +71,13 @@ def location_of(said: str | os.PathLike[str] | Address) -> Location:
     ConfigError
         If it is an address without a bucket or a folder, or empty.
     """
-    if isinstance(said, Address):
-        return said
-    text = os.fspath(said)
+    if isinstance(location, Address):
+        return location
+    text = os.fspath(location)
     if not text:
         raise ConfigError("path '': names nothing; say . for the current folder")
     # A single letter is a drive of Windows.
-    if not isinstance(said, str) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+    if not isinstance(location, str) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return Path(text)
     scheme, _, rest = text.partition("://")
     if not rest.strip("/"):

@@ -276,10 +276,12 @@ def _patiently(address: Address, what: str, do: Callable[[Any, str], T]) -> T:
             if way is None and number < _TRIES:
                 time.sleep(_PAUSE_S * 2 ** (number - 1))
                 continue
-            told = " ".join(str(error).split()) or "no reason given"
+            message = " ".join(str(error).split()) or "no reason given"
             kind = _MissingError if isinstance(error, FileNotFoundError) else DataError
             way = way or f"tried {number} times, try again later"
-            raise kind(f"{address}: {what} ({type(error).__name__}: {told:.200}); {way}") from error
+            raise kind(
+                f"{address}: {what} ({type(error).__name__}: {message:.200}); {way}"
+            ) from error
     raise AssertionError("the last try returns or raises")
 
 

@@ -154,13 +154,13 @@ def export_run(
         See `export`.
     """
     recipe = Recipe.from_toml(folder / "recipe.toml")
-    asked = {"chunk_frames": chunk_frames, "context_frames": context_frames}
-    changes = {name: value for name, value in asked.items() if value is not None}
+    requested = {"chunk_frames": chunk_frames, "context_frames": context_frames}
+    changes = {name: value for name, value in requested.items() if value is not None}
     if changes:
         values = recipe.model_dump()
         values["network"] |= changes
-        told = " and ".join(f"{name} {value}" for name, value in changes.items())
-        recipe = Recipe.from_mapping(values, origin=told)
+        changed = " and ".join(f"{name} {value}" for name, value in changes.items())
+        recipe = Recipe.from_mapping(values, origin=changed)
     network = build_network(recipe)
     best = folder / "best.pt"
     if not best.exists():

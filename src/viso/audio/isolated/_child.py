@@ -24,19 +24,19 @@ def main() -> None:
     """Serve one file after the other, until nobody asks."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # decoders that print must not print into the samples
-    asked = _next()
-    _limit(asked["memory_bytes"])
-    while asked:
-        path = asked["path"]
+    request = _next()
+    _limit(request["memory_bytes"])
+    while request:
+        path = request["path"]
         try:
-            asked = _serve(path, asked["track"], out)
+            request = _serve(path, request["track"], out)
             continue
         except AudioError as error:
             _tell(out, {"error": str(error)})
         except MemoryError:
-            much = f"more than {asked['memory_bytes'] >> 20} MB of memory"
+            much = f"more than {request['memory_bytes'] >> 20} MB of memory"
             _tell(out, {"error": f"{path}: takes {much}; convert it to WAV with another program"})
-        asked = _next()
+        request = _next()
 
 
 def _next() -> dict[str, Any]:

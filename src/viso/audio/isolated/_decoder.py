@@ -108,10 +108,10 @@ class Decoder:
             message: dict[str, Any] = json.loads(self._bytes(length))
             if message["error"] is None:
                 return message
-            told = str(message["error"])
+            reason = str(message["error"])
         except (ValueError, LookupError, TypeError) as error:
             raise self._nonsense() from error
-        raise AudioError(told)
+        raise AudioError(reason)
 
     def _bytes(self, n_bytes: int) -> bytearray:
         """Read so many bytes, or raise that the child is dead or late."""

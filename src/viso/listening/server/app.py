@@ -92,8 +92,8 @@ async def _not_now(_: Request, error: Exception) -> JSONResponse:
 async def _does_not_fit(_: Request, error: Exception) -> JSONResponse:
     # What was sent is not repeated: it may hold a key that was put in the wrong place.
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = [{"loc": one["loc"], "msg": one["msg"]} for one in found]
-    return JSONResponse({"detail": told}, 422)
+    problems = [{"loc": one["loc"], "msg": one["msg"]} for one in found]
+    return JSONResponse({"detail": problems}, 422)
 
 
 class _Service:
@@ -125,14 +125,14 @@ class _Service:
         """Tell what is read before the test, to anybody if the entrance is open."""
         if not self._entrance.is_open:
             return {"id": self._test.id, "title": self._test.title, "is_open": False}
-        return self._told()
+        return self._description()
 
-    def _told(self) -> dict[str, Any]:
-        told = as_page(self._test, listeners=[0])
+    def _description(self) -> dict[str, Any]:
+        problems = as_page(self._test, listeners=[0])
         for hidden in ("trials", "orders", "questions"):
-            del told[hidden]
+            del problems[hidden]
         return {
-            **told,
+            **problems,
             "is_open": self._entrance.is_open,
             "is_closed": self._entrance.is_closed,
         }
@@ -143,7 +143,7 @@ class _Service:
         if found is None:
             raise HTTPException(404, "this link is not known here, or its answers were deleted")
         if found.order is None:
-            return {"test": self._told(), "has_begun": False}
+            return {"test": self._description(), "has_begun": False}
         return {
             "test": {
                 **as_page(self._test, listeners=[found.order]),
@@ -172,7 +172,7 @@ class _Service:
                 f"{math.ceil(wait_s / 60)} minutes, or ask for a personal link",
                 {"retry-after": str(wait_s)},
             )
-        about = body.model_dump(include=self._asked(), exclude_none=True)
+        about = body.model_dump(include=self._requested(), exclude_none=True)
         has_begun = self._answers.begin(
             key, is_open=self._entrance.is_open, most=self._entrance.most, about=about
         )
@@ -184,9 +184,9 @@ class _Service:
             raise HTTPException(403, "this test has all the listeners it needs")
         return self.session(key)
 
-    def _asked(self) -> set[str]:
-        asked = {"device": self._test.asks_device, "age": self._test.asks_age}
-        return {name for name, is_asked in asked.items() if is_asked}
+    def _requested(self) -> set[str]:
+        questions = {"device": self._test.asks_device, "age": self._test.asks_age}
+        return {name for name, is_asked in questions.items() if is_asked}
 
     def answer(self, key: ListenerKey, body: AnswerBody) -> dict[str, Any]:
         """Keep an answer; tell all that are there, since another device may have gone on."""

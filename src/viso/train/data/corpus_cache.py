@@ -34,7 +34,7 @@ def default_cache() -> Path:
         raise ConfigError("this account has no home folder for a corpus; say --cache") from error
 
 
-def corpus_at(said: str, *, cache: Path | None = None) -> Corpus:
+def corpus_at(location: str, *, cache: Path | None = None) -> Corpus:
     """Open a corpus, after bringing it here if it lies in a store.
 
     Parameters
@@ -52,7 +52,7 @@ def corpus_at(said: str, *, cache: Path | None = None) -> Corpus:
     DataError
         If there is no corpus, it is damaged, does not fit on the disk, or cannot be read.
     """
-    place = location_of(said)
+    place = location_of(location)
     if isinstance(place, Path):
         return Corpus(place)
     index = objects.read_bytes(place / "index.json")

@@ -85,7 +85,7 @@ def import_model(
     """
     wishes = wishes or Wishes()
     kind = kind or kind_of(source)
-    vain = sorted(wishes.said() - _SAYABLE[kind])
+    vain = sorted(wishes.given() - _SAYABLE[kind])
     if vain:
         raise ModelError(f"{source}: {vain[0]} is not to choose of this kind, {kind}; leave it out")
     found = _drafted(source, wishes, kind=kind)

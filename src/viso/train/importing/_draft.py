@@ -34,7 +34,7 @@ class Wishes(Settings):
     hop: int | None = None
     gain: float | None = None
 
-    def said(self) -> set[str]:
+    def given(self) -> set[str]:
         """Return the names of what was said."""
         return set(self.model_dump(exclude_none=True))
 

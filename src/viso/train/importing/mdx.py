@@ -95,9 +95,9 @@ def _card(source: Path, graph: onnx.ModelProto, wishes: Wishes) -> ModelCard:
     }
     missing = [name for name in _ASK if name not in values and name not in spectral]
     if missing:
-        asked = ", ".join(_ASK[name] for name in missing)
+        questions = ", ".join(_ASK[name] for name in missing)
         raise ModelError(
-            f"{source}: does not say how it is run; say {asked}, "
+            f"{source}: does not say how it is run; say {questions}, "
             f"or write {source.with_suffix('.toml').name} beside it"
         )
     if "name" not in values:

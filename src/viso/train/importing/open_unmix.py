@@ -225,9 +225,9 @@ def _target(
     """
     if wishes.target is not None:
         return wishes.target
-    said = str(facts.get("target") or "")
-    others = (said,) if said and said not in _TARGETS else _OTHERS
-    named = said or source.stem
+    stated = str(facts.get("target") or "")
+    others = (stated,) if stated and stated not in _TARGETS else _OTHERS
+    named = stated or source.stem
     for other in others:
         if named.startswith(other):
             raise ModelError(
