@@ -15,17 +15,17 @@ if __name__ == "__main__":
 from viso.batch.database import DiskFullError
 from viso.batch.engine import Engine
 from viso.batch.planning import Plan, Task, plan
-from viso.batch.progress import Progress, Result
+from viso.batch.progress import BatchProgress, Result
 from viso.batch.resume import Finished
 from viso.batch.run import run
 from viso.batch.settings import SeparationConfig
 
 __all__ = [
+    "BatchProgress",
     "DiskFullError",
     "Engine",
     "Finished",
     "Plan",
-    "Progress",
     "Result",
     "SeparationConfig",
     "Task",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from viso.separator import Report
 from viso.stores.address import Location
 
-__all__ = ["Progress", "Result"]
+__all__ = ["BatchProgress", "Result"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BatchProgress:
     """How far a batch is.
 
     Attributes

@@ -17,7 +17,7 @@ from viso.batch.manifest import Manifest
 from viso.batch.output_lease import OutputLease
 from viso.batch.owners import Owner
 from viso.batch.planning import Plan, Task
-from viso.batch.progress import Progress, Result
+from viso.batch.progress import BatchProgress, Result
 from viso.batch.protocol import Died, Done, Event, Failed, Order, Step
 from viso.errors import VisoError
 from viso.stores.address import Address, Location
@@ -29,7 +29,9 @@ _AGAIN_S = 1.0  # between two looks at a song that another batch is at
 _TRIES = 2  # of a song whose process dies
 
 
-def run(plan: Plan, *, overwrite: bool = False, engine: Engine | None = None) -> Iterator[Progress]:
+def run(
+    plan: Plan, *, overwrite: bool = False, engine: Engine | None = None
+) -> Iterator[BatchProgress]:
     """Do what a plan says, yielding how far it is several times a second.
 
     Every result is in the manifest before it is yielded. If the iterator is closed early, songs
@@ -127,7 +129,7 @@ class _Batch:
         self._looked_s = self._began_s
         self._full: DiskFullError | None = None
 
-    def steps(self) -> Iterator[Progress]:
+    def steps(self) -> Iterator[BatchProgress]:
         """Work until nothing is left."""
         while True:
             if self._keeper is not None:
@@ -142,16 +144,16 @@ class _Batch:
         if self._full:
             raise self._full
 
-    def ended(self, result: Result) -> Progress:
+    def ended(self, result: Result) -> BatchProgress:
         """Count a result."""
         self._n_done += result.is_done
         self._n_failed += not result.is_done
         return self._progress(result)
 
-    def _progress(self, result: Result | None = None) -> Progress:
+    def _progress(self, result: Result | None = None) -> BatchProgress:
         running = tuple(self._running.values())
         begun_s = sum(one.done_s for one in running)
-        return Progress(
+        return BatchProgress(
             n_songs=len(self._plan.tasks),
             n_done=self._n_done,
             n_failed=self._n_failed,

@@ -17,7 +17,7 @@ from viso.errors import DataError, VisoError
 
 if TYPE_CHECKING:
     from viso.train.data.corpus import Track
-    from viso.train.data.lint import Finding, Song
+    from viso.train.data.lint import CheckedSong, Finding
     from viso.train.data.readers import Item
 
 __all__ = ["data"]
@@ -180,7 +180,7 @@ _MOST_NOTES = 10
 
 def _songs(
     path: Path, music_root: Path | None, longest_s: float | None, *, is_solo: bool
-) -> tuple[int, Iterator[Song]]:
+) -> tuple[int, Iterator[CheckedSong]]:
     """Return the number of songs in a corpus or a folder, and the songs."""
     from viso.train.data.corpus import Corpus
     from viso.train.data.lint import songs_of_corpus, songs_of_items
@@ -196,7 +196,7 @@ def _songs(
 
 
 def _check_all(
-    songs: Iterator[Song], n_songs: int, *, rate_hz: int | None, as_json: bool
+    songs: Iterator[CheckedSong], n_songs: int, *, rate_hz: int | None, as_json: bool
 ) -> list[Finding]:
     """Check behind a progress bar; as JSON, print each finding as it comes."""
     from viso.train.data.lint import lint

@@ -14,7 +14,7 @@ from viso.separator.confidence import Second
 from viso.stores.address import Location
 
 if TYPE_CHECKING:
-    from viso.batch import Plan, Progress
+    from viso.batch import BatchProgress, Plan
 
 __all__ = [
     "as_record",
@@ -144,7 +144,7 @@ def format_plan(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def format_batch(plan: Plan, last: Progress | None, *, took_s: float) -> str:
+def format_batch(plan: Plan, last: BatchProgress | None, *, took_s: float) -> str:
     """Return the line that a person reads when a batch has ended."""
     n_done, n_failed = (0, 0) if last is None else (last.n_done, last.n_failed)
     text = f"{_songs(n_done)} done, {n_failed:,} failed"

@@ -69,7 +69,7 @@ class BatchRequest:
 class _Tally:
     """What has become of a batch so far."""
 
-    last: batch.Progress | None = None
+    last: batch.BatchProgress | None = None
     failures: list[batch.Result] = field(default_factory=list)
     began_s: float = field(default_factory=time.monotonic)
 

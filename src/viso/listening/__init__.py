@@ -24,13 +24,13 @@ from viso.listening.definition import (
 from viso.listening.excerpts import Excerpt, read_excerpts
 from viso.listening.export import as_page, export_page, page_path
 from viso.listening.loudness import loudness_lufs
-from viso.listening.material import Song
+from viso.listening.material import TestSong
 from viso.listening.records import Choice, Listener, Ratings, as_lines
 from viso.listening.report import as_summary, write_report
 from viso.listening.results import Results, check_record, read_results
 from viso.listening.rows import MeanRow, QuartileRow, Rating, conditions_of
 from viso.listening.screening import Screened, screen
-from viso.listening.sequence import Order, order_of
+from viso.listening.sequence import PlayingOrder, order_of
 from viso.listening.sounds import read_stimulus, stimulus_path
 from viso.listening.webmushra import export_webmushra, read_webmushra
 
@@ -47,16 +47,16 @@ __all__ = [
     "ListenerProgress",
     "ListeningTest",
     "MeanRow",
-    "Order",
     "PairRow",
+    "PlayingOrder",
     "QuartileRow",
     "Question",
     "Rating",
     "Ratings",
     "Results",
     "Screened",
-    "Song",
     "Stimulus",
+    "TestSong",
     "Trial",
     "analyse",
     "as_lines",

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from viso.errors import ConfigError
 from viso.listening.definition import ListeningTest
 
-__all__ = ["Order", "order_of"]
+__all__ = ["PlayingOrder", "order_of"]
 
 _SIDES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
-class Order(NamedTuple):
+class PlayingOrder(NamedTuple):
     """What one listener hears.
 
     `trials` are indices into the test's trials, training first. `stimuli` are, for each trial of
@@ -32,7 +32,7 @@ class Order(NamedTuple):
     hidden: tuple[int, ...]
 
 
-def order_of(test: ListeningTest, listener: int) -> Order:
+def order_of(test: ListeningTest, listener: int) -> PlayingOrder:
     """Return the order of a listener.
 
     Parameters
@@ -63,7 +63,7 @@ def order_of(test: ListeningTest, listener: int) -> Order:
             hidden.append(other)
         else:
             stimuli.append(_balanced(len(trial.stimuli), listener, key))
-    return Order(tuple(training + [rated[i] for i in places]), tuple(stimuli), tuple(hidden))
+    return PlayingOrder(tuple(training + [rated[i] for i in places]), tuple(stimuli), tuple(hidden))
 
 
 def _shuffled(n: int, key: str) -> list[int]:

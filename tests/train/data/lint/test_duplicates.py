@@ -11,7 +11,7 @@ import soundfile
 from viso.audio import Resampler
 from viso.train.data.lint.duplicates import Duplicates, matched_s
 from viso.train.data.lint.fingerprint import FRAMES_A_SECOND, fingerprint
-from viso.train.data.lint.sound import Part, Song, Stem
+from viso.train.data.lint.sound import CheckedSong, Part, Stem
 
 RATE_HZ = 16_000
 
@@ -40,7 +40,7 @@ def coded(audio, *, quality):
 
 def song(name, audio, *, split="train", role="instrumental", rate_hz=RATE_HZ):
     stem = Stem(role, (Part(name, audio, rate_hz),))
-    return Song(name=name, group="g", split=split, rate_hz=rate_hz, stems=(stem,))
+    return CheckedSong(name=name, group="g", split=split, rate_hz=rate_hz, stems=(stem,))
 
 
 def found_in(*songs):
@@ -87,7 +87,7 @@ def test_other_songs_are_no_copies():
 
 def test_stems_of_one_song_are_not_compared():
     stems = tuple(Stem(r, (Part(r, music(1), RATE_HZ),)) for r in ("vocals", "instrumental"))
-    assert found_in(Song("a", "g", "train", RATE_HZ, stems)) == []
+    assert found_in(CheckedSong("a", "g", "train", RATE_HZ, stems)) == []
 
 
 def test_one_song_many_times_is_one_note():

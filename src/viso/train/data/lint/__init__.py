@@ -16,15 +16,15 @@ from viso.dsp.bandwidth import bandwidth_hz
 from viso.train.data.lint.checks import check_song
 from viso.train.data.lint.duplicates import Duplicates
 from viso.train.data.lint.findings import CHECKS, Finding
-from viso.train.data.lint.sound import Part, Song, Stem
+from viso.train.data.lint.sound import CheckedSong, Part, Stem
 from viso.train.data.lint.sources import songs_of_corpus, songs_of_items
 
 __all__ = [
     "CHECKS",
     "Checked",
+    "CheckedSong",
     "Finding",
     "Part",
-    "Song",
     "Stem",
     "lint",
     "songs_of_corpus",
@@ -45,12 +45,12 @@ class Checked:
     findings: list[Finding]
 
 
-def lint(songs: Iterable[Song], *, rate_hz: int | None = None) -> Iterator[Checked]:
+def lint(songs: Iterable[CheckedSong], *, rate_hz: int | None = None) -> Iterator[Checked]:
     """Check song after song, then what can be seen of all of them only.
 
     Parameters
     ----------
-    songs : iterable of Song
+    songs : iterable of CheckedSong
         Best lazy: each is let go before the next.
     rate_hz : int, optional
         Sampling rate that the files ought to have.
@@ -80,7 +80,7 @@ class _Whole:
         self._narrow: dict[str, list[float]] = defaultdict(list)
         self._n_stems: Counter[str] = Counter()
 
-    def add(self, song: Song) -> None:
+    def add(self, song: CheckedSong) -> None:
         self._duplicates.add(song)
         if song.singer:
             self._singers[song.singer][song.split] += 1

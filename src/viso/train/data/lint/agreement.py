@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Lag", "Residual", "lag_of", "residual"]
+__all__ = ["Disagreement", "Lag", "lag_of", "residual"]
 
 _LONGEST_LAG_S = 2.0
 _PIECE_S = 12.0
@@ -101,7 +101,7 @@ def _lag_in(
 
 
 @dataclass(frozen=True)
-class Residual:
+class Disagreement:
     """What is left of a mixture without its stems.
 
     `level_db` is its level against the mixture, after the stems got `gain_db`.
@@ -111,7 +111,9 @@ class Residual:
     gain_db: float
 
 
-def residual(total: npt.NDArray[np.float32], mixture: npt.NDArray[np.float32]) -> Residual | None:
+def residual(
+    total: npt.NDArray[np.float32], mixture: npt.NDArray[np.float32]
+) -> Disagreement | None:
     """Take the sum of the stems, at its best gain, from the mixture; offsets do not count.
 
     Parameters
@@ -121,7 +123,7 @@ def residual(total: npt.NDArray[np.float32], mixture: npt.NDArray[np.float32]) -
 
     Returns
     -------
-    Residual or None
+    Disagreement or None
         None for a silent mixture.
     """
     n = min(total.shape[1], mixture.shape[1])
@@ -139,7 +141,7 @@ def residual(total: npt.NDArray[np.float32], mixture: npt.NDArray[np.float32]) -
     gain = float(np.dot(m, s)) / own if own > 0 else 0.0
     rest = m - np.float32(gain) * s
     with np.errstate(divide="ignore"):
-        return Residual(
+        return Disagreement(
             level_db=float(10 * np.log10(np.float64(np.dot(rest, rest)) / power)),
             gain_db=float(20 * np.log10(np.float64(abs(gain)))),
         )

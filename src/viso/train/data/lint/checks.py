@@ -17,7 +17,7 @@ from viso.train.data.lint.agreement import Lag, lag_of, residual
 from viso.train.data.lint.bleed import Bleed, mutual_bleed
 from viso.train.data.lint.findings import Check, Finding, Severity
 from viso.train.data.lint.levels import clipping, dc_offset, loudest_db, not_finite
-from viso.train.data.lint.sound import Part, Song, Stem, add, shifted
+from viso.train.data.lint.sound import CheckedSong, Part, Stem, add, shifted
 
 __all__ = ["check_song"]
 
@@ -49,12 +49,12 @@ heard in the pauses of a stem played alone."""
 BLEED_NOTE_DB, BLEED_NOTE_RATIO = -60.0, 2.5
 
 
-def check_song(song: Song, *, rate_hz: int | None = None) -> list[Finding]:
+def check_song(song: CheckedSong, *, rate_hz: int | None = None) -> list[Finding]:
     """Run every check that needs one song only.
 
     Parameters
     ----------
-    song : Song
+    song : CheckedSong
     rate_hz : int, optional
         Sampling rate that the files ought to have.
 
@@ -89,7 +89,7 @@ def _name(part: Part, stem: Stem) -> str:
     return stem.role if len(stem.parts) == 1 else Path(part.name).name
 
 
-def _rates(song: Song, names: list[tuple[Part, str]], rate_hz: int | None) -> list[Finding]:
+def _rates(song: CheckedSong, names: list[tuple[Part, str]], rate_hz: int | None) -> list[Finding]:
     wanted = rate_hz or song.rate_hz
     why = "expected" if rate_hz else "as its other stem has"
     return [
@@ -106,7 +106,7 @@ def _rates(song: Song, names: list[tuple[Part, str]], rate_hz: int | None) -> li
     ]
 
 
-def _part(song: Song, part: Part, name: str) -> list[Finding]:
+def _part(song: CheckedSong, part: Part, name: str) -> list[Finding]:
     def found(severity: Severity, check: Check, message: str) -> Finding:
         return Finding(severity, check, song.name, name, message)
 
@@ -134,7 +134,7 @@ def _part(song: Song, part: Part, name: str) -> list[Finding]:
     return findings
 
 
-def _silence(song: Song, stem: Stem) -> Finding | None:
+def _silence(song: CheckedSong, stem: Stem) -> Finding | None:
     level = loudest_db(stem.audio, rate_hz=song.rate_hz)
     if level > SILENT_DB:
         return None
@@ -151,7 +151,7 @@ def _silence(song: Song, stem: Stem) -> Finding | None:
     return Finding(severity, "silence", song.name, stem.role, f"{what}; {way_out}")
 
 
-def _lengths(song: Song, names: list[tuple[Part, str]]) -> list[Finding]:
+def _lengths(song: CheckedSong, names: list[tuple[Part, str]]) -> list[Finding]:
     lengths = {name: part.audio.shape[1] for part, name in names}
     if not lengths:
         return []
@@ -170,7 +170,7 @@ def _lengths(song: Song, names: list[tuple[Part, str]]) -> list[Finding]:
     return [Finding(severity, "length", song.name, "", message)]
 
 
-def _against_mixture(song: Song, mixture: Part) -> list[Finding]:
+def _against_mixture(song: CheckedSong, mixture: Part) -> list[Finding]:
     findings: list[Finding] = []
     placed = []
     lags: dict[str, Lag | None] = {}
@@ -197,7 +197,7 @@ def _shift(lag: Lag | None) -> int:
 
 
 def _sum(
-    song: Song, total: npt.NDArray[np.float32], mixture: Part, margin: int
+    song: CheckedSong, total: npt.NDArray[np.float32], mixture: Part, margin: int
 ) -> Iterator[Finding]:
     """Compare the sum with the mixture, but for the ends that shifting left empty."""
     inner = slice(margin, min(total.shape[1], mixture.audio.shape[1]) - margin)
@@ -213,7 +213,7 @@ def _sum(
             yield Finding("note", "sum", song.name, "mixture", f"{what}; {way_out}")
 
 
-def _misplaced(song: Song, name: str, lag: Lag) -> Finding:
+def _misplaced(song: CheckedSong, name: str, lag: Lag) -> Finding:
     if lag.drift:
         n, way = abs(lag.drift), "later" if lag.drift > 0 else "earlier"
         what = f"drifts against the mixture, at the end {n} samples {way} than at the start"
@@ -227,7 +227,7 @@ def _misplaced(song: Song, name: str, lag: Lag) -> Finding:
     return Finding("fault", "alignment", song.name, name, f"{what}; {way_out}")
 
 
-def _bleed(song: Song) -> list[Finding]:
+def _bleed(song: CheckedSong) -> list[Finding]:
     stems = {stem.role: stem.audio for stem in song.stems}
     of_vocals, of_music = mutual_bleed(stems["vocals"], stems["instrumental"], rate_hz=song.rate_hz)
     found = [
@@ -237,7 +237,7 @@ def _bleed(song: Song) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-def _leak(song: Song, leak: Bleed | None, what: str, where: str) -> Finding | None:
+def _leak(song: CheckedSong, leak: Bleed | None, what: str, where: str) -> Finding | None:
     if leak is None:
         return None
     if leak.level_db > BLEED_FAULT_DB and leak.ratio > BLEED_FAULT_RATIO:

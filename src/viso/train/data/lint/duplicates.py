@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from viso.train.data.lint.findings import Finding
 from viso.train.data.lint.fingerprint import FRAMES_A_SECOND, SILENT, fingerprint
-from viso.train.data.lint.sound import Song
+from viso.train.data.lint.sound import CheckedSong
 
 __all__ = ["Duplicates", "matched_s"]
 
@@ -70,7 +70,7 @@ class Duplicates:
     def __init__(self) -> None:
         self._sounds: list[_Sound] = []
 
-    def add(self, song: Song) -> None:
+    def add(self, song: CheckedSong) -> None:
         """Keep the fingerprints of a song's stems (128 bytes a second each)."""
         for stem in song.stems:
             audio = stem.audio

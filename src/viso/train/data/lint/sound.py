@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from viso.train.data.lint.findings import Finding
 
-__all__ = ["Part", "Song", "Stem", "add", "shifted"]
+__all__ = ["CheckedSong", "Part", "Stem", "add", "shifted"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Stem:
 
 
 @dataclass(frozen=True)
-class Song:
+class CheckedSong:
     """What is known and decoded of one song.
 
     `findings` are those met while reading it: files that cannot be decoded.

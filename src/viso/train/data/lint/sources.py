@@ -10,13 +10,13 @@ from viso.audio import open_audio
 from viso.errors import VisoError
 from viso.train.data.corpus import Corpus, Track
 from viso.train.data.lint.findings import Check, Finding
-from viso.train.data.lint.sound import Part, Song, Stem
+from viso.train.data.lint.sound import CheckedSong, Part, Stem
 from viso.train.data.readers import Item, Source, load
 
 __all__ = ["songs_of_corpus", "songs_of_items"]
 
 
-def songs_of_corpus(corpus: Corpus) -> tuple[int, Iterator[Song]]:
+def songs_of_corpus(corpus: Corpus) -> tuple[int, Iterator[CheckedSong]]:
     """Return how many songs a corpus has, and the songs one after the other.
 
     The mixtures that a data set brought are no longer in it: there is nothing to say of sums and
@@ -28,11 +28,11 @@ def songs_of_corpus(corpus: Corpus) -> tuple[int, Iterator[Song]]:
     return len(songs), (_of_tracks(corpus, tracks) for tracks in songs.values())
 
 
-def _of_tracks(corpus: Corpus, tracks: list[Track]) -> Song:
+def _of_tracks(corpus: Corpus, tracks: list[Track]) -> CheckedSong:
     rate_hz, first = corpus.rate_hz, tracks[0]
     stems = [Stem(t.role, (Part(t.role, corpus.read(t), rate_hz),)) for t in tracks]
     singers = [track.singer for track in tracks if track.singer]
-    return Song(
+    return CheckedSong(
         name=first.song,
         group=first.group,
         split=first.split,
@@ -42,7 +42,7 @@ def _of_tracks(corpus: Corpus, tracks: list[Track]) -> Song:
     )
 
 
-def songs_of_items(items: list[Item]) -> tuple[int, Iterator[Song]]:
+def songs_of_items(items: list[Item]) -> tuple[int, Iterator[CheckedSong]]:
     """Return how many songs the items of readers make, and the songs one after the other.
 
     Every file is decoded at its own rate, so that clipping can be seen; one that cannot be
@@ -54,7 +54,7 @@ def songs_of_items(items: list[Item]) -> tuple[int, Iterator[Song]]:
     return len(songs), (_of_items(group) for group in songs.values())
 
 
-def _of_items(items: list[Item]) -> Song:
+def _of_items(items: list[Item]) -> CheckedSong:
     reader = _Reader(items[0].song)
     stems = []
     for item in items:
@@ -67,7 +67,7 @@ def _of_items(items: list[Item]) -> Song:
     mixture = None
     if mixtures and mixtures[0].mixture is not None:
         mixture = reader.part(mixtures[0], mixtures[0].mixture)
-    return Song(
+    return CheckedSong(
         name=items[0].song,
         group=items[0].group,
         split=items[0].split,
