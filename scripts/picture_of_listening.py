@@ -23,7 +23,7 @@ from playwright.sync_api import sync_playwright
 
 from viso import Separator
 from viso.audio import write
-from viso.listening import Answers, BuildSettings, Song, build_test
+from viso.listening import Answers, BuildSettings, SongMaterial, build_test
 from viso.listening.server import bind, create_listening_app
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def build(folder: Path) -> tuple[Path, Any]:
     for model in MODELS:
         Separator(model=model).separate(folder / "mixture.flac").save(folder / model / "demo")
         estimates[model] = {"vocals": next((folder / model / "demo").glob("vocals.*"))}
-    songs = [Song("demo", tuple(sorted(truth.iterdir())), estimates)]
+    songs = [SongMaterial("demo", tuple(sorted(truth.iterdir())), estimates)]
     settings = BuildSettings(title="Voices of the demo song", seed=4, per_song=3, duration_s=3.5,
                              short_training=True)  # fmt: skip
     return folder / "test", build_test(songs, folder / "test", settings=settings)

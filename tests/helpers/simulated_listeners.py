@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.audio import write
-from viso.listening import Choice, Listener, ListeningTest, Ratings, TestSong, order_of
+from viso.listening import Choice, Listener, ListeningTest, Ratings, SongMaterial, order_of
 
 RATE_HZ = 32_000
 Floats = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ def band(n: int, *, seed: int, level: float = 0.1) -> Floats:
 
 def make_song(
     folder: Path, name: str, qualities: Mapping[str, float], *, seed: int = 0, seconds: float = 4.0
-) -> TestSong:
+) -> SongMaterial:
     """Write a song whose voice is loud in its last third, and what systems make of it.
 
     `qualities` are by system: how many decibels the band lies below itself in the vocals.
@@ -56,7 +56,7 @@ def make_song(
         rest = (stems["drums"] + stems["bass"]) * np.float32(10 ** (-below_db / 20))
         write(place, (vocals + rest) * np.float32(0.5), rate_hz=RATE_HZ)
         estimates[system] = {"vocals": place}
-    return TestSong(name, tuple(paths), estimates)
+    return SongMaterial(name, tuple(paths), estimates)
 
 
 def taste(

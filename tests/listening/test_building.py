@@ -17,7 +17,7 @@ from viso.errors import AudioError, ConfigError, DataError
 from viso.listening import (
     BuildSettings,
     ListeningTest,
-    TestSong,
+    SongMaterial,
     build_test,
     load_test,
     loudness_lufs,
@@ -36,14 +36,14 @@ SYSTEMS = {"alpha": 20.0, "beta": 6.0}
 
 
 @pytest.fixture(scope="module")
-def songs(tmp_path_factory: pytest.TempPathFactory) -> list[TestSong]:
+def songs(tmp_path_factory: pytest.TempPathFactory) -> list[SongMaterial]:
     folder = tmp_path_factory.mktemp("songs")
     return [make_song(folder, f"song {i}", SYSTEMS, seed=10 * i, seconds=SECONDS) for i in range(2)]
 
 
 @pytest.fixture(scope="module")
 def built(
-    songs: list[TestSong], tmp_path_factory: pytest.TempPathFactory
+    songs: list[SongMaterial], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, ListeningTest]:
     folder = tmp_path_factory.mktemp("tests") / "mushra"
     settings = BuildSettings(duration_s=1.2, seed=7, questions=("interference",))
@@ -61,7 +61,7 @@ def test_all_stimuli_are_equally_loud(built: tuple[Path, ListeningTest]) -> None
         assert np.abs(audio).max() <= 10 ** (-1 / 20) + 1e-6
 
 
-def test_a_loud_test_is_lowered_as_a_whole(songs: list[TestSong], tmp_path: Path) -> None:
+def test_a_loud_test_is_lowered_as_a_whole(songs: list[SongMaterial], tmp_path: Path) -> None:
     settings = BuildSettings(
         duration_s=1.2, seed=7, loudness_lufs=-10, anchors=False, short_training=True
     )
@@ -116,7 +116,7 @@ def test_what_a_trial_holds(built: tuple[Path, ListeningTest]) -> None:
     assert len(test.pages) == 7
 
 
-def test_a_short_training_is_one_passage(songs: list[TestSong], tmp_path: Path) -> None:
+def test_a_short_training_is_one_passage(songs: list[SongMaterial], tmp_path: Path) -> None:
     settings = BuildSettings(duration_s=1.2, seed=7, anchors=False, short_training=True)
     test = build_test(songs, tmp_path / "short", settings=settings)
     assert [trial.training for trial in test.trials] == [True, False, False]
@@ -136,7 +136,7 @@ def test_names_do_not_tell_the_system(built: tuple[Path, ListeningTest]) -> None
 
 
 def test_the_same_seed_gives_the_same_test(
-    songs: list[TestSong], built: tuple[Path, ListeningTest], tmp_path: Path
+    songs: list[SongMaterial], built: tuple[Path, ListeningTest], tmp_path: Path
 ) -> None:
     folder, test = built
     settings = BuildSettings(duration_s=1.2, seed=7, questions=("interference",))
@@ -229,7 +229,7 @@ def test_a_seed_gives_its_orders_for_good() -> None:
     assert sequence._williams(4) == [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
 
 
-def test_abx_hides_either_system_on_either_side(songs: list[TestSong], tmp_path: Path) -> None:
+def test_abx_hides_either_system_on_either_side(songs: list[SongMaterial], tmp_path: Path) -> None:
     settings = BuildSettings(kind="abx", duration_s=1.2, seed=3, repeats=2)
     test = build_test(songs, tmp_path / "abx", settings=settings)
     assert len(test.rated) == 4 and not test.questions
@@ -239,7 +239,7 @@ def test_abx_hides_either_system_on_either_side(songs: list[TestSong], tmp_path:
         assert set(cases.values()) == {2} and len(cases) == 4
 
 
-def test_preference_with_the_reference(songs: list[TestSong], tmp_path: Path) -> None:
+def test_preference_with_the_reference(songs: list[SongMaterial], tmp_path: Path) -> None:
     settings = BuildSettings(
         kind="preference", duration_s=1.2, adds_reference=True, shows_reference=True
     )
@@ -249,7 +249,7 @@ def test_preference_with_the_reference(songs: list[TestSong], tmp_path: Path) ->
     assert all(trial.reference for trial in test.trials)
 
 
-def test_loudest_passages_do_not_overlap(songs: list[TestSong]) -> None:
+def test_loudest_passages_do_not_overlap(songs: list[SongMaterial]) -> None:
     found = loudest(songs[0].vocals, duration_s=1.0, count=3)
     assert found[0].start_s >= SECONDS * 2 / 3 - 0.15
     for one, other in itertools.combinations(found, 2):
@@ -258,7 +258,7 @@ def test_loudest_passages_do_not_overlap(songs: list[TestSong]) -> None:
     assert whole == [Excerpt(0.0, SECONDS)]
 
 
-def test_excerpts_that_are_asked_for(songs: list[TestSong], tmp_path: Path) -> None:
+def test_excerpts_that_are_asked_for(songs: list[SongMaterial], tmp_path: Path) -> None:
     table = tmp_path / "excerpts.csv"
     table.write_text("song,start_s,duration_s\nsong 1,0.5,1.5\nsong 1,2,1\n")
     test = build_test(
@@ -293,12 +293,12 @@ def test_excerpts_that_do_not_fit(tmp_path: Path, text: str, message: str) -> No
     assert str(table) in str(caught.value)
 
 
-def test_what_cannot_be_built(songs: list[TestSong], tmp_path: Path) -> None:
+def test_what_cannot_be_built(songs: list[SongMaterial], tmp_path: Path) -> None:
     folder = tmp_path / "test"
     short = BuildSettings(duration_s=1.2)
 
     def refused(
-        error: type[Exception], message: str, *, some: list[TestSong], **changes: object
+        error: type[Exception], message: str, *, some: list[SongMaterial], **changes: object
     ) -> None:
         with pytest.raises(error, match=message):
             build_test(some, folder, settings=short.model_copy(update=changes))
@@ -306,24 +306,24 @@ def test_what_cannot_be_built(songs: list[TestSong], tmp_path: Path) -> None:
 
     song = songs[0]
     refused(DataError, "no songs", some=[])
-    one = TestSong("song 9", song.stems, {"alpha": song.estimates["alpha"]})
+    one = SongMaterial("song 9", song.stems, {"alpha": song.estimates["alpha"]})
     refused(DataError, "song 9: separated by alpha, but song 0 by alpha, beta", some=[song, one])
     refused(ConfigError, "makes no pair", some=[one], kind="abx")
-    many = TestSong("many", song.stems, {f"s{i}": song.estimates["alpha"] for i in range(8)})
+    many = SongMaterial("many", song.stems, {f"s{i}": song.estimates["alpha"] for i in range(8)})
     refused(ConfigError, "8 systems make 13 signals", some=[many])
     refused(ConfigError, "question 'taste'", some=[song], questions=("taste",))
     refused(ConfigError, "questions are for MUSHRA", some=[song], kind="abx", questions=("target",))
-    taken = TestSong("taken", song.stems, {"distorted": song.estimates["alpha"]})
+    taken = SongMaterial("taken", song.stems, {"distorted": song.estimates["alpha"]})
     refused(ConfigError, "a system called 'distorted'", some=[taken])
 
 
-def test_silence_and_odd_files_are_named(songs: list[TestSong], tmp_path: Path) -> None:
+def test_silence_and_odd_files_are_named(songs: list[SongMaterial], tmp_path: Path) -> None:
     song, short = songs[0], BuildSettings(duration_s=1.2, anchors=False)
     n = round(SECONDS * RATE_HZ)
 
-    def estimate(name: str, audio: np.ndarray, rate_hz: int = RATE_HZ) -> TestSong:
+    def estimate(name: str, audio: np.ndarray, rate_hz: int = RATE_HZ) -> SongMaterial:
         write(tmp_path / name, audio, rate_hz=rate_hz)
-        return TestSong("odd", song.stems, {"alpha": {"vocals": tmp_path / name}})
+        return SongMaterial("odd", song.stems, {"alpha": {"vocals": tmp_path / name}})
 
     silent = estimate("silent.flac", np.zeros((2, n), np.float32))
     with pytest.raises(DataError, match=r"odd from .* s: alpha: silent"):
@@ -343,7 +343,7 @@ def test_silence_and_odd_files_are_named(songs: list[TestSong], tmp_path: Path) 
     assert not (tmp_path / "test").exists() and not list(tmp_path.glob(".*"))
 
 
-def test_a_folder_is_not_overwritten(songs: list[TestSong], tmp_path: Path) -> None:
+def test_a_folder_is_not_overwritten(songs: list[SongMaterial], tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "mine").touch()
     with pytest.raises(ConfigError, match="already there"):
@@ -351,7 +351,7 @@ def test_a_folder_is_not_overwritten(songs: list[TestSong], tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["test"]
 
 
-def test_nothing_of_others_is_removed(songs: list[TestSong], tmp_path: Path) -> None:
+def test_nothing_of_others_is_removed(songs: list[SongMaterial], tmp_path: Path) -> None:
     settings = BuildSettings(duration_s=1.2, seed=7, anchors=False)
     # Once the name of a folder that was not whole, and removed before each build.
     theirs = tmp_path / ".test.part" / "letters.txt"

@@ -24,7 +24,7 @@ from viso.listening import (
     BuildSettings,
     MeanRow,
     Results,
-    TestSong,
+    SongMaterial,
     analyse,
     as_summary,
     build_test,
@@ -63,7 +63,7 @@ def build_from(
     folders = _named(systems)
     wanted = None if excerpts is None else read_excerpts(excerpts)
     songs = [
-        TestSong(
+        SongMaterial(
             name,
             tuple(stems),
             {system: estimate_files(folder, name) for system, folder in folders.items()},

@@ -24,7 +24,7 @@ from viso.listening.definition import (
 from viso.listening.excerpts import Excerpt, read_excerpts
 from viso.listening.export import as_page, export_page, page_path
 from viso.listening.loudness import loudness_lufs
-from viso.listening.material import TestSong
+from viso.listening.material import SongMaterial
 from viso.listening.records import Choice, Listener, Ratings, as_lines
 from viso.listening.report import as_summary, write_report
 from viso.listening.results import Results, check_record, read_results
@@ -55,8 +55,8 @@ __all__ = [
     "Ratings",
     "Results",
     "Screened",
+    "SongMaterial",
     "Stimulus",
-    "TestSong",
     "Trial",
     "analyse",
     "as_lines",

@@ -27,7 +27,7 @@ from viso.listening.definition import (
 )
 from viso.listening.excerpts import Excerpt, loudest
 from viso.listening.export import new_folder
-from viso.listening.material import Passage, TestSong
+from viso.listening.material import Passage, SongMaterial
 from viso.listening.sounds import read_stimulus, sha256_of_sound
 from viso.listening.stimuli import Workshop
 
@@ -67,7 +67,7 @@ class BuildSettings(Settings):
 
 
 def build_test(
-    songs: Sequence[TestSong],
+    songs: Sequence[SongMaterial],
     folder: Path,
     *,
     settings: BuildSettings | None = None,
@@ -77,7 +77,7 @@ def build_test(
 
     Parameters
     ----------
-    songs : sequence of TestSong
+    songs : sequence of SongMaterial
         With estimates of the same systems each.
     folder : Path
         Made; holds ``test.toml`` and the folder ``stimuli`` when the test is whole.
@@ -126,7 +126,7 @@ def build_test(
     return test
 
 
-def _systems(songs: Sequence[TestSong], settings: BuildSettings) -> tuple[str, ...]:
+def _systems(songs: Sequence[SongMaterial], settings: BuildSettings) -> tuple[str, ...]:
     if not songs:
         raise DataError("no songs; a listening test needs at least one")
     systems = tuple(songs[0].estimates)
@@ -158,7 +158,7 @@ def _systems(songs: Sequence[TestSong], settings: BuildSettings) -> tuple[str, .
 
 
 def _passages(
-    songs: Sequence[TestSong],
+    songs: Sequence[SongMaterial],
     settings: BuildSettings,
     excerpts: Mapping[str, Sequence[Excerpt]] | None,
 ) -> tuple[list[Passage], list[Passage]]:

@@ -13,13 +13,13 @@ from viso.audio import open_audio
 from viso.errors import DataError
 from viso.listening.excerpts import Excerpt
 
-__all__ = ["Passage", "TestSong", "estimate_at", "truth_at"]
+__all__ = ["Passage", "SongMaterial", "estimate_at", "truth_at"]
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class TestSong:
+class SongMaterial:
     """A song's files.
 
     `stems` are the true ones, one of them ``vocals.*``; the others add up to the instrumental.
@@ -40,7 +40,7 @@ class TestSong:
 class Passage:
     """An excerpt of a song."""
 
-    song: TestSong
+    song: SongMaterial
     excerpt: Excerpt
 
     @property
