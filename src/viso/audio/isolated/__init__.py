@@ -20,7 +20,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from viso.audio._blocks import Block
 from viso.audio.isolated._decoder import Decoder
@@ -197,10 +196,5 @@ class IsolatedFile:
     def __enter__(self) -> IsolatedFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
