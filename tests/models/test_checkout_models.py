@@ -21,9 +21,8 @@ from viso.cli import app
 from viso.errors import ConfigError, ModelError
 from viso.evaluate import system_of
 from viso.models import registry
-from viso.models.blend import load_blend
+from viso.models.blend import load, load_blend
 from viso.models.card import BlendCard
-from viso.models.onnx import load
 
 
 def put(model: Path, folder: Path, name: str) -> Path:

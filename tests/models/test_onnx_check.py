@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import viso.models.onnx
+import viso.models.session
 from helpers.small_models import SMALL, build_onnx, mask_card, mdx_network, song
 from viso import Separator
 from viso.errors import ConfigError, ModelError
@@ -220,7 +220,7 @@ def test_files_that_are_large_or_no_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_memory_has_a_limit_while_it_runs(tmp_path: Path) -> None:
     """Twelve hundred million numbers of three: the check cannot know, the allocator does."""
-    assert viso.models.onnx.MEMORY_BYTES == 4 << 30
+    assert viso.models.session.MEMORY_BYTES == 4 << 30
     nodes = [
         helper.make_node("ConstantOfShape", ["s"], ["big"]),
         helper.make_node("ReduceSum", ["big"], ["sum"], keepdims=0),

@@ -20,7 +20,8 @@ from viso import Separator
 from viso.audio import write
 from viso.errors import ModelError
 from viso.models import registry
-from viso.models.onnx import apply_graph, load
+from viso.models.blend import load
+from viso.models.masknet import apply_graph
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="XDG is of Linux")

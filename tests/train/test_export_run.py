@@ -13,7 +13,8 @@ from torch import nn
 
 from viso import Separator
 from viso.errors import ConfigError, DataError, ModelError
-from viso.models.onnx import CARD_KEY, OnnxModel
+from viso.models.onnx import OnnxModel
+from viso.models.session import CARD_KEY
 from viso.train.export import LARGEST_DIFFERENCE, export, export_run, with_card
 from viso.train.networks import build_network
 from viso.train.run.trainer import Trainer

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from viso.errors import ConfigError
-from viso.models.onnx import Device
 from viso.models.registry import DEFAULT
+from viso.models.session import Device
 from viso.separator import STEMS, Separator
 from viso.separator.templates import fields_of, stem_files
 from viso.separator.wiener_stream import WINDOW_S

@@ -17,9 +17,10 @@ from viso.cli.console import EXIT_FAILED, error_line, out, print_json, shown
 from viso.cli.train import needs_training
 from viso.errors import VisoError
 from viso.models import registry
-from viso.models.blend import Blend, load_blend, parts_of, shares_of
-from viso.models.card import ModelCard
-from viso.models.onnx import OnnxModel, load
+from viso.models.blend import Blend, load, load_blend, parts_of, shares_of
+from viso.models.card import ModelCard, SegmentCard
+from viso.models.onnx import OnnxModel
+from viso.models.segments import OnnxSegmentModel
 
 __all__ = ["models"]
 
@@ -59,7 +60,7 @@ def _members(words: str, known: Sequence[str]) -> list[_Wanted]:
     return [_Wanted(name, f"{share:g}") for (name, _), share in zip(parts, shares, strict=True)]
 
 
-def _record(model: OnnxModel, *, share: str) -> dict[str, object]:
+def _record(model: OnnxModel | OnnxSegmentModel, *, share: str) -> dict[str, object]:
     size = model.path.stat().st_size
     card = model.card.model_dump(mode="json")
     record = {**card, "file": str(model.path), "bytes": size, "sha256": model.sha256}
@@ -97,6 +98,25 @@ def _blend_lines(blend: Blend, path: Path) -> Table:
     )
 
 
+def _of_frames(card: ModelCard) -> dict[str, str]:
+    spectral = card.spectral
+    return {
+        "target": f"{card.target}, {'stereo' if card.channels == 2 else 'mono'}",
+        "transform": f"{spectral.rate_hz} Hz, FFT {spectral.n_fft}, hop {spectral.hop}, chunks of "
+        f"{card.chunk_frames} frames with {card.context_frames} of context on either side",
+        "sees": _reach(card),
+    }
+
+
+def _of_segments(card: SegmentCard) -> dict[str, str]:
+    return {
+        "target": "vocals, stereo",
+        "stems": ", ".join(card.stems),
+        "segments": f"{card.segment_samples / card.rate_hz:.1f} s at {card.rate_hz} Hz, each "
+        f"overlaps the next by {100 * card.overlap:.0f} %; FFT {card.n_fft}, hop {card.hop}",
+    }
+
+
 def _reach(card: ModelCard) -> str:
     """Say how far up the network sees, and what becomes of the bins above."""
     if card.used_bins == card.spectral.n_bins:
@@ -122,23 +142,21 @@ def _table(name: str, description: str, facts: dict[str, str]) -> Table:
     return table
 
 
-def _lines(model: OnnxModel, *, share: str) -> Table:
+def _lines(model: OnnxModel | OnnxSegmentModel, *, share: str) -> Table:
     """A model as a small table of two columns."""
-    card, spectral = model.card, model.card.spectral
+    card = model.card
     size_mb = model.path.stat().st_size / 1e6
     parameters = f"{card.parameters / 1e6:.1f} M parameters, " if card.parameters else ""
     facts = {
         "": "the default" if card.name == registry.DEFAULT else "",
         "share": f"{share} of the blend" if share else "",
         "version": card.version,
-        "target": f"{card.target}, {'stereo' if card.channels == 2 else 'mono'}",
-        "transform": f"{spectral.rate_hz} Hz, FFT {spectral.n_fft}, hop {spectral.hop}, chunks of "
-        f"{card.chunk_frames} frames with {card.context_frames} of context on either side",
-        "sees": _reach(card),
+        **(_of_segments(card) if isinstance(card, SegmentCard) else _of_frames(card)),
         "size": f"{parameters}{size_mb:.1f} MB",
         "trained on": ", ".join(card.trained_on),
         "teacher": card.teacher or "none",
         "licence": card.licence,
+        "terms": card.terms if isinstance(card, SegmentCard) else "",
         "origin": card.origin,
         "scores": _scores(card.scores),
         "limits": "\n".join(card.limits),

@@ -26,7 +26,7 @@ from viso.cli.console import (
 from viso.cli.formatting import as_record, common_reason, described, failure_record
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.models import registry
-from viso.models.onnx import Device
+from viso.models.session import Device
 from viso.separator import STEMS, Report, Separator
 from viso.separator.naming import Names, best_files, possible_files
 from viso.separator.templates import fields_of, stem_files

@@ -16,16 +16,21 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from viso.errors import ConfigError
+from viso.errors import ConfigError, ModelError
 from viso.models import registry
-from viso.models.card import BlendCard, ModelCard
-from viso.models.onnx import Device, Model, OnnxModel, load
+from viso.models.card import BlendCard, ModelCard, SegmentCard
+from viso.models.onnx import Model, OnnxModel
+from viso.models.segments import OnnxSegmentModel, SegmentModel
+from viso.models.session import Device, OnnxSession
 
-__all__ = ["Blend", "Models", "card_file", "load_blend", "parts_of", "shares_of"]
+__all__ = ["Blend", "Models", "card_file", "load", "load_blend", "parts_of", "shares_of"]
 
 _MOST_PARTS = 32
 
-Named = str | PathLike[str] | Model
+AnyModel = Model | SegmentModel
+"""A model that sees frames, or one that sees segments."""
+
+Named = str | PathLike[str] | AnyModel
 Models = Named | Sequence[Named]
 """A blend as a user says it: one model or several, each by name, by file or loaded."""
 
@@ -37,12 +42,12 @@ class Blend:
     `card` is there if the blend has a name of its own.
     """
 
-    models: tuple[Model, ...]
+    models: tuple[AnyModel, ...]
     shares: tuple[float, ...]
     card: BlendCard | None = None
 
     @property
-    def cards(self) -> tuple[ModelCard, ...]:
+    def cards(self) -> tuple[ModelCard | SegmentCard, ...]:
         """The models' cards, in their order."""
         return tuple(model.card for model in self.models)
 
@@ -72,7 +77,9 @@ class Blend:
     @property
     def sha256(self) -> str:
         """The hashes of the models' files; none for models that have no file."""
-        hashes = (m.sha256 if isinstance(m, OnnxModel) else "" for m in self.models)
+        hashes = (
+            m.sha256 if isinstance(m, OnnxModel | OnnxSegmentModel) else "" for m in self.models
+        )
         return "+".join(filter(None, hashes))
 
     def tags(self) -> dict[str, str]:
@@ -148,6 +155,27 @@ def load_blend(
     )
     shares = shares_of(len(named), weights)
     return Blend(tuple(loaded), shares, card)
+
+
+def load(
+    model: str | PathLike[str], *, device: Device = "auto", threads: int = 0
+) -> OnnxModel | OnnxSegmentModel:
+    """Load a model by name, or any ONNX file by path; `viso.models.blend` loads several as one.
+
+    Raises
+    ------
+    ModelError
+        See `OnnxModel`; also for a name that is not known, and for that of a blend.
+    """
+    path = Path(model)
+    if str(model) in registry.available() or not (path.suffix or path.exists()):
+        path = registry.path_of(str(model))
+    if path.suffix.lower() == ".toml":
+        raise ModelError(f"{path}: is no model but a card; name its ONNX file, or a single model")
+    session = OnnxSession(path, device=device, threads=threads)
+    if isinstance(session.card(), SegmentCard):
+        return OnnxSegmentModel(path, session=session)
+    return OnnxModel(path, session=session)
 
 
 def card_file(model: str | PathLike[str]) -> Path | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from viso.config import NAME_PATTERN, Settings
 from viso.dsp.stft import SpectralConfig
 
-__all__ = ["BlendCard", "ModelCard"]
+__all__ = ["BlendCard", "ModelCard", "SegmentCard", "card_from"]
 
 _LARGEST_CHUNK = 1 << 24  # frames times bins: 256 MB of two channels
 _LARGEST_OVERLAP = 64
+_LARGEST_SEGMENT = 1 << 22  # 95 s at 44.1 kHz
 
 
 class BlendCard(Settings):
@@ -32,7 +34,22 @@ class BlendCard(Settings):
     limits: tuple[str, ...] = ()
 
 
-class ModelCard(Settings):
+class _Card(Settings):
+    """What every card says: the model's name, its origin and how good it is."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN)
+    version: str = "1"
+    description: str = ""
+    trained_on: tuple[str, ...] = ()
+    teacher: str | None = None
+    licence: str = "unknown"
+    origin: str = ""
+    parameters: int | None = None
+    scores: dict[str, float] = Field({})
+    limits: tuple[str, ...] = ()
+
+
+class ModelCard(_Card):
     """What a model is: how to run it, where it comes from, how good it is.
 
     The card travels as JSON in the ONNX file's metadata under ``viso.card``, or as TOML
@@ -56,9 +73,7 @@ class ModelCard(Settings):
     "average" of its frame's, or "zeros", which leaves the target nothing there.
     """
 
-    name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN)
-    version: str = "1"
-    description: str = ""
+    domain: Literal["frames"] = "frames"
     spectral: SpectralConfig = SpectralConfig()
     channels: Literal[1, 2] = 2
     basis: Literal["left-right", "mid-side"] = "left-right"
@@ -71,13 +86,6 @@ class ModelCard(Settings):
     chunk_frames: int = Field(ge=1, le=16_384)
     context_frames: int = Field(0, ge=0)
     gain: float = Field(1.0, gt=0, le=10)
-    trained_on: tuple[str, ...] = ()
-    teacher: str | None = None
-    licence: str = "unknown"
-    origin: str = ""
-    parameters: int | None = None
-    scores: dict[str, float] = Field({})
-    limits: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -112,3 +120,62 @@ class ModelCard(Settings):
     def step_frames(self) -> int:
         """Frames by which successive chunks advance."""
         return self.chunk_frames - 2 * self.context_frames
+
+
+class SegmentCard(_Card):
+    """What a model is that sees segments of a song and gives all of their samples.
+
+    Successive segments overlap by `overlap` of their length. Their estimates are added, weighted
+    by `window`, and divided by the sum of the weights. The graph is a hybrid transformer
+    (`viso.models.segments`): it takes a segment's samples and its spectrum, and gives both for
+    each of `stems`.
+    """
+
+    domain: Literal["segments"] = "segments"
+    rate_hz: int = Field(44_100, ge=8_000, le=192_000)
+    channels: Literal[2] = 2
+    segment_samples: int = Field(ge=1024, le=_LARGEST_SEGMENT)
+    overlap: float = Field(0.25, ge=0, lt=1)
+    window: Literal["triangular"] = "triangular"
+    n_fft: int = Field(4096, ge=16, le=1 << 16)
+    hop: int = Field(1024, ge=1)
+    stems: tuple[str, ...] = Field(("drums", "bass", "other", "vocals"), min_length=1)
+    inputs: tuple[str, str] = Field(description="names: samples, spectrum")
+    outputs: tuple[str, str] = Field(description="names: samples, spectra")
+    terms: str = Field("", description="what the weights may be used for")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if "vocals" not in self.stems:
+            raise ValueError(f"stems {', '.join(self.stems)}: vocals must be among them")
+        if self.n_fft % 2 or self.n_fft % self.hop or self.n_fft > self.segment_samples:
+            raise ValueError(
+                f"n_fft {self.n_fft} must be even, a multiple of hop {self.hop} and shorter than "
+                f"segment_samples {self.segment_samples}"
+            )
+        if self.advance_samples < 1:
+            raise ValueError(f"overlap {self.overlap:g} leaves no step between segments")
+        return self
+
+    @property
+    def advance_samples(self) -> int:
+        """Samples by which successive segments advance."""
+        return int(self.segment_samples * (1 - self.overlap))
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of a segment's spectrum."""
+        return -(-self.segment_samples // self.hop)
+
+
+def card_from(values: Mapping[str, Any], *, origin: str) -> ModelCard | SegmentCard:
+    """Check what a card holds, by its `domain`.
+
+    Raises
+    ------
+    ConfigError
+        Naming `origin` and what is wrong.
+    """
+    if values.get("domain", "frames") == "frames":
+        return ModelCard.from_mapping(values, origin=origin)
+    return SegmentCard.from_mapping(values, origin=origin)

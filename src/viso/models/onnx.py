@@ -6,29 +6,19 @@ ONNX Runtime session, from a file of ours (card inside) or of somebody else's (c
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-from functools import cache
-from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from viso.config import parse_json
-from viso.errors import ConfigError, ModelError
-from viso.models import registry
-from viso.models._onnx_check import LARGEST_CARD, read_model
+from viso.errors import ModelError
 from viso.models.card import ModelCard
 from viso.models.masknet import apply_graph
+from viso.models.session import Device, OnnxSession
 
-__all__ = ["CARD_KEY", "LOUDEST", "MEMORY_BYTES", "Model", "OnnxModel", "apply_graph", "load"]
-
-CARD_KEY = "viso.card"
-MEMORY_BYTES = 4 << 30
-"""What all models together that are not of the package may take of memory on the CPU."""
+__all__ = ["LOUDEST", "Model", "OnnxModel"]
 
 LOUDEST = 1000
 """What a model takes out of a mixture may be so much louder (60 dB) at its loudest.
@@ -37,7 +27,6 @@ The masks of all models that viso comes with stay below 1.01 for music, noise, s
 that clip (measured). Masks of others are above 1 where vocals and instrumental cancel out.
 """
 
-Device = Literal["auto", "cpu", "cuda"]
 Complexes = npt.NDArray[np.complex64]
 Floats = npt.NDArray[np.float32]
 
@@ -77,6 +66,8 @@ class OnnxModel:
         "auto" takes CUDA where ONNX Runtime offers it, else the CPU; "cuda" insists.
     threads : int
         CPU threads of the session; 0 lets ONNX Runtime take all cores.
+    session : OnnxSession, optional
+        The file, if it is open already.
 
     Attributes
     ----------
@@ -93,28 +84,29 @@ class OnnxModel:
         if it has no card or one that does not fit; if the device is not there.
     """
 
-    def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
-        data = read_model(path)
-        self.path = path
-        self._asked: tuple[Device, int] = (device, threads)
-        self.sha256 = hashlib.sha256(data).hexdigest()
-        self._session = _session(data, path, device=device, threads=threads)
-        self.card = _card_of(self._session, path)
-        on_cuda = self._session.get_providers()[0] == "CUDAExecutionProvider"
-        self.device = "cuda" if on_cuda else "cpu"
-        self._input = self._session.get_inputs()[0].name
-        _check_shapes(self._session, self.card, path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: Device = "auto",
+        threads: int = 0,
+        session: OnnxSession | None = None,
+    ) -> None:
+        self._session = session or OnnxSession(path, device=device, threads=threads)
+        card = self._session.card()
+        if not isinstance(card, ModelCard):
+            raise ModelError(f"{path}: sees whole segments; open it with OnnxSegmentModel")
+        self.path, self.card = path, card
+        self.device, self.sha256 = self._session.device, self._session.sha256
+        _check_shapes(self._session, card, path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A session cannot be pickled; another process opens the same file.
-        return _reloaded, (self.path.absolute(), self.sha256, *self._asked)
+        return _reloaded, (self.path.absolute(), self.sha256, *self._session.options)
 
     def run(self, features: Floats, /) -> Floats:
         """Run the bare graph on one input array, laid out as the card says."""
-        try:
-            result: Floats = self._session.run(None, {self._input: features})[0]
-        except Exception as error:  # ONNX Runtime raises a family of private types
-            raise ModelError(f"{self.path}: failed while running ({_reason(error)})") from error
+        (result,) = self._session.run({self._session.inputs[0].name: features})
         frames, bins = (3, 2) if self.card.axes == "bins-frames" else (2, 3)
         if (
             result.ndim != 4
@@ -149,22 +141,6 @@ class OnnxModel:
         return apply_graph(self.run, chunk, card=self.card)
 
 
-def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 0) -> OnnxModel:
-    """Load a model by name, or any ONNX file by path; `viso.models.blend` loads several as one.
-
-    Raises
-    ------
-    ModelError
-        See `OnnxModel`; also for a name that is not known, and for that of a blend.
-    """
-    path = Path(model)
-    if str(model) in registry.available() or not (path.suffix or path.exists()):
-        path = registry.path_of(str(model))
-    if path.suffix.lower() == ".toml":
-        raise ModelError(f"{path}: is no model but a card; name its ONNX file, or a single model")
-    return OnnxModel(path, device=device, threads=threads)
-
-
 def _reloaded(path: Path, sha256: str, device: Device, threads: int) -> OnnxModel:
     """Open a pickled model's file again.
 
@@ -184,85 +160,9 @@ def _peak(values: Floats) -> float:
     return max(float(values.max()), -float(values.min()))  # the fastest: no copy is made
 
 
-@cache
-def _runtime() -> Any:
-    """Load ONNX Runtime, silent: from 1.29 on it tells its makers of every model it loads."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
-
-
-@cache
-def _limit_memory() -> None:
-    """Give ONNX Runtime an allocator with a limit, once a process, for sessions that ask for it."""
-    ort = _runtime()
-    where = ort.OrtMemoryInfo(
-        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
-    )
-    ort.create_and_register_allocator(where, ort.OrtArenaCfg({"max_mem": MEMORY_BYTES}))
-
-
-def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
-    ort = _runtime()
-    available = ort.get_available_providers()
-    wanted = ["CPUExecutionProvider"]
-    if device == "cuda" and "CUDAExecutionProvider" not in available:
-        raise ModelError(
-            f"{path}: device cuda asked for, but this ONNX Runtime has none; "
-            "use --device cpu, or put onnxruntime-gpu in its place (docs/use/models.md says how)"
-        )
-    if device != "cpu" and "CUDAExecutionProvider" in available:
-        wanted.insert(0, "CUDAExecutionProvider")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    options.use_deterministic_compute = True
-    # Threads that spin while the rest of the story runs take the cores it needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The file was checked as ONNX: it is not to be read as anything else.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    if path.resolve().parent != registry.PACKAGED:
-        # A few numbers in a graph can ask for any amount of memory.
-        _limit_memory()
-        options.add_session_config_entry("session.use_env_allocators", "1")
-    try:
-        session = ort.InferenceSession(data, options, providers=wanted)
-    except Exception as error:  # ONNX Runtime raises a family of private types
-        raise ModelError(
-            f"{path}: not a model that ONNX Runtime can run ({_reason(error)})"
-        ) from error
-    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
-        raise ModelError(f"{path}: device cuda asked for, but it did not start; use --device cpu")
-    return session
-
-
-def _reason(error: Exception) -> str:
-    """First line of a library's message, at most 160 characters."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:160]
-
-
-def _card_of(session: Any, path: Path) -> ModelCard:
-    beside = path.with_suffix(".toml")
-    try:
-        inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
-        if inside is not None:
-            return ModelCard.from_mapping(parse_json(inside), origin=f"{path}: card")
-        if beside.is_file():
-            if beside.stat().st_size > LARGEST_CARD:
-                raise ModelError(f"{beside}: more than {LARGEST_CARD} bytes; no card is so long")
-            return ModelCard.from_toml(beside)
-    except ValueError as error:
-        raise ModelError(f"{path}: the card inside is damaged ({error!s:.160})") from error
-    except ConfigError as error:
-        raise ModelError(str(error)) from error
-    raise ModelError(f"{path}: no model card inside and no {beside.name} beside it; write one")
-
-
-def _check_shapes(session: Any, card: ModelCard, path: Path) -> None:
+def _check_shapes(session: OnnxSession, card: ModelCard, path: Path) -> None:
     """Compare the graph's declared shapes with what the card promises."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    inputs, outputs = session.inputs, session.outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(
             f"{path}: has {len(inputs)} inputs and {len(outputs)} outputs; need one of each"

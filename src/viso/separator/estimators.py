@@ -7,15 +7,15 @@ vocals calls it. `build_estimator` puts one together for a song::
     `Resampled`                    `MaskEstimator`
 
 Models that share a transform are blended frame by frame in one `MaskEstimator`, with the Wiener
-filter behind them, as in Uhlich et al. 2017. Models with different transforms are blended sample
-by sample at the highest of their rates (`Summed`); then the Wiener filter has a transform of its
-own (`WienerFiltered`).
+filter behind them, as in Uhlich et al. 2017. A `SegmentEstimator` runs a model that sees segments
+of samples. Different transforms and segments are blended sample by sample at the highest rate
+(`Summed`); then the Wiener filter has a transform of its own (`WienerFiltered`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,9 @@ from viso.audio import Resampler
 from viso.dsp.stft import Analysis, SpectralConfig, Synthesis
 from viso.errors import ModelError
 from viso.models.blend import Blend
+from viso.models.card import ModelCard
 from viso.models.onnx import Model
+from viso.models.segments import SegmentModel
 from viso.separator.align import StreamAligner
 from viso.separator.channels import channel_groups
 from viso.separator.wiener_stream import WienerFilter, WienerStream
@@ -33,6 +35,7 @@ __all__ = [
     "Estimator",
     "MaskEstimator",
     "Resampled",
+    "SegmentEstimator",
     "Summed",
     "WienerFiltered",
     "build_estimator",
@@ -78,25 +81,44 @@ def build_estimator(
         Behind the models.
     """
     groups: dict[SpectralConfig, list[tuple[Model, float]]] = {}
+    of_segments: list[tuple[SegmentModel, float]] = []
     for model, share in zip(blend.models, blend.shares, strict=True):
-        groups.setdefault(model.card.spectral, []).append((model, share))
-    main = max(groups, key=lambda config: config.rate_hz)
-    estimator: Estimator
-    if len(groups) == 1:
-        estimator = MaskEstimator(groups[main], n_channels=n_channels, wiener=wiener)
+        if is_of_frames(model):
+            groups.setdefault(model.card.spectral, []).append((model, share))
+        else:
+            of_segments.append((cast(SegmentModel, model), share))
+    if len(groups) == 1 and not of_segments:
+        ((config, models),) = groups.items()
+        estimator: Estimator = MaskEstimator(models, n_channels=n_channels, wiener=wiener)
+        return Resampled(
+            estimator, n_channels=n_channels, outer_hz=rate_hz, inner_hz=config.rate_hz
+        )
+    alone: list[tuple[Estimator, int]] = [
+        (MaskEstimator(models, n_channels=n_channels), config.rate_hz)
+        for config, models in groups.items()
+    ]
+    alone += [
+        (SegmentEstimator(model, n_channels=n_channels, share=share), model.card.rate_hz)
+        for model, share in of_segments
+    ]
+    main_hz = max(inner_hz for _, inner_hz in alone)
+    if len(alone) == 1:
+        estimator = alone[0][0]
     else:
         estimator = Summed(
-            Resampled(
-                MaskEstimator(models, n_channels=n_channels),
-                n_channels=n_channels,
-                outer_hz=main.rate_hz,
-                inner_hz=config.rate_hz,
-            )
-            for config, models in groups.items()
+            Resampled(one, n_channels=n_channels, outer_hz=main_hz, inner_hz=inner_hz)
+            for one, inner_hz in alone
         )
-        if wiener is not None:
-            estimator = WienerFiltered(estimator, wiener, config=main, n_channels=n_channels)
-    return Resampled(estimator, n_channels=n_channels, outer_hz=rate_hz, inner_hz=main.rate_hz)
+    if wiener is not None:
+        configs = [config for config in groups if config.rate_hz == main_hz]
+        config = configs[0] if configs else SpectralConfig(rate_hz=main_hz)
+        estimator = WienerFiltered(estimator, wiener, config=config, n_channels=n_channels)
+    return Resampled(estimator, n_channels=n_channels, outer_hz=rate_hz, inner_hz=main_hz)
+
+
+def is_of_frames(model: Model | SegmentModel) -> TypeGuard[Model]:
+    """Tell whether a model sees frames, rather than segments of samples."""
+    return isinstance(model.card, ModelCard)
 
 
 class _ChunkRunner:
@@ -241,6 +263,73 @@ def blended(estimates: Sequence[Complexes], shares: Sequence[float]) -> Complexe
     for estimate, share in zip(estimates, shares, strict=True):
         total += estimate * np.float32(share)
     return total
+
+
+class SegmentEstimator:
+    """A model that sees segments, at its own sampling rate.
+
+    Segments begin at multiples of the card's `advance_samples`, however the samples arrive. The
+    estimates of successive segments overlap; a triangular window weights them. A segment at the
+    song's end that is not whole stands in the middle of silence.
+
+    Parameters
+    ----------
+    model : SegmentModel
+    n_channels : int
+    share : float
+        Of a blend: a factor of the estimate.
+    """
+
+    def __init__(self, model: SegmentModel, *, n_channels: int, share: float = 1.0) -> None:
+        card = model.card
+        self._model, self._share = model, np.float32(share)
+        self._length, self._advance = card.segment_samples, card.advance_samples
+        self._groups = channel_groups(n_channels, per_model=card.channels)
+        self._waiting = np.zeros((n_channels, 0), np.float32)
+        # Of the samples that wait: the weighted sum of the estimates so far, and of the weights.
+        self._sum = np.zeros((n_channels, self._length), np.float32)
+        self._weights = np.zeros(self._length, np.float32)
+        rise = np.arange(1, self._length // 2 + 1, dtype=np.float32)
+        fall = np.arange(self._length - self._length // 2, 0, -1, dtype=np.float32)
+        self._window: Floats = np.concatenate([rise, fall]) / fall[0]
+
+    def prepare(self, block: Floats) -> Floats:
+        return block
+
+    def estimate(self, block: Floats) -> Floats:
+        self._waiting = np.concatenate([self._waiting, block], axis=1)
+        vocals = [self._sum[:, :0]]
+        while self._waiting.shape[1] >= self._length:
+            vocals.append(self._next(self._waiting[:, : self._length]))
+        return np.concatenate(vocals, axis=1)
+
+    def finish(self) -> Floats:
+        vocals = [self._sum[:, :0]]
+        while (n_left := self._waiting.shape[1]) > 0:
+            vocals.append(self._next(self._waiting)[:, : min(n_left, self._advance)])
+        return np.concatenate(vocals, axis=1)
+
+    def _next(self, segment: Floats) -> Floats:
+        """Run the model on a segment; return the `advance_samples` that are certain by now."""
+        n_samples = segment.shape[1]
+        before = (self._length - n_samples) // 2
+        whole = np.pad(segment, ((0, 0), (before, self._length - n_samples - before)))
+        estimate = np.empty_like(segment)
+        for group in self._groups:
+            found = self._model.estimate(whole[list(group)])[:, before : before + n_samples]
+            for index, channel in enumerate(group):
+                estimate[channel] = found[index]
+        window = self._window[:n_samples]
+        self._sum[:, :n_samples] += estimate * (window * self._share)
+        self._weights[:n_samples] += window
+        weights: Floats = np.maximum(self._weights[: self._advance], np.float32(1e-9))
+        vocals: Floats = self._sum[:, : self._advance] / weights
+        n_kept = self._length - self._advance
+        for array in (self._sum, self._weights):
+            array[..., :n_kept] = array[..., self._advance :].copy()
+            array[..., n_kept:] = 0
+        self._waiting = self._waiting[:, self._advance :]
+        return vocals
 
 
 class Resampled:

@@ -27,9 +27,9 @@ from viso.audio import open_audio, open_isolated, reblock
 from viso.dsp import masking
 from viso.errors import AudioError
 from viso.models.blend import Models, load_blend
-from viso.models.card import ModelCard
-from viso.models.onnx import Device
+from viso.models.card import ModelCard, SegmentCard
 from viso.models.registry import DEFAULT
+from viso.models.session import Device
 from viso.separator.align import StreamAligner
 from viso.separator.arrays import (
     Samples,
@@ -90,7 +90,7 @@ class Separator:
         The model's, a blend's own, or those of its models with their shares.
     made_of : str
         The models' names, with their shares.
-    card : ModelCard
+    card : ModelCard or SegmentCard
         Of the first model.
     device : str
         What the models run on in fact.
@@ -128,7 +128,7 @@ class Separator:
         self.name, self.made_of = self._blend.name, self._blend.made_of
         self.wiener = self._blend.wiener if wiener is None else wiener
         self._filter = wiener_filter(self.wiener, window_s=wiener_window_s)
-        self.card: ModelCard = self._blend.cards[0]
+        self.card: ModelCard | SegmentCard = self._blend.cards[0]
         self.device, self.sha256 = self._blend.device, self._blend.sha256
         self._open = open_isolated if isolated else open_audio
         self._tidy: set[Path] = set()

@@ -25,7 +25,8 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from viso.errors import DataError, ModelError
 from viso.models.card import ModelCard
-from viso.models.onnx import CARD_KEY, OnnxModel
+from viso.models.onnx import OnnxModel
+from viso.models.session import CARD_KEY
 from viso.train.networks import build_network, load_weights
 from viso.train.recipe import Recipe
 from viso.train.weight_storage import Storage, round_weights, store

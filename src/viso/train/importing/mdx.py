@@ -21,7 +21,8 @@ from viso.config import parse_json
 from viso.errors import ModelError
 from viso.models._onnx_check import read_model
 from viso.models.card import ModelCard
-from viso.models.onnx import CARD_KEY, OnnxModel
+from viso.models.onnx import OnnxModel
+from viso.models.session import CARD_KEY
 from viso.train.export import with_card
 from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
 

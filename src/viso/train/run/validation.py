@@ -14,7 +14,8 @@ from viso.dsp.masking import binary_mask, ratio_mask
 from viso.dsp.stft import SpectralConfig
 from viso.metrics import oracle, usdr
 from viso.models.card import ModelCard
-from viso.models.onnx import Model, apply_graph
+from viso.models.masknet import apply_graph
+from viso.models.onnx import Model
 from viso.separator import Separator
 from viso.train.data.corpus import Corpus, Track
 

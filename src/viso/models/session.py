@@ -1,0 +1,173 @@
+"""One ONNX Runtime session: a checked file, the device it runs on, named arrays in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from viso.config import parse_json, read_toml
+from viso.errors import ConfigError, ModelError
+from viso.models import registry
+from viso.models._onnx_check import LARGEST_CARD, read_model
+from viso.models.card import ModelCard, SegmentCard, card_from
+
+__all__ = ["CARD_KEY", "MEMORY_BYTES", "Device", "OnnxSession"]
+
+CARD_KEY = "viso.card"
+MEMORY_BYTES = 4 << 30
+"""What all models together that are not of the package may take of memory on the CPU."""
+
+Device = Literal["auto", "cpu", "cuda"]
+Floats = npt.NDArray[np.float32]
+
+
+class OnnxSession:
+    """A network in an ONNX file, opened by ONNX Runtime.
+
+    Parameters
+    ----------
+    path : Path
+        The ONNX file.
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes CUDA where ONNX Runtime offers it, else the CPU; "cuda" insists.
+    threads : int
+        CPU threads of the session; 0 lets ONNX Runtime take all cores.
+
+    Attributes
+    ----------
+    path : Path
+    options : (str, int)
+        The device and threads that were requested.
+    device : str
+        "cpu" or "cuda": the device that the session runs on.
+    sha256 : str
+        Hash of the file, in hexadecimal.
+    inputs, outputs : list
+        ONNX Runtime's descriptions: `name`, `shape`, `type`.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is no ONNX model, or holds what `viso.models._onnx_check` refuses;
+        if the device is not there.
+    """
+
+    def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
+        data = read_model(path)
+        self.path = path
+        self.options: tuple[Device, int] = (device, threads)
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self._session = _session(data, path, device=device, threads=threads)
+        on_cuda = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        self.device = "cuda" if on_cuda else "cpu"
+        self.inputs: list[Any] = self._session.get_inputs()
+        self.outputs: list[Any] = self._session.get_outputs()
+
+    def card(self) -> ModelCard | SegmentCard:
+        """Read the model's card: inside the file, or in a TOML file beside it.
+
+        Raises
+        ------
+        ModelError
+            If there is none, or it is wrong.
+        """
+        return _card_of(self._session, self.path)
+
+    def run(
+        self, feeds: Mapping[str, Floats], outputs: Sequence[str] | None = None
+    ) -> list[Floats]:
+        """Run the graph on arrays by name; return the outputs of these names, or all.
+
+        Raises
+        ------
+        ModelError
+            If ONNX Runtime fails.
+        """
+        try:
+            results: list[Floats] = self._session.run(outputs, dict(feeds))
+        except Exception as error:  # ONNX Runtime raises a family of private types
+            raise ModelError(f"{self.path}: failed while running ({_reason(error)})") from error
+        return results
+
+
+@cache
+def _runtime() -> Any:
+    """Load ONNX Runtime, silent: from 1.29 on it tells its makers of every model it loads."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
+@cache
+def _limit_memory() -> None:
+    """Give ONNX Runtime an allocator with a limit, once a process, for sessions that ask for it."""
+    ort = _runtime()
+    where = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    ort.create_and_register_allocator(where, ort.OrtArenaCfg({"max_mem": MEMORY_BYTES}))
+
+
+def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
+    ort = _runtime()
+    available = ort.get_available_providers()
+    wanted = ["CPUExecutionProvider"]
+    if device == "cuda" and "CUDAExecutionProvider" not in available:
+        raise ModelError(
+            f"{path}: device cuda asked for, but this ONNX Runtime has none; "
+            "use --device cpu, or put onnxruntime-gpu in its place (docs/use/models.md says how)"
+        )
+    if device != "cpu" and "CUDAExecutionProvider" in available:
+        wanted.insert(0, "CUDAExecutionProvider")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.use_deterministic_compute = True
+    # Threads that spin while the rest of the story runs take the cores it needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The file was checked as ONNX: it is not to be read as anything else.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if path.resolve().parent != registry.PACKAGED:
+        # A few numbers in a graph can ask for any amount of memory.
+        _limit_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    try:
+        session = ort.InferenceSession(data, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime raises a family of private types
+        raise ModelError(
+            f"{path}: not a model that ONNX Runtime can run ({_reason(error)})"
+        ) from error
+    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise ModelError(f"{path}: device cuda asked for, but it did not start; use --device cpu")
+    return session
+
+
+def _reason(error: Exception) -> str:
+    """First line of a library's message, at most 160 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160]
+
+
+def _card_of(session: Any, path: Path) -> ModelCard | SegmentCard:
+    beside = path.with_suffix(".toml")
+    try:
+        inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+        if inside is not None:
+            return card_from(parse_json(inside), origin=f"{path}: card")
+        if beside.is_file():
+            if beside.stat().st_size > LARGEST_CARD:
+                raise ModelError(f"{beside}: more than {LARGEST_CARD} bytes; no card is so long")
+            return card_from(read_toml(beside), origin=str(beside))
+    except ValueError as error:
+        raise ModelError(f"{path}: the card inside is damaged ({error!s:.160})") from error
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+    raise ModelError(f"{path}: no model card inside and no {beside.name} beside it; write one")
