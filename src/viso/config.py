@@ -22,6 +22,7 @@ __all__ = [
     "LARGEST_TOML",
     "NAME_PATTERN",
     "Settings",
+    "load_toml",
     "parse_json",
     "parse_toml",
     "read_toml",
@@ -72,13 +73,7 @@ class Settings(BaseModel):
         ConfigError
             If the file cannot be read, is not TOML, or does not fit.
         """
-        try:
-            values = read_toml(path)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValueError as error:
-            raise ConfigError(f"{path}: not a TOML file ({error!s:.160})") from error
-        return cls.from_mapping(values, origin=str(path))
+        return cls.from_mapping(load_toml(path), origin=str(path))
 
     def to_toml(self) -> str:
         """Return the settings as TOML; what is None is left out."""
@@ -131,6 +126,22 @@ def read_toml(path: Path) -> dict[str, Any]:
     if about.st_size > LARGEST_TOML:
         raise ValueError(f"{about.st_size} bytes; at most {LARGEST_TOML} are read")
     return parse_toml(path.read_text(encoding="utf-8"))
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds, as `read_toml` does; its errors name the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or is not TOML.
+    """
+    try:
+        return read_toml(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a TOML file ({error!s:.160})") from error
 
 
 def _shallow(values: Any) -> Any:

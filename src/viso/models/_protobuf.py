@@ -1,13 +1,14 @@
 """The fields of a protobuf message, without its schema and without protobuf.
 
-Only what a check of an ONNX file needs: numbers and slices of the bytes, nothing is copied.
+The reader has what a check of an ONNX file needs: numbers, and slices of the bytes that are not
+copied. The writer has what a card needs: fields of bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["MOST_FIELDS", "Reader", "Value"]
+__all__ = ["MOST_FIELDS", "Reader", "Value", "bytes_field"]
 
 Value = int | memoryview
 """A number, or the bytes of a text, a message or packed numbers."""
@@ -98,3 +99,23 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at + place + 1
     raise ValueError("a number without an end")
+
+
+def bytes_field(number: int, content: bytes) -> bytes:
+    """Return a field of bytes, of a text or of a message, as it stands in a message.
+
+    Examples
+    --------
+    >>> bytes_field(1, b"ab")
+    b'\\n\\x02ab'
+    """
+    return _as_varint(number << 3 | _BYTES) + _as_varint(len(content)) + content
+
+
+def _as_varint(value: int) -> bytes:
+    digits = bytearray()
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)

@@ -168,7 +168,7 @@ class SegmentCard(_Card):
         return -(-self.segment_samples // self.hop)
 
 
-def card_from(values: Mapping[str, Any], *, origin: str) -> ModelCard | SegmentCard:
+def card_from(values: Any, *, origin: str) -> ModelCard | SegmentCard:
     """Check what a card holds, by its `domain`.
 
     Raises
@@ -176,6 +176,7 @@ def card_from(values: Mapping[str, Any], *, origin: str) -> ModelCard | SegmentC
     ConfigError
         Naming `origin` and what is wrong.
     """
-    if values.get("domain", "frames") == "frames":
+    domain = values.get("domain") if isinstance(values, Mapping) else None
+    if domain in (None, "frames"):
         return ModelCard.from_mapping(values, origin=origin)
     return SegmentCard.from_mapping(values, origin=origin)

@@ -29,6 +29,7 @@ __all__ = [
     "PACKAGED",
     "available",
     "checkout_folder",
+    "new_path",
     "packaged",
     "path_of",
     "user_folder",
@@ -89,6 +90,30 @@ def path_of(name: str, *, folder: Path | None = None) -> Path:
             f"yours: {', '.join(own) or 'none'}"
         )
     return _file(folder or user_folder(), name)
+
+
+def new_path(name: str, folder: Path | None = None, *, overwrite: bool = False) -> Path:
+    """Return where a new model of the user's goes.
+
+    Parameters
+    ----------
+    name : str
+    folder : Path, optional
+        Of the user's models, if not `user_folder`. It need not exist.
+    overwrite : bool
+        Whether a model of that name in the folder may be replaced.
+
+    Raises
+    ------
+    ModelError
+        If the name is taken.
+    """
+    path = (folder or user_folder()) / f"{name}.onnx"
+    if name in packaged():
+        raise ModelError(f"{name}: so a packaged model is called; say another --name")
+    if path.exists() and not overwrite:
+        raise ModelError(f"{path}: is already there; use --overwrite, or another --name")
+    return path
 
 
 def checkout_folder() -> Path | None:

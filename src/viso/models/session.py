@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from viso.config import parse_json, read_toml
+from viso.config import load_toml, parse_json
 from viso.errors import ConfigError, ModelError
 from viso.models import registry
 from viso.models._onnx_check import LARGEST_CARD, read_model
@@ -165,7 +165,7 @@ def _card_of(session: Any, path: Path) -> ModelCard | SegmentCard:
         if beside.is_file():
             if beside.stat().st_size > LARGEST_CARD:
                 raise ModelError(f"{beside}: more than {LARGEST_CARD} bytes; no card is so long")
-            return card_from(read_toml(beside), origin=str(beside))
+            return card_from(load_toml(beside), origin=str(beside))
     except ValueError as error:
         raise ModelError(f"{path}: the card inside is damaged ({error!s:.160})") from error
     except ConfigError as error:

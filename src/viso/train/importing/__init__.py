@@ -89,7 +89,7 @@ def import_model(
     if vain:
         raise ModelError(f"{source}: {vain[0]} is not to choose of this kind, {kind}; leave it out")
     found = _drafted(source, wishes, kind=kind)
-    path = _place(found.card.name, folder or registry.user_folder(), overwrite=overwrite)
+    path = registry.new_path(found.card.name, folder, overwrite=overwrite)
     return Imported(path, found.card, found.write(path))
 
 
@@ -124,13 +124,3 @@ def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
             return mdx.draft(source, wishes)
         case never:
             assert_never(never)
-
-
-def _place(name: str, folder: Path, *, overwrite: bool) -> Path:
-    """Return where a model goes, if that is free."""
-    path = folder / f"{name}.onnx"
-    if name in registry.packaged():
-        raise ModelError(f"{name}: so a packaged model is called; say another --name")
-    if path.exists() and not overwrite:
-        raise ModelError(f"{path}: is already there; use --overwrite, or another --name")
-    return path
