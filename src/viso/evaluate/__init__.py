@@ -1,10 +1,9 @@
-"""Separators against the truth: songs with known stems -> figures, tables, a report.
+"""Measure separators on songs with known stems: figures, tables and a report.
 
-    songs, systems -> evaluate (a result a song) -> summary, by_group, compare -> report
+    songs, systems -> evaluate (one result per song) -> summary, by_group, compare -> report
 
-Every song's mixture is the sum of its stems. A system is a model, a folder of somebody's
-estimates, the mixture itself (what doing nothing scores), or an ideal mask (what no mask can
-pass).
+Every song's mixture is the sum of its stems. A system is a model, a folder of estimates, the
+mixture itself (the score of doing nothing), or an ideal mask (the bound of all masks).
 """
 
 from viso.evaluate.report import write_report

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: a table of songs, a summary, and a page to look at."""
+"""The files of an evaluation: a table of songs, a summary and an HTML page."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FACTS = ("song", "singer", "genre", "duration_s", "system", "stem")
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder in which a report would replace files that are no report's.
+    """Raise if a report would replace files in the folder that do not belong to a report.
 
     Raises
     ------
     ConfigError
-        Naming the file.
+        If it would; the message names the file.
     """
     found = [folder / name for name in _FILES if (folder / name).exists()]
     if found and not (_is_summary(folder / "summary.json") or _is_table(folder / "songs.csv")):
@@ -57,13 +57,13 @@ def _is_table(path: Path) -> bool:
 
 
 def as_records(rows: Sequence[Row], *, kind: str = "", group: str = "") -> list[dict[str, object]]:
-    """Return rows as plain objects for JSON; with the group they belong to, such as a genre."""
+    """Return rows as plain objects for JSON, with their group (such as a genre) if there is one."""
     extra = {kind: group} if kind else {}
     return [{**asdict(row), **extra} for row in rows]
 
 
 def songs_csv(results: Sequence[SongResult], genres: Mapping[str, str]) -> str:
-    """Return a line for every song, system and stem; empty where a figure is not defined."""
+    """Return CSV with a line per song, system and stem; undefined figures are empty."""
     metrics = _metrics(results)
     rows: list[list[str]] = [[*_FACTS, *metrics]]
     for result in results:
@@ -101,21 +101,21 @@ def write_report(
     genres: Mapping[str, str],
     pictures: Mapping[str, str],
 ) -> list[Path]:
-    """Write ``songs.csv``, ``summary.json`` and ``report.html``, which needs no other file.
+    """Write ``songs.csv``, ``summary.json`` and the self-contained ``report.html``.
 
     Parameters
     ----------
     folder : Path
-        Made if missing.
+        Created if missing.
     results : sequence of SongResult
     title : str
     rows : sequence of Row
         See `summary`.
     groups : mapping of str to mapping of str to sequence of Row
-        Tables by group: what the groups are ("genre"), then `by_group`.
+        For each kind of group, such as "genre": the result of `by_group`.
     comparisons : sequence of Comparison
     genres : mapping of str to str
-        By song.
+        Genre by song.
     pictures : mapping of str to str
         SVG by caption.
 

@@ -1,4 +1,4 @@
-"""Scores songs one after the other or side by side, and goes on where it was interrupted."""
+"""Score songs one by one or in parallel, and resume an interrupted evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from viso.evaluate.systems import System
 __all__ = ["SongResult", "evaluate"]
 
 _PACKAGE = Path(__file__).parents[1]
-# Parts of the package on which no figure depends.
+# Packages that no figure depends on.
 _ASIDE = ("batch", "cli", "http", "listening", "reports", "studio", "train")
 
 
@@ -47,7 +47,7 @@ class _Task:
     residuals: Path | None
 
     def key(self, system: System, *, code: str) -> str:
-        """Return what must be the same for earlier figures to hold."""
+        """Return a key; earlier figures are valid while it stays the same."""
         truth = [(path.name, (i := path.stat()).st_size, i.st_mtime_ns) for path in self.stems]
         facts = (code, truth, system.kind, system.key_for(self.song), self.bss, str(self.residuals))
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
@@ -64,7 +64,7 @@ class _Task:
 
 
 class _Store:
-    """What is known of a song, in a file of its own that appears only when it is whole."""
+    """Stored figures: one file per song, which appears only when it is complete."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -79,17 +79,17 @@ class _Store:
     def _path(self, song: str) -> Path | None:
         if self._folder is None:
             return None
-        # Names of songs may be too long, or differ in case only.
+        # Song names may be too long for a file name, or differ only in case.
         hashed = hashlib.sha256(song.encode("utf-8", "surrogatepass")).hexdigest()
         return self._folder / f"{hashed[:24]}.json"
 
     def read(self, task: _Task) -> tuple[float, dict[str, Figures]]:
-        """Return the length and the figures that still hold; none if nothing does."""
+        """Return the song's length and its figures that are still valid, possibly none."""
         path = self._path(task.song)
         if path is None:
             return 0.0, {}
         try:
-            # Taken before a file is read: one that changes later is not what is scored.
+            # Compute keys before files are read: a file that changes later gets another key.
             keys = {system.name: task.key(system, code=self._code) for system in task.systems}
             self._keys[task.song] = keys
             record = parse_json(path.read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ class _Store:
             return 0.0, {}
 
     def write(self, task: _Task, duration_s: float, scores: Mapping[str, Figures]) -> None:
-        """Keep the figures of the task's systems, under the keys that they were read with."""
+        """Store the figures of the task's systems under the keys that `read` computed."""
         path = self._path(task.song)
         if path is None or task.song not in self._keys:
             return
@@ -119,7 +119,7 @@ class _Store:
 
 
 def _code() -> str:
-    """Return a hash of the code that figures come from, so that they do not outlive it."""
+    """Return a hash of the code that computes figures; stored figures are valid only for it."""
     digest = hashlib.sha256(__version__.encode())
     for path in sorted(_PACKAGE.rglob("*.py")):
         if path.relative_to(_PACKAGE).parts[0] not in _ASIDE:
@@ -136,22 +136,22 @@ def evaluate(
     jobs: int = 1,
     residuals: Path | None = None,
 ) -> Iterator[SongResult]:
-    """Score every song with every system, yielding each as it is done.
+    """Score every song with every system; yield each result when it is ready.
 
     Parameters
     ----------
     systems : sequence of System
-        With names of their own.
+        Each has a different name.
     songs : mapping of str to list of Path
-        Stem files of each song (see `songs_of`), as long as one another.
+        Stem files of each song (see `songs_of`), all of the same length.
     bss : bool
-        BSSEval v4, too, which takes most of the time.
+        Whether to compute BSSEval v4 too, which takes most of the time.
     store : Path, optional
-        A folder for what is done; a second run takes from it what still holds.
+        A folder for finished figures; a second run reuses those that are still valid.
     jobs : int
-        Processes side by side. The order of the songs is then that of their completion.
+        Number of parallel processes. With more than one, songs come in order of completion.
     residuals : Path, optional
-        A folder for sound, see `score_song`.
+        A folder for sound files; see `score_song`.
 
     Yields
     ------
@@ -160,8 +160,8 @@ def evaluate(
     Raises
     ------
     ConfigError
-        If two systems have one name, the store cannot be made, a rate is one that no ideal mask
-        has a transform for, or a process dies.
+        If two systems have the same name, the store cannot be created, no transform of an ideal
+        mask exists for a song's rate, or a process dies.
     DataError, AudioError
         If a song or its estimates cannot be read or do not fit each other.
     """
@@ -212,7 +212,7 @@ def _side_by_side(
     left = iter(tasks)
     running: dict[Future[tuple[float, dict[str, Figures]]], tuple[_Task, dict[str, Figures]]] = {}
     failure: BaseException | None = None
-    # A Ctrl-C ends the processes at once; this one tells of it and keeps what is done.
+    # Ctrl-C ends the workers at once; this process reports it and keeps finished results.
     with ProcessPoolExecutor(
         min(jobs, len(tasks)),
         mp_context=context,
@@ -220,7 +220,7 @@ def _side_by_side(
         initargs=(signal.SIGINT, signal.SIG_DFL),
     ) as pool:
         while True:
-            # After a failure none is begun, but those that run are kept.
+            # After a failure no task starts, but the results of running tasks are kept.
             for task, rest, held in islice(left, 0 if failure else jobs - len(running)):
                 running[pool.submit(rest.run)] = task, held
             if not running:

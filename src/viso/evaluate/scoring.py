@@ -1,4 +1,4 @@
-"""All figures of one song: what every system made of it, against the truth."""
+"""All figures of one song: the stems of every system, compared with the truth."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ METRICS = {
     "nsdr": "BSSEval v3 SDR above that of the mixture",
     "gnsdr": "mean of nsdr over songs, weighted by their lengths",
 }
-"""Short names of the metrics, all in decibels and better if higher, and what they are.
+"""Short names and meanings of the metrics. All are in decibels; higher is better.
 
-The last one is of all songs together, the others of each.
+The last one covers all songs together, the others cover one song each.
 """
 
 
@@ -51,7 +51,7 @@ def figures_of(
         "vocals" and "instrumental".
     rate_hz : int
     bss : bool
-        BSSEval v4, too.
+        Whether to compute BSSEval v4 and `nsdr` too.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def figures_of(
 
 
 def _blocks(truth: dict[str, Floats], stems: dict[str, Floats]) -> Iterator[tuple[Floats, Floats]]:
-    """Yield truth and estimates side by side, some at a time [shape=(stems, channels, n)]."""
+    """Yield blocks of truth and estimates, each [shape=(stems, channels, n)]."""
     for first in range(0, truth[STEMS[0]].shape[1], _BLOCK):
         part = slice(first, first + _BLOCK)
         yield (
@@ -105,12 +105,11 @@ def score_song(
         Its true stems (see `songs_of`).
     systems : sequence of System
     bss : bool
-        BSSEval v4, too.
+        Whether to compute BSSEval v4 and `nsdr` too.
     threads : int
-        Of a model; 0 takes all cores.
+        Threads of a model; 0 uses all cores.
     residuals : Path, optional
-        A folder for what remains when the true vocals are subtracted from those of models and
-        of estimates, as sound.
+        A folder for sound files: the vocals of models and of estimates, minus the true vocals.
 
     Returns
     -------
@@ -123,7 +122,7 @@ def score_song(
     DataError, AudioError
         If stems or estimates cannot be read or do not fit each other.
     ConfigError
-        If an ideal mask or a residual is wanted at a rate that no transform has.
+        If no transform exists for the rate of an ideal mask or a residual.
     """
     truth, rate_hz = truth_of(list(stems))
     n_samples = truth["vocals"].shape[1]
@@ -134,7 +133,7 @@ def score_song(
         made = system.stems(song, truth, rate_hz, threads=threads)
         found[system.name] = figures_of(truth, made, rate_hz=rate_hz, bss=bss)
         if residuals is not None and system.kind in ("model", "estimates"):
-            # A star, of a blend's weights, would not do as part of a file's name everywhere.
+            # Some systems forbid the star of a blend's weights in file names.
             name = f"{song} - {system.name}".replace("*", " ")
             _write_residual(residuals / f"{name}.wav", truth, made, rate_hz)
     return n_samples / rate_hz, found

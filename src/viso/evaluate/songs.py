@@ -1,4 +1,4 @@
-"""What lies in folders: songs with their stems, estimates of them, tables of other figures."""
+"""Read songs with their stems, estimates of them, and tables of other figures."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def songs_of(folder: Path) -> dict[str, list[Path]]:
     Raises
     ------
     DataError
-        If there is no folder with ``vocals.*`` and at least one other stem, or one that holds
-        a stem twice.
+        If no folder holds ``vocals.*`` and at least one other stem, or a folder holds a stem twice.
     """
     songs = {}
     try:
@@ -67,7 +66,7 @@ def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
     Parameters
     ----------
     stems : list of Path
-        One of them called ``vocals.*``.
+        One of them is ``vocals.*``.
 
     Returns
     -------
@@ -79,7 +78,7 @@ def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
     DataError
         If the stems differ in rate or shape.
     AudioError
-        If one cannot be decoded.
+        If a stem cannot be decoded.
     """
     truth: dict[str, Floats] = {}
     first: tuple[Path, tuple[int, ...], int] | None = None
@@ -98,7 +97,7 @@ def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
 def _same(
     path: Path, audio: Floats, rate_hz: int, *, like: tuple[Path, tuple[int, ...], int]
 ) -> None:
-    """Refuse what cannot be compared, saying what to do."""
+    """Raise if two files cannot be compared; the message tells what to do."""
     other, (channels, n_samples), other_hz = like
     if rate_hz != other_hz:
         raise DataError(f"{path}: {rate_hz} Hz, but {other} has {other_hz}; resample one of them")
@@ -113,7 +112,7 @@ def _same(
 
 
 def estimate_files(folder: Path, song: str) -> dict[str, Path]:
-    """Return where some separator's stems of a song are: by name, ``vocals`` among them.
+    """Return a separator's stem files of a song by name, always with ``vocals``.
 
     Parameters
     ----------
@@ -125,7 +124,7 @@ def estimate_files(folder: Path, song: str) -> dict[str, Path]:
     Raises
     ------
     DataError
-        If there are no vocals, or a stem is there twice.
+        If there are no vocals, or there are two files of a stem.
     """
     found: dict[str, Path] = {}
     place = folder / song
@@ -142,13 +141,14 @@ def estimate_files(folder: Path, song: str) -> dict[str, Path]:
 
 
 def estimates_of(folder: Path, song: str, mixture: Floats, rate_hz: int) -> dict[str, Floats]:
-    """Read what some separator made of a song.
+    """Read a separator's stems of a song.
 
     Parameters
     ----------
     folder : Path
-        Holds a folder of the song's name with ``vocals.*``, and perhaps ``instrumental.*``
-        (or ``accompaniment.*``, ``no_vocals.*``); without it the rest of the mixture is taken.
+        Holds a folder of the song's name with ``vocals.*``, and perhaps ``instrumental.*`` (or
+        ``accompaniment.*``, ``no_vocals.*``). A missing instrumental is the mixture minus the
+        vocals.
     song : str
     mixture : float32 array [shape=(channels, n)]
     rate_hz : int
@@ -156,7 +156,7 @@ def estimates_of(folder: Path, song: str, mixture: Floats, rate_hz: int) -> dict
     Raises
     ------
     DataError
-        If there are no vocals, or rate or shape are not the mixture's.
+        If there are no vocals, or the rate or shape differs from the mixture's.
     """
     found = estimate_files(folder, song)
     stems: dict[str, Floats] = {}
@@ -176,19 +176,19 @@ def read_baseline(path: Path, *, label: str) -> dict[str, dict[str, Figures]]:
     ----------
     path : Path
         JSON that maps song paths to objects with ``vocals_usdr`` and ``instrumental_usdr``, and
-        whatever else begins with a stem's name, such as ``vocals_csdr``.
+        other figures that begin with a stem's name, such as ``vocals_csdr``.
     label : str
-        What to call the system.
+        Name of the system.
 
     Returns
     -------
     dict
-        By the last part of the song's path, then by `label`: values by stem and metric.
+        By the last component of the song's path, then by `label`: values by stem and metric.
 
     Raises
     ------
     DataError
-        If the file cannot be read or is something else, or two of its songs have one name.
+        If the file cannot be read, has another format, or holds two songs of the same name.
     """
     try:
         records = parse_json(path.read_text(encoding="utf-8"))
@@ -215,7 +215,7 @@ def _by_stem(values: dict[str, float]) -> Figures:
 
 
 def read_genres(path: Path) -> dict[str, str]:
-    """Read which song has which genre.
+    """Read the genre of each song.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def read_genres(path: Path) -> dict[str, str]:
     Raises
     ------
     DataError
-        If the file cannot be read or is something else.
+        If the file cannot be read or has another format.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -242,6 +242,6 @@ def read_genres(path: Path) -> dict[str, str]:
 
 
 def singer_of(song: str) -> str | None:
-    """Return who sings, of a name such as ``Artist - Title``; None if it does not say."""
+    """Return the artist in a name such as ``Artist - Title``, or None if there is none."""
     artist, dash, _ = song.partition(" - ")
     return artist.strip() if dash and artist.strip() else None

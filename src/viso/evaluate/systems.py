@@ -1,4 +1,4 @@
-"""What can be measured: a model, a folder of estimates, the mixture itself, ideal masks."""
+"""Systems that can be measured: models, folders of estimates, the mixture, ideal masks."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _MASKS: dict[str, MaskOf] = {
 }
 _WIENER = "ideal Wiener filter"
 ORACLES = (*_MASKS, _WIENER)
-"""What a mask could reach at best, were the truth known."""
+"""The best possible masks and filters, computed from the truth."""
 
 
 @dataclass(frozen=True)
 class System:
-    """Something that takes songs apart, as plain data, so that other processes can have it.
+    """Something that separates songs, as plain data that can be sent to other processes.
 
-    `name` is what tables call it, `place` a model's name or file, a blend of some, or a folder
-    of estimates; `key` tells whether earlier figures still hold, `wiener` are the iterations of
-    the Wiener filter behind a model.
+    `name` appears in tables. `place` is a model's name or file, a blend of models, or a folder of
+    estimates. `key` tells whether earlier figures are still valid. `wiener` is the number of
+    iterations of the Wiener filter after a model.
     """
 
     name: str
@@ -55,7 +55,7 @@ class System:
     wiener: int = 0
 
     def filtered(self, iterations: int) -> System:
-        """Return this model with a Wiener filter behind it, under a name of its own."""
+        """Return this model followed by a Wiener filter, under a new name."""
         filtered = WienerFilter(iterations)
         name, key = f"{self.name}, Wiener {iterations}", f"{self.key}, {filtered}"
         return replace(self, name=name, key=key, wiener=iterations)
@@ -70,14 +70,14 @@ class System:
             True vocals and instrumental; their sum is the mixture.
         rate_hz : int
         threads : int
-            Of a model.
+            Threads of a model.
 
         Raises
         ------
         DataError
             If estimates are missing or do not fit.
         ConfigError
-            If an ideal mask is wanted at a rate that no transform has.
+            If no transform exists for the rate of an ideal mask.
         """
         mixture = truth["vocals"] + truth["instrumental"]
         if self.kind == "mixture":
@@ -97,13 +97,13 @@ class System:
         return {"vocals": vocals, "instrumental": mixture - vocals}
 
     def key_for(self, song: str) -> str:
-        """Return what changes when the figures of this song would."""
+        """Return a key that changes when the figures of this song may change."""
         return self.key + (_stamp(Path(self.place) / song) if self.kind == "estimates" else "")
 
 
 @lru_cache(maxsize=4)
 def _separator(place: str, threads: int, wiener: int, key: str) -> Separator:
-    """Load a model; the key is there so that one that has changed since is loaded anew."""
+    """Load a model; a model that has changed has another key, so it is loaded again."""
     return Separator(place, threads=threads, wiener=wiener)
 
 
@@ -120,14 +120,14 @@ def _stamp(folder: Path) -> str:
 def system_of(words: str) -> System:
     """Return the system that a user names: a model, a blend, or a folder of estimates.
 
-    A folder that is called as a known model is meant where a path is said, such as ``./viso``.
+    To name a folder that is called like a known model, give a path such as ``./viso``.
 
     Raises
     ------
     ModelError
-        If it is no folder, and no model of that name or file can be loaded.
+        If it is not a folder, and no model of that name or file can be loaded.
     ConfigError
-        If a blend's weights make no sense.
+        If the weights of a blend are not valid.
     DataError
         If the folder holds no folder with vocals.
     """
@@ -137,7 +137,7 @@ def system_of(words: str) -> System:
             raise DataError(f"{folder}: no folder with vocals.wav (or flac, ...) for a song in it")
         return System(folder.resolve().name, "estimates", str(folder))
     blend = load_blend(words)
-    # A card may lie beside its model's file.
+    # A card may be a separate file, so the model's hash does not cover it.
     facts = (blend.sha256, blend.shares, [card.model_dump_json() for card in blend.cards])
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     system = System(blend.name, "model", words, key)

@@ -1,4 +1,4 @@
-"""From figures of songs to figures of systems: medians with intervals, and paired comparisons."""
+"""Figures of systems from figures of songs: medians with intervals, paired comparisons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from viso.separator import STEMS
 __all__ = ["Comparison", "Row", "Scores", "by_group", "compare", "gnsdr_rows", "summary"]
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Of one song: values by system, stem and metric."""
+"""The values of one song, by system, stem and metric."""
 
 Doubles = npt.NDArray[np.float64]
 
@@ -42,11 +42,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """System `one` against `other` on the songs that both have figures for.
+    """Two systems compared on the songs for which both have figures.
 
-    `difference` is the median of the paired differences (one minus other), `low` and `high`
-    bound its bootstrap 95 % interval, `p` is the two-sided p-value of the mean difference under
-    random signs, `n_better` the number of songs where `one` is ahead.
+    `difference` is the median of the paired differences (one minus other); `low` and `high` bound
+    its bootstrap 95 % interval. `p` is the two-sided p-value of the mean difference under random
+    signs. `n_better` is the number of songs where `one` is better.
     """
 
     one: str
@@ -62,7 +62,7 @@ class Comparison:
 
 
 def _values(songs: Mapping[str, Scores], system: str, stem: str, metric: str) -> Doubles:
-    """Return a value for each song, nan where there is none."""
+    """Return a value for each song, nan if there is none."""
     return np.array(
         [scores.get(system, {}).get(stem, {}).get(metric, np.nan) for scores in songs.values()],
         np.float64,
@@ -83,12 +83,12 @@ def summary(songs: Mapping[str, Scores], *, seed: int = 0) -> list[Row]:
     ----------
     songs : mapping of str to Scores
     seed : int
-        Of the bootstrap (10,000 resamples of the songs).
+        Seed of the bootstrap (10,000 resamples of the songs).
 
     Returns
     -------
     list of Row
-        Songs without a finite figure (a silent stem) are left out of a row and its count.
+        A row and its count leave out songs without a finite figure (a silent stem).
     """
     systems = list(dict.fromkeys(name for scores in songs.values() for name in scores))
     metrics = list(
@@ -114,16 +114,16 @@ def summary(songs: Mapping[str, Scores], *, seed: int = 0) -> list[Row]:
 def gnsdr_rows(
     songs: Mapping[str, Scores], durations_s: Mapping[str, float], *, seed: int = 0
 ) -> list[Row]:
-    """Return the GNSDR of every stem and system, as a row whose median and mean are that figure.
+    """Return a row for every stem and system, whose median and mean are both the GNSDR.
 
     Parameters
     ----------
     songs : mapping of str to Scores
-        Those with a metric ``nsdr`` count.
+        Only songs with the metric ``nsdr`` count.
     durations_s : mapping of str to float
         Lengths of the songs.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     systems = list(dict.fromkeys(name for scores in songs.values() for name in scores))
     lengths = np.array([durations_s[song] for song in songs])
@@ -146,13 +146,13 @@ def gnsdr_rows(
 def by_group(
     songs: Mapping[str, Scores], group_of: Callable[[str], str | None]
 ) -> dict[str, list[Row]]:
-    """Return the `summary` of every group of songs, the largest first.
+    """Return the `summary` of every group of songs, the largest group first.
 
     Parameters
     ----------
     songs : mapping of str to Scores
     group_of : callable
-        From a song's name to its group, such as a genre; None puts it under ``other``.
+        Maps a song's name to its group, such as a genre; None means the group ``other``.
     """
     parts: dict[str, dict[str, Scores]] = {}
     for name, scores in songs.items():
@@ -166,14 +166,15 @@ def compare(
 ) -> Comparison | None:
     """Compare two systems song by song.
 
-    The p-value is that of a permutation test: if the systems were alike, every difference could
-    as well have the other sign. Up to 16 songs all signs are tried, beyond that 100,000 drawn.
+    The p-value is that of a permutation test: if the systems were equally good, every difference
+    would be as likely with the other sign. With up to 16 songs, all signs are tried; with more,
+    100,000 sets are drawn.
 
     Parameters
     ----------
     songs : mapping of str to Scores
     one, other : str
-        Systems.
+        Names of the systems.
     stem, metric : str
     seed : int
 

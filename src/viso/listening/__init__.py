@@ -1,4 +1,4 @@
-"""Listening tests: people say how good separated songs sound.
+"""Listening tests: people rate how good separated songs sound.
 
     songs and systems -> build_test -> a folder: test.toml, stimuli
     the folder -> export_page, export_webmushra -> listeners -> results (JSON lines)

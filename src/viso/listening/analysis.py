@@ -1,4 +1,4 @@
-"""From ratings to what a MUSHRA test says: means, paired tests, correlation with SDR."""
+"""The results of a listening test: means, paired tests, correlation with SDR."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems as the same listeners rated them.
+    """Two systems, compared by listeners who rated both.
 
-    `difference` is the mean of listeners' mean differences (one minus other) over trials, `low`
-    and `high` bound its 95 % interval, `p` is that of a permutation test over listeners, `p_holm`
-    corrected for all pairs of a question, `n_better` counts listeners who rate `one` higher.
+    `difference` is the mean of listeners' mean differences (one minus other) over trials; `low` and
+    `high` bound its 95 % interval. `p` is that of a permutation test over listeners; `p_holm` is
+    corrected for all pairs of a question. `n_better` counts listeners who rate `one` higher.
     """
 
     question: str
@@ -47,13 +47,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that is said of a test; what does not belong to its kind is empty.
+    """All results of a test; fields that do not belong to its kind are empty.
 
-    If no listener of a MUSHRA test passes the screening, nothing is said of conditions; ratings,
-    `by_listener` and `screened` show what there is.
+    If no listener of a MUSHRA test passes the screening, there are no results for conditions;
+    `ratings`, `by_listener` and `screened` still hold the data.
 
-    `correlations` are by question and measure (``sdr``, ``si_sdr``), `points` hold a triple of
-    system, measure and mean rating for each trial and system, by question and measure.
+    `correlations` and `points` are by question and measure (``sdr``, ``si_sdr``). `points` hold a
+    triple of system, measure and mean rating for each trial and system.
     """
 
     test: ListeningTest
@@ -71,12 +71,12 @@ class Analysis:
 
     @property
     def n_kept(self) -> int:
-        """Listeners whose ratings count."""
+        """The number of listeners whose ratings count."""
         return sum(found.is_kept for found in self.screened)
 
 
 def analyse(test: ListeningTest, results: Results, *, mid_anchor: bool = False) -> Analysis:
-    """Work out what listeners said.
+    """Return the results of a test.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def analyse(test: ListeningTest, results: Results, *, mid_anchor: bool = False) 
     results : Results
         See `read_results`.
     mid_anchor : bool
-        Screen by the 7 kHz anchor, too; see `viso.listening.screening.screen`.
+        Whether to screen by the 7 kHz anchor too; see `viso.listening.screening.screen`.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def _comparisons(test: ListeningTest, ratings: Sequence[Rating]) -> list[Compari
         for one, other in combinations(test.systems, 2):
             differences: dict[str, list[float]] = defaultdict(list)
             for (asked, listener, trial, condition), value in values.items():
-                # Trials may differ in the systems that they hold.
+                # Trials may hold different systems.
                 beside = values.get((asked, listener, trial, other))
                 if asked == question.name and condition == one and beside is not None:
                     differences[listener].append(value - beside)

@@ -1,7 +1,7 @@
-"""Answers of many listeners in one SQLite file: on the disk as soon as they are given.
+"""Answers of many listeners in one SQLite file; each is on disk as soon as it is given.
 
-A listener is a number and a drawn name, found by the hash of the key in a personal link; names,
-addresses and the keys themselves are not kept.
+A listener is a number and a random name. The hash of the key in a personal link identifies the
+listener. Real names, addresses and the keys themselves are not stored.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ CREATE TABLE answers (
 
 @dataclass(frozen=True)
 class Begun:
-    """How far a listener is; `order` is ``None`` before the test has begun."""
+    """How far a listener is; `order` is ``None`` before the listener begins."""
 
     name: str
     order: int | None
@@ -68,7 +68,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class ListenerProgress:
-    """A listener as the test's maker sees it; times are UTC, to the minute, or empty."""
+    """A listener as the author of the test sees it; times are UTC, to the minute, or empty."""
 
     name: str
     began_at: str
@@ -82,7 +82,7 @@ class Answers:
     Parameters
     ----------
     path : Path
-        Made if it is missing; in any case its owner alone can read it afterwards.
+        Created if missing. Afterwards only its owner can read it.
     test : ListeningTest
 
     Raises
@@ -90,7 +90,7 @@ class Answers:
     DataError
         If the file holds something else, or the answers to another test.
     ConfigError
-        If it cannot be made, is a link, or others can read it and this user cannot change that.
+        If it cannot be created, is a link, or others can read it and this user cannot change that.
     """
 
     def __init__(self, path: Path, test: ListeningTest) -> None:
@@ -114,7 +114,7 @@ class Answers:
             raise
 
     def close(self) -> None:
-        """Close the file; what was answered is in it already."""
+        """Close the file; it already holds all answers."""
         with self._lock:
             self._connection.close()
 
@@ -130,7 +130,7 @@ class Answers:
             self._connection.commit()
 
     def invite(self, count: int) -> list[str]:
-        """Return keys of links for so many new listeners; nobody can look them up later."""
+        """Return link keys for `count` new listeners; nobody can look them up later."""
         keys = [secrets.token_urlsafe(16) for _ in range(count)]
         with self._transaction() as sql:
             for key in keys:
@@ -138,23 +138,24 @@ class Answers:
         return keys
 
     def begin(self, key: str, *, is_open: bool, most: int, about: dict[str, str]) -> bool | None:
-        """Let a listener begin, with the smallest order that is free; again, it changes nothing.
+        """Let a listener begin with the smallest free order; a second call changes nothing.
 
         Parameters
         ----------
         key : str
-            Of the listener's link.
+            Key of the listener's link.
         is_open : bool
-            Whether a key that nobody was given may begin, too.
+            Whether a key that is not known may begin too.
         most : int
-            How many listeners may begin.
+            Largest number of listeners.
         about : dict of str to str
             ``device`` and ``age``, if the test asks for them.
 
         Returns
         -------
         bool or None
-            ``False`` if there is no room, ``None`` if the key is not known.
+            ``True`` if the listener has begun, ``False`` if there is no room, ``None`` if the key
+            is not known.
         """
         with self._transaction() as sql:
             row = _row(sql, key)
@@ -177,7 +178,7 @@ class Answers:
         return True
 
     def find(self, key: str) -> Begun | None:
-        """Return how far the listener with that key is, ``None`` if there is none."""
+        """Return how far the listener with that key is, or ``None`` if there is none."""
         with self._transaction() as sql:
             row = _row(sql, key)
             if row is None:
@@ -189,21 +190,21 @@ class Answers:
         return Begun(row["name"], row["place"], answered, row["finished_at"] is not None)
 
     def answer(self, key: str, page: Page, record: Ratings | Choice | None) -> Stored:
-        """Keep what a listener answered on a page, where nothing was before.
+        """Store a listener's answer to a page; an earlier answer stays.
 
         Parameters
         ----------
         key : str
-            Of a listener who has begun.
+            Key of a listener who has begun.
         page : Page
         record : Ratings or Choice or None
-            ``None`` for training, of which nothing but its end is kept.
+            ``None`` for training, of which only the completion is stored.
 
         Returns
         -------
         {"stored", "known", "another", "nobody"}
-            ``known`` if the very same answer is there already, ``another`` if another one is; it
-            stays. ``nobody`` if there is no such listener.
+            ``known`` if the same answer is stored already, ``another`` if a different one is,
+            ``nobody`` if there is no such listener.
         """
         text = None if record is None else record.model_dump_json(exclude_none=True)
         with self._transaction() as sql:
@@ -226,23 +227,23 @@ class Answers:
         return "stored"
 
     def forget(self, key: str) -> bool:
-        """Delete all that is kept of a listener, the link too; ``False`` if there was nothing."""
+        """Delete a listener's data and link; return ``False`` if there were none."""
         with self._transaction() as sql:
             found = sql.execute("DELETE FROM listeners WHERE key_hash = ?", (_hash(key),))
             return found.rowcount > 0
 
     def remove(self, names: Collection[str]) -> int:
-        """Delete all that is kept of listeners, their links too.
+        """Delete the data and links of listeners.
 
         Parameters
         ----------
         names : collection of str
-            As `progress` gives them; others are passed over.
+            Names from `progress`; unknown names are ignored.
 
         Returns
         -------
         int
-            How many were there.
+            Number of deleted listeners.
         """
         with self._transaction() as sql:
             found = sql.executemany(
@@ -251,7 +252,7 @@ class Answers:
             return max(0, found.rowcount)
 
     def progress(self) -> tuple[list[ListenerProgress], int]:
-        """Return all who have begun, and how many links wait for somebody who begins."""
+        """Return the listeners who have begun, and the number of unused links."""
         with self._transaction() as sql:
             rows = sql.execute(
                 "SELECT name, began_at, coalesce(finished_at, ''),"
@@ -262,7 +263,7 @@ class Answers:
         return [ListenerProgress(*row) for row in rows], waiting[0]
 
     def records(self, *, with_unfinished: bool) -> list[Record]:
-        """Return who listened and what they answered, for `as_lines`."""
+        """Return the records of listeners and their answers, for `as_lines`."""
         with self._transaction() as sql:
             return _records_of(sql, self._test, with_unfinished=with_unfinished)
 
@@ -270,19 +271,19 @@ class Answers:
 def read_answers(
     path: Path, test: ListeningTest, *, with_unfinished: bool = False
 ) -> tuple[list[Record], int]:
-    """Read the answers that a server stored; it may go on meanwhile.
+    """Read the answers that a server stored; it may still be running.
 
     Returns
     -------
     records : list
-        Of listeners who finished the test, or of all.
+        Records of listeners who finished the test, or of all listeners.
     n_unfinished : int
-        How many have begun and not finished.
+        Number of listeners who have begun and not finished.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is something else, or belongs to another test.
+        If the file cannot be read, has another format, or belongs to another test.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; name the answers that viso listen serve stored")
@@ -291,7 +292,7 @@ def read_answers(
     except sqlite3.Error as error:
         raise DataError(f"{path}: cannot be opened ({error})") from error
     try:
-        connection.execute("BEGIN")  # one moment of a file that grows
+        connection.execute("BEGIN")  # one consistent state of a file that grows
         _check(connection, path, test)
         n_unfinished = connection.execute(
             "SELECT count(*) FROM listeners WHERE place IS NOT NULL AND finished_at IS NULL"
@@ -304,8 +305,8 @@ def read_answers(
 
 
 def _make_file(path: Path) -> None:
-    """Make an empty file for its owner alone, if there is none."""
-    # A test folder may come from somebody else: a link in it could name any file of the maker's.
+    """Create an empty file that only its owner can read, if there is none."""
+    # A test folder may come from somebody else: a link in it could name any file of the user.
     if path.is_symlink():
         raise ConfigError(f"{path}: a link; name the file itself, or another one with --data")
     flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
@@ -316,7 +317,7 @@ def _make_file(path: Path) -> None:
 
 
 def _close_to_others(path: Path) -> None:
-    """Take from others what a copy, or somebody who made the file before, allowed them."""
+    """Remove other users' access, which a copy or an earlier creator may have allowed."""
     if stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or os.name == "nt":
         return
     try:
@@ -348,7 +349,7 @@ def _now() -> str:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file, in which every statement is a transaction unless one is begun."""
+    """Open the file; outside of BEGIN, every statement is a transaction."""
     connection = sqlite3.connect(
         path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32
     )
@@ -357,18 +358,18 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Let what is deleted be gone, and what is kept survive a power cut."""
+    """Make deletions erase the data, and make stored data survive a power cut."""
     for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _make(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
-    """Make the tables in an empty file.
+    """Create the tables in an empty file.
 
     Raises
     ------
     DataError
-        If it is not empty.
+        If the file is not empty.
     """
     if sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise DataError(f"{path}: a database of something else; name another file")
@@ -380,7 +381,7 @@ def _make(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
 
 
 def _check(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
-    """Refuse a file of something else, or of another test.
+    """Raise if the file has another format or belongs to another test.
 
     Raises
     ------
@@ -399,7 +400,7 @@ def _check(sql: sqlite3.Connection, path: Path, test: ListeningTest) -> None:
 def _records_of(
     sql: sqlite3.Connection, test: ListeningTest, *, with_unfinished: bool
 ) -> list[Record]:
-    """Return who listened and what they answered, by their order."""
+    """Return the records of listeners and their answers, in the listeners' order."""
     found: list[Record] = []
     form = Ratings if test.kind == "mushra" else Choice
     for row in sql.execute("SELECT * FROM listeners WHERE place IS NOT NULL ORDER BY place"):

@@ -1,4 +1,4 @@
-"""From songs to a test: excerpts, their stimuli at one loudness, and ``test.toml``."""
+"""Build a test from songs: excerpts, their stimuli at one loudness, and ``test.toml``."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _MOST = 12  # signals in a trial, BS.1534-3
 
 
 class BuildSettings(Settings):
-    """What a test is to be.
+    """The settings of a new test.
 
-    `duration_s` and `per_song` choose excerpts where none are given. `adds_reference` makes the
-    reference a contender of ABX and preference tests, in which every pair is heard `repeats`
-    times; `shows_reference` lets listeners of a preference test hear it as such. The training of
-    a MUSHRA test holds every sound of the test, or, if `short_training`, those of one passage,
-    which is not rated if the songs have another one. Without a seed one is drawn.
+    `duration_s` and `per_song` choose excerpts if none are given. In ABX and preference tests,
+    `adds_reference` makes the reference a contender, and listeners hear every pair `repeats` times.
+    `shows_reference` lets listeners of a preference test hear the reference as such. The training
+    of a MUSHRA test holds every sound of the test. With `short_training` it holds only the sounds
+    of one passage, if possible one that is not rated. Without `seed`, one is drawn.
     """
 
     kind: Kind = "mushra"
@@ -73,17 +73,17 @@ def build_test(
     settings: BuildSettings | None = None,
     excerpts: Mapping[str, Sequence[Excerpt]] | None = None,
 ) -> ListeningTest:
-    """Make a listening test.
+    """Build a listening test.
 
     Parameters
     ----------
     songs : sequence of SongMaterial
         With estimates of the same systems each.
     folder : Path
-        Made; holds ``test.toml`` and the folder ``stimuli`` when the test is whole.
+        Created; it holds ``test.toml`` and the folder ``stimuli`` when the test is complete.
     settings : BuildSettings, optional
     excerpts : mapping of str to sequence of Excerpt, optional
-        By song; songs without any are left out. Without it the loudest vocal passages.
+        By song; songs without any are left out. By default the loudest vocal passages.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def build_test(
     Raises
     ------
     ConfigError
-        If the settings contradict one another or the songs, or the folder is there already.
+        If the settings contradict each other or the songs, or the folder exists and is not empty.
     DataError
         If the songs do not fit, or a stimulus is silent.
     AudioError
@@ -119,7 +119,7 @@ def build_test(
             trials += _trials(made[key], passage, systems, settings, is_training=is_training)
         lowered_db = workshop.finish()
         test = _definition(trials, systems, settings, seed=seed, lowered_db=lowered_db)
-        # Not part of the test's name: another encoder makes other bytes of the same sound.
+        # Not part of the test's id: another encoder makes other bytes of the same sound.
         hashes = {name: sha256_of_sound(read_stimulus(place, name)) for name in test.stimulus_ids}
         test = test.model_copy(update={"sha256": hashes})
         (place / "test.toml").write_text(test.to_toml(), encoding="utf-8")
@@ -162,10 +162,10 @@ def _passages(
     settings: BuildSettings,
     excerpts: Mapping[str, Sequence[Excerpt]] | None,
 ) -> tuple[list[Passage], list[Passage]]:
-    """Return the passages to be rated, and those for training.
+    """Return the passages to rate, and those for training.
 
-    BS.1534-3 wants listeners to hear all sounds of the test before they rate the first one. A
-    short training, and that of a pair, takes one passage: another one if there is one.
+    BS.1534-3 requires that listeners hear all sounds of the test before they rate the first one. A
+    short training, and the training of pairs, takes one passage, if possible one that is not rated.
     """
     is_short = settings.short_training or settings.kind != "mushra"
     rated: list[Passage] = []
@@ -195,7 +195,7 @@ def _trials(
     *,
     is_training: bool,
 ) -> Iterator[Trial]:
-    """Make trials of a passage's sounds; they get their names later."""
+    """Yield the trials of a passage; `_definition` gives them their names."""
 
     def trial(conditions: Sequence[str], reference: str | None) -> Trial:
         stimuli = [made[condition] for condition in conditions]
@@ -206,7 +206,7 @@ def _trials(
             duration_s=passage.excerpt.duration_s,
             training=is_training,
             reference=reference,
-            # By their names, which say nothing.
+            # The order of ids reveals nothing.
             stimuli=tuple(sorted(stimuli, key=lambda stimulus: stimulus.id)),
         )
 
@@ -228,7 +228,7 @@ def _definition(
     seed: int,
     lowered_db: float,
 ) -> ListeningTest:
-    """Name the trials, and the test by all that is in it."""
+    """Return the test, with named trials and with a hash of its content as id."""
     named = tuple(
         trial.model_copy(
             update={

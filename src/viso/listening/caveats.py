@@ -1,4 +1,4 @@
-"""What a reader of an analysis must know first: too few listeners, or none that counts."""
+"""Warnings about an analysis: too few listeners, or none that counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGNIFICANT = 0.05
 
 
 def caveats(analysis: Analysis) -> list[str]:
-    """Return sentences, the weightiest first; none where there is nothing to say."""
+    """Return warnings as sentences, the most important first; empty if there are none."""
     if analysis.test.kind != "mushra":
         return _few_answers(analysis)
     n_kept = analysis.n_kept
@@ -38,7 +38,7 @@ def _few_answers(analysis: Analysis) -> list[str]:
     if not rows:
         return []
     if analysis.test.kind == "abx":
-        # Every answer of a guesser is right by chance, whoever gives it.
+        # Guesses are independent, even of one listener, so answers count.
         fewest = min(row.n_answers for row in rows)
         least = 0.5**fewest * len(rows)
         if least > _SIGNIFICANT:
@@ -52,7 +52,7 @@ def _few_answers(analysis: Analysis) -> list[str]:
 
 
 def _cannot_show(n_listeners: int, n_pairs: int) -> str:
-    """Say so if a permutation test over so few listeners cannot show a difference."""
+    """Return a warning if `n_listeners` are too few to show a difference, else an empty text."""
     least = 2.0 ** (1 - n_listeners) * n_pairs
     if least <= _SIGNIFICANT:
         return ""

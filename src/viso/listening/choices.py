@@ -1,4 +1,4 @@
-"""From choices to what an ABX or a preference test says, pair by pair."""
+"""The results of an ABX or a preference test, pair by pair."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ __all__ = ["PairRow", "pair_rows"]
 class PairRow:
     """Two conditions of an ABX or preference test.
 
-    ABX: `share` is the part of right answers, `low` and `high` bound its 95 % interval (Wilson),
-    `p` says how likely guessing does as well: X is drawn anew for every answer, so answers of one
-    listener are independent if they are guesses.
+    ABX: `share` is the share of right answers; `low` and `high` bound its 95 % interval (Wilson).
+    `p` is the probability that guessing does as well: X is drawn for every answer, so guesses of
+    one listener are independent.
 
-    Preference: `share` is the part that `one` gets, an undecided answer counting half for each;
-    mean over listeners with its 95 % interval, and `p` of a permutation test over listeners.
+    Preference: `share` is the share of answers for `one`; an undecided answer counts half for each.
+    It is a mean over listeners, with its 95 % interval. `p` is that of a permutation test over
+    listeners.
 
     `p_holm` is corrected for all pairs.
     """

@@ -1,7 +1,7 @@
-"""What a listening test is: its settings, its trials, and which file holds which system.
+"""The definition of a listening test: settings, trials, and which file holds which system.
 
-The definition travels as ``test.toml`` beside the folder ``stimuli``. It is the key of the test:
-listeners get the stimuli and never this file.
+The definition is the file ``test.toml`` beside the folder ``stimuli``. It is the key to the test:
+listeners get the stimuli but never this file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Question(Settings):
-    """What a listener rates on a scale from 0 to 100; `low` and `high` name its ends."""
+    """What a listener rates on a scale from 0 to 100; `low` and `high` name the ends."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=32)
     text: str = Field(min_length=1)
@@ -95,15 +95,15 @@ INSTRUCTIONS: dict[Kind, str] = {
     "prefer.\n\nYou may switch between them while they play, as often as you like, and repeat any "
     f"part of them.\n\n{_WHERE}",
 }
-"""What listeners are told if the maker says nothing else."""
+"""Default instructions, for tests whose author gives none."""
 
 
 class Stimulus(Settings):
     """One sound of a trial: a file, and what it is.
 
     `condition` is the system's name, ``reference`` (the hidden one) or one of `ANCHORS`.
-    `gain_db` brought it to the test's loudness; `sdr_db` and `si_sdr_db` are those of the excerpt
-    beside the reference, before that.
+    `gain_db` brought it to the test's loudness. `sdr_db` and `si_sdr_db` compare the excerpt with
+    the reference, before that gain.
     """
 
     id: str = Field(pattern=_ID)
@@ -115,9 +115,10 @@ class Stimulus(Settings):
 
 
 class Trial(Settings):
-    """One page of a test: an excerpt of a song, as several stimuli.
+    """One trial of a test: an excerpt of a song, as several stimuli.
 
-    `reference` is the stimulus that is shown as such. Ratings of a `training` trial are not kept.
+    `reference` is the stimulus shown as the reference. Ratings of a `training` trial are not
+    stored.
     """
 
     name: str = Field(pattern=r"^[a-z][0-9]{2,}$")
@@ -137,7 +138,7 @@ class Trial(Settings):
         return self
 
     def of(self, stimulus_id: str) -> Stimulus:
-        """Return the stimulus of that name.
+        """Return the stimulus with that id.
 
         Raises
         ------
@@ -153,11 +154,11 @@ class Trial(Settings):
 class ListeningTest(Settings):
     """A whole test, as ``test.toml`` holds it.
 
-    `id` names this test in its results. `seed` fixes what every listener hears in which order.
-    `systems` are in the order in which they were given. Every stimulus has `loudness_lufs` (ITU-R
-    BS.1770). `may_be_undecided` allows "no preference". Device and age range are asked only if
-    `asks_device` and `asks_age` say so. `sha256` holds the hash of every stimulus' file by the
-    stimulus' name; tests of earlier versions have none.
+    `id` names this test in its results. `seed` fixes every listener's order of trials and stimuli.
+    `systems` are in the given order. Every stimulus has `loudness_lufs` (ITU-R BS.1770).
+    `may_be_undecided` allows "no preference". Device and age range are requested only if
+    `asks_device` and `asks_age` are true. `sha256` maps every stimulus' id to the hash of its file;
+    it is empty in tests of earlier versions.
     """
 
     version: Literal[1] = FORMAT
@@ -206,9 +207,9 @@ class ListeningTest(Settings):
         return tuple(trial for trial in self.trials if not trial.training)
 
     def questions_of(self, trial: Trial) -> tuple[str, ...]:
-        """Return what is asked of a trial, a page each; one empty name where nothing is.
+        """Return the questions about a trial, one page each; one empty name if there are none.
 
-        The first trial for training is for all scales, the others are for their sounds alone.
+        The first training trial has all questions; the others have only the first question.
         """
         names = tuple(question.name for question in self.questions) or ("",)
         is_first = not trial.training or trial == next(t for t in self.trials if t.training)
@@ -223,20 +224,20 @@ class ListeningTest(Settings):
 
     @property
     def stimulus_ids(self) -> tuple[str, ...]:
-        """Every stimulus, the shown references too, each once."""
+        """The ids of all stimuli and shown references, each once."""
         ids = [stimulus.id for trial in self.trials for stimulus in trial.stimuli]
         ids += [trial.reference for trial in self.trials if trial.reference]
         return tuple(sorted(set(ids)))
 
 
 def load_test(folder: Path) -> ListeningTest:
-    """Read the test that `build_test` left in a folder.
+    """Read the test that `build_test` wrote into a folder.
 
     Raises
     ------
     ConfigError
-        If there is no ``test.toml``, it does not fit, or a stimulus is missing or not the
-        test's own; see `read_stimulus`.
+        If ``test.toml`` is missing, a link or not valid, or a stimulus is missing or not the test's
+        own; see `read_stimulus`.
     """
     path = folder / "test.toml"
     if path.is_symlink():

@@ -1,4 +1,4 @@
-"""Which seconds of a song are played: those where the voice is loudest, or those asked for."""
+"""Choose the excerpts of a song: the loudest vocal passages, or the requested ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _STEP_S = 0.1
 
 
 class Excerpt(NamedTuple):
-    """A part of a song, in seconds."""
+    """A passage of a song, in seconds."""
 
     start_s: float
     duration_s: float
 
 
 def loudest(vocals: Path, *, duration_s: float, count: int) -> list[Excerpt]:
-    """Return the passages of a song in which the voice has most energy, the loudest first.
+    """Return the passages of a song in which the voice has the most energy, the loudest first.
 
     They start at whole tenths of a second and do not overlap.
 
@@ -36,9 +36,9 @@ def loudest(vocals: Path, *, duration_s: float, count: int) -> list[Excerpt]:
     vocals : Path
         The true vocals; read in blocks.
     duration_s : float
-        Of each passage; a shorter song is one passage.
+        Length of each passage; a shorter song is one passage.
     count : int
-        How many at most; fewer if the song has not that many with a voice.
+        Largest number of passages; there are fewer if the song has fewer with a voice.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _energies(path: Path) -> npt.NDArray[np.float64]:
 
 
 def read_excerpts(path: Path) -> dict[str, list[Excerpt]]:
-    """Read which passages are wanted.
+    """Read the requested excerpts.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def read_excerpts(path: Path) -> dict[str, list[Excerpt]]:
     Raises
     ------
     DataError
-        If the file cannot be read, is something else, or a figure is impossible.
+        If the file cannot be read or has another format, or a figure is out of range.
     """
     found: dict[str, list[Excerpt]] = {}
     try:

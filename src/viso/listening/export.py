@@ -1,4 +1,4 @@
-"""A test as a folder that any web server, or none, can show."""
+"""Export a test as a folder that works with any web server, or without one."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ PAGE_FILES = (
 
 
 def page_path(name: str) -> Path:
-    """Return where one of `PAGE_FILES` lies."""
+    """Return the path of one of `PAGE_FILES`."""
     return _PAGE / name
 
 
 def as_page(
     test: ListeningTest, *, listeners: Sequence[int], post: str = "", embedded: bool = False
 ) -> dict[str, Any]:
-    """Return what the page in a browser may know: no system, no song, no anchor.
+    """Return what the page in a browser may know: no systems, songs or anchors.
 
     Parameters
     ----------
     test : ListeningTest
     listeners : sequence of int
-        Whose orders, counted from 0.
+        Listeners whose orders are included, counted from 0.
     post : str
-        Address that takes the answers; without one the listener saves them as a file.
+        Address that receives the answers; without one, the listener saves them as a file.
     embedded : bool
-        The stimuli are scripts, which a page opened from disk may load.
+        Whether the stimuli are scripts, which a page opened from disk may load.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def as_page(
     Raises
     ------
     ConfigError
-        If there is no order, or the address is none.
+        If there are no listeners, or the address is not valid.
     """
     if not listeners:
         raise ConfigError("0 orders; a page needs at least 1")
@@ -97,16 +97,16 @@ def export_page(
 ) -> ListeningTest:
     """Write a test as a static folder: a page, its scripts, and the stimuli.
 
-    The folder does not tell which stimulus is which; ``test.toml`` stays where it is.
+    The folder does not reveal which stimulus is which; ``test.toml`` is not copied.
 
     Parameters
     ----------
     source : Path
-        What `build_test` made.
+        Folder that `build_test` made.
     folder : Path
-        Made; it appears when it is whole.
+        Created; it appears when it is complete.
     n_orders : int
-        How many listeners' orders; more listeners share them.
+        Number of listeners' orders; further listeners share them.
     post, embedded
         See `as_page`.
 
@@ -117,7 +117,7 @@ def export_page(
     Raises
     ------
     ConfigError
-        If the test is not whole, or the folder is there already or cannot be written.
+        If the test is not complete, or the folder is not empty or cannot be written.
     """
     test = load_test(source)
     description = as_page(test, listeners=range(n_orders), post=post, embedded=embedded)
@@ -140,15 +140,15 @@ def export_page(
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder to fill, which takes its name when the block ends well.
+    """Yield a hidden folder to fill; it gets its final name when the block ends without an error.
 
-    Its name is drawn, so that what is removed after a failure is what this call made. What a
-    killed process left stays.
+    The hidden name is random, so that a failure removes only what this call created. The hidden
+    folder of a killed process stays.
 
     Raises
     ------
     ConfigError
-        If the folder is a link, is there already and not empty, or cannot be written.
+        If the folder is a link, exists and is not empty, or cannot be written.
     """
     if not folder.name:
         raise ConfigError(f"{folder}: no name for a folder to make; choose another one")
@@ -162,7 +162,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         try:
             yield unfinished
             if folder.exists():
-                folder.rmdir()  # refuses what was put there meanwhile
+                folder.rmdir()  # fails if something was put there meanwhile
             unfinished.replace(folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The one loudness to which all sounds of a listening test are brought."""
+"""Measure loudness, and find the gain that gives all sounds of a test one loudness."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def gain_to(audio: Floats, target_lufs: float, *, rate_hz: int) -> float:
     Raises
     ------
     AudioError
-        If there is nothing to be heard; no gain helps then.
+        If the sound is silent, so that no gain helps.
     """
     loudness = loudness_lufs(audio, rate_hz=rate_hz)
     if not math.isfinite(loudness):

@@ -1,4 +1,4 @@
-"""Where the sounds of a test come from: true stems and what systems made of a song."""
+"""The sources of a test's sounds: true stems, and systems' estimates."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Floats = npt.NDArray[np.float32]
 class SongMaterial:
     """A song's files.
 
-    `stems` are the true ones, one of them ``vocals.*``; the others add up to the instrumental.
-    `estimates` are files by system and stem, ``vocals`` at least.
+    `stems` are the true stems: ``vocals.*``, and others that add up to the instrumental.
+    `estimates` are files by system and stem, with at least ``vocals``.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Passage:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The passage's name in messages."""
         return f"{self.song.name} from {self.excerpt.start_s:g} s"
 
 
@@ -73,7 +73,7 @@ def truth_at(passage: Passage) -> tuple[dict[str, Floats], int]:
     DataError
         If the stems differ in rate or shape, or the song ends before the excerpt does.
     AudioError
-        If one cannot be decoded, or the excerpt lies behind its end.
+        If a stem cannot be decoded, or the excerpt begins after its end.
     """
     vocals = passage.song.vocals
     truth: dict[str, Floats] = {}
@@ -95,7 +95,7 @@ def truth_at(passage: Passage) -> tuple[dict[str, Floats], int]:
 
 
 def _like(path: Path, excerpt: Excerpt, model: Path, audio: Floats, rate_hz: int) -> Floats:
-    """Read the same part of a file that must fit another one."""
+    """Read the excerpt of a file whose rate and shape must be those of another one."""
     other, own_hz = _read(path, excerpt)
     if own_hz != rate_hz:
         raise DataError(f"{path}: {own_hz} Hz, but {model} has {rate_hz}; resample one of them")
@@ -111,9 +111,9 @@ def _like(path: Path, excerpt: Excerpt, model: Path, audio: Floats, rate_hz: int
 def estimate_at(
     passage: Passage, system: str, stem: str, truth: Mapping[str, Floats], rate_hz: int
 ) -> Floats:
-    """Read what a system made of a passage.
+    """Read a system's stem of a passage.
 
-    An instrumental that is not there is the mixture without the system's vocals.
+    A missing instrumental is the mixture minus the system's vocals.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def estimate_at(
     Raises
     ------
     DataError
-        If rate or shape are not the song's.
+        If the rate or shape differs from the song's.
     AudioError
         If the file cannot be decoded, or ends before the excerpt.
     """

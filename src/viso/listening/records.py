@@ -1,7 +1,7 @@
-"""What listeners answered: one JSON object a line.
+"""Answers of listeners: one JSON object per line.
 
-A listener's file begins with who listened (a number drawn by the page, no name), then has a line
-for every page that was answered:
+A listener's file begins with the listener (a number drawn by the page, not a name). Then it has a
+line for every answered page:
 
     {"version": 1, "record": "listener", "test": ID, "listener": L, "order": 3, "age": "25 to 34"}
     {"version": 1, "record": "ratings", "test": ID, "listener": L, "trial": "t01",
@@ -33,7 +33,7 @@ class _Record(Settings):
 
 
 class Listener(_Record):
-    """Who listened: `order` is the number of the order heard; the rest only if it was asked."""
+    """A listener: `order` is the number of the order heard; the rest is set only if requested."""
 
     record: Literal["listener"] = "listener"
     order: int = Field(ge=0)
@@ -42,7 +42,7 @@ class Listener(_Record):
 
 
 class Ratings(_Record):
-    """A page of a MUSHRA test: what every stimulus of a trial got for a question, 0 to 100."""
+    """A page of a MUSHRA test: the ratings of a trial's stimuli for a question, 0 to 100."""
 
     record: Literal["ratings"] = "ratings"
     trial: str
@@ -52,7 +52,7 @@ class Ratings(_Record):
 
 
 class Choice(_Record):
-    """A page of an ABX or preference test: what A, B and X were, and what was chosen."""
+    """A page of an ABX or preference test: the stimuli A, B and X, and the choice."""
 
     record: Literal["choice"] = "choice"
     trial: str

@@ -1,4 +1,4 @@
-"""What an analysis leaves behind: tables as CSV, all figures as JSON, a page to look at."""
+"""The files of an analysis: tables as CSV, all figures as JSON, and an HTML page."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def _defined(value: Any) -> Any:
 
 
 def write_report(folder: Path, analysis: Analysis, *, pictures: Mapping[str, str]) -> list[Path]:
-    """Write ``report.html``, which needs no other file, ``summary.json``, and tables as CSV.
+    """Write the self-contained ``report.html``, ``summary.json``, and tables as CSV.
 
-    Of a MUSHRA test ``ratings.csv`` (a line a slider, listeners left out included), ``means.csv``,
-    ``quartiles.csv`` and ``comparisons.csv``; of others ``pairs.csv``.
+    A MUSHRA test gets ``ratings.csv`` (a line per slider, also of listeners who are left out),
+    ``means.csv``, ``quartiles.csv`` and ``comparisons.csv``; other tests get ``pairs.csv``.
 
     Parameters
     ----------
     folder : Path
-        Made if missing. An earlier report in it is replaced.
+        Created if missing. An earlier report in it is replaced.
     analysis : Analysis
     pictures : mapping of str to str
         SVG by caption.
@@ -87,7 +87,7 @@ def write_report(folder: Path, analysis: Analysis, *, pictures: Mapping[str, str
     Raises
     ------
     ConfigError
-        If a file cannot be written, or the folder holds something else than a report.
+        If a file cannot be written, or the folder holds anything but a report.
     """
     _check_folder(folder)
     texts = {"summary.json": json.dumps(as_summary(analysis), indent=1) + "\n"}
@@ -103,7 +103,7 @@ def write_report(folder: Path, analysis: Analysis, *, pictures: Mapping[str, str
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder whose files are not a report of ours: some could have the same names."""
+    """Raise if the folder holds anything but a report: its files could have the same names."""
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
@@ -139,7 +139,7 @@ def _parts(analysis: Analysis, pictures: Mapping[str, str]) -> list[str]:
     ]
     parts += [f"<p><b>Note:</b> {html.escape(summary)}</p>" for summary in caveats(analysis)]
     if test.kind == "mushra" and not analysis.n_kept:
-        # What explains it comes first.
+        # The screening comes first, as it explains the missing results.
         return [*parts, _screening(analysis), *_shown(pictures)]
     if test.kind == "mushra":
         parts += _mushra_parts(analysis)

@@ -1,4 +1,4 @@
-"""Answers read from files, each checked against the test it belongs to."""
+"""Read answers from files, and check each against its test."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _RECORDS: dict[str, type[Listener] | type[Ratings] | type[Choice]] = {
 
 @dataclass(frozen=True)
 class Results:
-    """All answers to a test; training is not among them.
+    """All answers to a test, without training.
 
-    `n_unfinished` counts listeners who began on a server and were left out, as they have not
+    `n_unfinished` counts listeners who began on a server and are left out because they have not
     finished.
     """
 
@@ -40,19 +40,18 @@ class Results:
 def read_results(
     paths: Sequence[Path], test: ListeningTest, *, with_unfinished: bool = False
 ) -> Results:
-    """Read results, from files and from folders with ``*.jsonl`` in them.
+    """Read results from files, and from folders that hold ``*.jsonl``.
 
-    A file that ends in ``.csv`` is what webMUSHRA wrote; see `viso.listening.webmushra`. One that
-    ends in ``.sqlite`` is what a server stored; of it, listeners who have not finished are left
-    out unless `with_unfinished`.
+    A ``.csv`` file comes from webMUSHRA; see `viso.listening.webmushra`. A ``.sqlite`` file comes
+    from a server; its listeners who have not finished are left out unless `with_unfinished`.
 
-    The same line twice counts once: a file may have been both sent and handed over.
+    A line that occurs twice counts once: a listener may have both sent and handed over a file.
 
     Raises
     ------
     DataError
-        Naming the file and the line, if one is damaged, does not belong to this test, or
-        contradicts another one. If there is no answer at all.
+        If a line is damaged, does not belong to this test, or contradicts another one; the message
+        names the file and the line. Also if there is no answer.
     """
     seen: dict[tuple[str, ...], tuple[str, Listener | Ratings | Choice]] = {}
     n_unfinished = 0
@@ -102,7 +101,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _records(path: Path, test: ListeningTest) -> Iterator[tuple[str, Listener | Ratings | Choice]]:
-    """Yield every record, and where it stands."""
+    """Yield every record with its origin."""
     if path.suffix.lower() == ".csv":
         for ratings in read_webmushra(path, test):
             yield f"{path}: {ratings.listener}, {ratings.trial}", ratings
@@ -112,7 +111,7 @@ def _records(path: Path, test: ListeningTest) -> Iterator[tuple[str, Listener | 
 
 
 def _objects(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield every line's object, and where it stands."""
+    """Yield every line's object with its origin."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
@@ -134,7 +133,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _record(values: Any, origin: str) -> Listener | Ratings | Choice:
     kind = values.get("record") if isinstance(values, dict) else None
-    # An unhashable kind is as unknown as any other.
+    # The kind may be a value that cannot be hashed.
     form = _RECORDS.get(kind) if isinstance(kind, str) else None
     if form is None:
         raise DataError(
@@ -147,7 +146,7 @@ def _record(values: Any, origin: str) -> Listener | Ratings | Choice:
 
 
 def _key(record: Listener | Ratings | Choice) -> tuple[str, ...]:
-    """Return what may be said only once."""
+    """Return a key; two records with the same key must be equal."""
     key: tuple[str, ...] = (record.record, record.listener)
     if isinstance(record, Ratings):
         return (*key, record.trial, record.question)
@@ -155,12 +154,12 @@ def _key(record: Listener | Ratings | Choice) -> tuple[str, ...]:
 
 
 def check_record(record: Listener | Ratings | Choice, test: ListeningTest, origin: str) -> None:
-    """Refuse what does not belong to the test.
+    """Raise if a record does not belong to the test.
 
     Raises
     ------
     DataError
-        Naming `origin` and what is wrong.
+        If it does not; the message names `origin` and the reason.
     """
     if record.test != test.id:
         raise DataError(f"{origin}: of test {record.test!r:.40}, but this is test {test.id}")

@@ -1,4 +1,4 @@
-"""Rows of a MUSHRA analysis: what every condition got, as means over listeners and as quartiles."""
+"""Rows of a MUSHRA analysis: the means over listeners and the quartiles of every condition."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Rating:
 
 @dataclass(frozen=True)
 class MeanRow:
-    """The mean of a condition for a question, over all that `of` names.
+    """The mean rating of a condition for a question.
 
-    `of` is empty (over all trials), a trial's name, or a listener. `low` and `high` bound the
-    95 % interval over listeners, of a listener over trials; ``nan`` of a single one.
+    `of` is a trial's name, a listener, or empty (all trials). `low` and `high` bound the 95 %
+    interval over listeners; for a listener, over trials. They are ``nan`` for a single value.
     """
 
     question: str
@@ -50,7 +50,7 @@ class MeanRow:
 class QuartileRow:
     """The median and the quartiles of all `n` ratings of a condition for a question.
 
-    A rating is what one listener says of one trial; BS.1534-3 asks for these figures beside the
+    A rating is that of one listener in one trial. BS.1534-3 requires these figures beside the
     means.
     """
 
@@ -66,9 +66,9 @@ class QuartileRow:
 
 
 def conditions_of(test: ListeningTest) -> list[tuple[str, str]]:
-    """Return all conditions with their roles: the reference, systems as given, anchors.
+    """Return all conditions with their roles: the reference, systems in the given order, anchors.
 
-    Trials may differ in what they hold.
+    Trials may hold different conditions.
     """
     roles = {s.condition: s.role for trial in test.rated for s in trial.stimuli}
     by_role = {role: [c for c, r in roles.items() if r == role] for role in ("reference", "anchor")}
@@ -84,7 +84,7 @@ def mean_rows(
     over: Callable[[Rating], str],
     of: Callable[[Rating], str],
 ) -> list[MeanRow]:
-    """Return means of what `over` tells apart, for everything that `of` tells apart."""
+    """Return the mean over units (`over`) for every question, group (`of`) and condition."""
     cells: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(
         lambda: defaultdict(list)
     )
@@ -115,7 +115,7 @@ def mean_rows(
 
 
 def quartile_rows(test: ListeningTest, ratings: Iterable[Rating]) -> list[QuartileRow]:
-    """Return median and quartiles of every condition, for every question."""
+    """Return the median and quartiles of every condition, for every question."""
     cells: dict[tuple[str, str], list[float]] = defaultdict(list)
     for rating in ratings:
         cells[rating.question, rating.condition].append(rating.value)

@@ -12,16 +12,16 @@ __all__ = ["Screened", "screen"]
 
 _THRESHOLD = 90
 _MOST_PERCENT = 15
-_UNFIT = 0.25  # listeners above the threshold, from which on the anchor of a trial proves nothing
+_UNFIT = 0.25  # above this share of fooled listeners, a trial's anchor proves nothing
 
 
 @dataclass(frozen=True)
 class Screened:
     """A listener, and whether the ratings count.
 
-    `n_trials` were rated; in `n_missed` of them the hidden reference got less than 90, in
-    `n_anchor` of `n_anchor_trials` the 7 kHz anchor more than 90. `reasons` say why the ratings
-    do not count.
+    The listener rated `n_trials` trials. In `n_missed` of them the hidden reference got less than
+    90; in `n_anchor` of `n_anchor_trials` the 7 kHz anchor got more than 90. `reasons` tell why the
+    ratings do not count.
     """
 
     listener: str
@@ -38,23 +38,23 @@ def screen(
 ) -> list[Screened]:
     """Tell which listeners hear the hidden reference.
 
-    Who rates it below 90 in more than 15 % of the trials is left out. The standard's second rule
-    is `mid_anchor`: who rates the 7 kHz anchor above 90 in more than 15 % of the trials is left
-    out too, where trials do not count in which more than a quarter of the listeners does so. It
-    is off by default, since many separated voices hold little above 7 kHz.
+    A listener who rates it below 90 in more than 15 % of the trials is left out. `mid_anchor` adds
+    the standard's second rule: a listener who rates the 7 kHz anchor above 90 in more than 15 % of
+    the trials is left out too. Trials in which more than a quarter of the listeners do so do not
+    count for this rule. It is off by default, since many separated voices hold little above 7 kHz.
 
     Parameters
     ----------
     test : ListeningTest
         Of the kind ``mushra``.
     ratings : iterable of Ratings
-        Those of the overall question decide.
+        Only the ratings of the overall question decide.
     mid_anchor : bool
 
     Returns
     -------
     list of Screened
-        One for each listener, by name.
+        One for each listener, sorted by name.
     """
     trials = {trial.name: trial for trial in test.rated}
     missed: dict[str, dict[str, bool]] = {}
@@ -102,7 +102,7 @@ def screen(
 
 
 def _is_too_often(hits: Collection[bool]) -> bool:
-    # In whole numbers: 3 of 20 are 15 %, and not more.
+    # In integers, so that 3 of 20 is not more than 15 %.
     return sum(hits) * 100 > _MOST_PERCENT * len(hits)
 
 

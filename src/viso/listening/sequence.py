@@ -1,9 +1,9 @@
-"""What a listener hears in which order: drawn from the test's seed, balanced over listeners.
+"""The order in which a listener hears a test: drawn from its seed, balanced over listeners.
 
-Blocks of listeners hear every trial equally often at every place, and every trial equally often
-right after every other one (Williams 1949); within a trial the same holds for the stimuli. In
-each block trials and stimuli are dealt out anew. Nothing here depends on a library's random
-numbers, so the same seed gives the same orders for good.
+A group of listeners hears every trial equally often at every position, and equally often right
+after every other trial (Williams 1949). The same holds for the stimuli within a trial. Every group
+gets new orders. They do not depend on a library's random numbers, so the same seed always gives the
+same orders.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SIDES = ((0, 0), (0, 1), (1, 0), (1, 1))
 class PlayingOrder(NamedTuple):
     """What one listener hears.
 
-    `trials` are indices into the test's trials, training first. `stimuli` are, for each trial of
-    the test (in the test's order), indices into its stimuli from the first place to the last.
-    `hidden` is, for each trial of an ABX test, the place (0 is A, 1 is B) whose sound is X.
+    `trials` holds indices into the test's trials, training first. `stimuli` holds, for each trial
+    in the test's order, indices into its stimuli from the first position to the last. `hidden`
+    holds, for each trial of an ABX test, the position (0 is A, 1 is B) whose sound is X.
     """
 
     trials: tuple[int, ...]
@@ -39,7 +39,7 @@ def order_of(test: ListeningTest, listener: int) -> PlayingOrder:
     ----------
     test : ListeningTest
     listener : int
-        Counted from 0. Listeners who follow one another are balanced.
+        Counted from 0. Consecutive listeners are balanced.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def order_of(test: ListeningTest, listener: int) -> PlayingOrder:
     for trial in test.trials:
         key = f"{test.seed}:{trial.name}"
         if test.kind == "abx":
-            # The side and X are drawn together, or X could always be the same system.
+            # Draw the side and X together; otherwise X could always be the same system.
             block, index = divmod(listener, len(_SIDES))
             first, other = _SIDES[_shuffled(len(_SIDES), f"{key}:{block}")[index]]
             stimuli.append((first, 1 - first))
@@ -67,12 +67,12 @@ def order_of(test: ListeningTest, listener: int) -> PlayingOrder:
 
 
 def _shuffled(n: int, key: str) -> list[int]:
-    """Return 0 to n - 1 in an order that only the key decides."""
+    """Return 0 to n - 1 in an order that depends only on the key."""
     return sorted(range(n), key=lambda i: hashlib.sha256(f"{key}:{i}".encode()).digest())
 
 
 def _balanced(n: int, listener: int, key: str) -> tuple[int, ...]:
-    """Return a listener's row of a square whose labels and rows are dealt out by the key."""
+    """Return a listener's row of a Latin square whose labels and rows the key shuffles."""
     square = _williams(n)
     block, index = divmod(listener, len(square))
     row = square[_shuffled(len(square), f"{key}:{block}:rows")[index]]
@@ -81,7 +81,7 @@ def _balanced(n: int, listener: int, key: str) -> tuple[int, ...]:
 
 
 def _williams(n: int) -> list[list[int]]:
-    """Return a Latin square balanced for what comes before; two, if n is odd."""
+    """Return a Latin square balanced for the preceding item; two squares if n is odd."""
     first = [0]
     for step in range(1, n):
         first.append((first[-1] + (step if step % 2 else -step)) % n)

@@ -1,7 +1,7 @@
-"""The sounds of a test as they are handed out: FLAC files of the test's own, and nothing else.
+"""Read the sounds that a test hands out: its own FLAC files, and nothing else.
 
-Every listener, and everybody who finds an exported folder, gets what lies in ``stimuli``. A link
-there would hand out any file of the maker's, so that links are refused as they are opened.
+Every listener, and everybody who finds an exported folder, gets the files in ``stimuli``. A link
+there could hand out any file of the test's author, so opening a link raises an error.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from viso.errors import ConfigError
 
 __all__ = ["read_stimulus", "sha256_of_sound", "stimulus_path"]
 
-# Windows has none of them.
+# Windows has none of these flags.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
 _FILE = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
-# A stream of FLAC begins with its name and a block STREAMINFO of 34 bytes, which may be the last.
+# A FLAC stream begins with its name and a STREAMINFO block of 34 bytes, perhaps the last block.
 _BEGINNINGS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 
 
 def stimulus_path(folder: Path, stimulus_id: str) -> Path:
-    """Return where a stimulus of the test in `folder` lies."""
+    """Return the path of a stimulus of the test in `folder`."""
     return folder / "stimuli" / f"{stimulus_id}.flac"
 
 
 def sha256_of_sound(data: bytes) -> str:
-    """Return what ``test.toml`` records of a sound: the SHA-256 of its file, in hexadecimal."""
+    """Return the SHA-256 of a sound's file in hexadecimal, as ``test.toml`` records it."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -43,13 +43,12 @@ def read_stimulus(folder: Path, stimulus_id: str, *, sha256: str | None = None) 
     folder : Path
     stimulus_id : str
     sha256 : str, optional
-        What the file must hash to; tests of earlier versions record none.
+        The file's expected hash; tests of earlier versions record none.
 
     Raises
     ------
     ConfigError
-        If the file or its folder is a link, if the file is missing or no FLAC, or if it is not
-        the one that was recorded.
+        If the file or its folder is a link, the file is missing or not FLAC, or its hash differs.
     """
     path = stimulus_path(folder, stimulus_id)
     try:
@@ -71,14 +70,14 @@ def read_stimulus(folder: Path, stimulus_id: str, *, sha256: str | None = None) 
 
 
 def _open(path: Path) -> int:
-    """Open a file whose folder and itself are no links; return its descriptor."""
+    """Return the descriptor of a file; raise if the file or its folder is a link."""
     for place in (path.parent, path):
         if place.is_symlink():
             raise _a_link(place)
     if os.open not in os.supports_dir_fd:
         return os.open(path, _FILE)
     try:
-        # What was no link a moment ago may be one now.
+        # A path that was not a link a moment ago may be one now.
         directory = os.open(path.parent, os.O_RDONLY | _DIRECTORY | _NO_FOLLOW)
         try:
             return os.open(path.name, _FILE, dir_fd=directory)

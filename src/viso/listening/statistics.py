@@ -25,12 +25,12 @@ __all__ = [
 Doubles = npt.NDArray[np.float64]
 
 FEWEST_GROUPS = 4
-"""Songs from which on an interval of a correlation holds the truth about as often as it says."""
-_PERFECT = 1 - 1e-9  # a correlation that is 1 but for rounding
+"""With fewer songs, the interval of a correlation holds the truth less often than it claims."""
+_PERFECT = 1 - 1e-9  # a correlation of 1, apart from rounding
 
 
 class Interval(NamedTuple):
-    """A figure and its 95 % interval; ``nan`` bounds where there is too little to tell."""
+    """A figure and its 95 % interval; the bounds are ``nan`` if there is too little data."""
 
     value: float
     low: float
@@ -38,7 +38,7 @@ class Interval(NamedTuple):
 
 
 class Correlation(NamedTuple):
-    """How ratings go with a measure: Pearson's and Spearman's coefficient over `n` points."""
+    """Correlation of ratings with a measure: Pearson's and Spearman's, over `n` points."""
 
     pearson: Interval
     spearman: Interval
@@ -47,10 +47,10 @@ class Correlation(NamedTuple):
 
 @functools.cache
 def t_quantile(p: float, *, freedom: int) -> float:
-    """Return Student's t below which a part `p` (0.5 to 1) of the distribution lies.
+    """Return the quantile `p` of Student's t distribution.
 
-    Found by bisection on Simpson's rule over the angle ``atan(t / sqrt(freedom))``, which is
-    finite; exact to 1e-9.
+    The search is a bisection with Simpson's rule over the angle ``atan(t / sqrt(freedom))``, which
+    is finite. The result is exact to 1e-9.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ def share_interval(hits: int, n: int) -> Interval:
     share = hits / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # At the ends the bounds are exact, but for rounding.
+    # At the ends, use the exact bounds, without rounding errors.
     low = middle - half if hits else 0.0
     return Interval(share, low, middle + half if hits < n else 1.0)
 
 
 def binomial_p(hits: int, n: int) -> float:
-    """Return how likely guessing gives so many hits of `n`, or more.
+    """Return the probability that guessing gives at least `hits` hits of `n`.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def binomial_p(hits: int, n: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979), in the order given.
+    """Return p-values corrected for their number (Holm 1979), in the given order.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _ranks(values: Doubles, weights: Doubles) -> Doubles:
-    """Return the rank of every value in each of many samples, equal values sharing theirs.
+    """Return the rank of every value in each sample; equal values share their rank.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _pearson(x: Doubles, y: Doubles, weights: Doubles) -> Doubles:
     y = y - (weights * y).sum(axis=1, keepdims=True) / total
     power = (weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1)
     scale = float(np.abs(x).max() * np.abs(y).max()) ** 2
-    # What is left of equal values is rounding.
+    # Equal values leave only rounding errors.
     power[power <= 1e-24 * scale] = np.nan
     return np.asarray((weights * x * y).sum(axis=1) / np.sqrt(power))
 
@@ -171,29 +171,29 @@ def _pearson(x: Doubles, y: Doubles, weights: Doubles) -> Doubles:
 def correlate(x: Doubles, y: Doubles, groups: Sequence[str]) -> Correlation:
     """Return the correlation of two measures, with intervals over groups.
 
-    Points of one song are not independent, so whole songs are left out in turn (jackknife), on
-    Fisher's scale, where the spread does not depend on the value. A bootstrap over songs gives
-    intervals that are far too narrow with fewer than some 30 of them.
+    Points of one song are not independent, so the jackknife leaves out whole songs in turn. It
+    works on Fisher's scale, where the spread does not depend on the value. A bootstrap over fewer
+    than about 30 songs gives intervals that are far too narrow.
 
     Parameters
     ----------
     x, y : float64 arrays [shape=(n,)]
     groups : sequence of str
-        What each point belongs to, such as its song.
+        The group of each point, such as its song.
 
     Returns
     -------
     Correlation
-        ``nan`` where there are fewer than 3 points or no spread; bounds ``nan`` with fewer than
-        `FEWEST_GROUPS` groups, and where leaving one out shows nothing: the correlation is 1 or
-        -1, or has no value without one of them.
+        ``nan`` if there are fewer than 3 points or no spread. The bounds are ``nan`` if there are
+        fewer than `FEWEST_GROUPS` groups, if the correlation is 1 or -1, or if it has no value
+        without one of the groups.
     """
     nothing = Interval(math.nan, math.nan, math.nan)
     if x.size < 3:
         return Correlation(nothing, nothing, x.size)
     names = sorted(set(groups))
     of = np.array([names.index(group) for group in groups])
-    # The first sample is the whole, each other one lacks a group.
+    # The first sample holds all groups; each other sample lacks one.
     lacking = 1 - np.eye(len(names)) if len(names) >= FEWEST_GROUPS else np.empty((0, len(names)))
     weights = np.concatenate([np.ones((1, len(names))), lacking])[:, of]
     pearson = _pearson(x[None], y[None], weights)
@@ -202,7 +202,7 @@ def correlate(x: Doubles, y: Doubles, groups: Sequence[str]) -> Correlation:
 
 
 def _jackknifed(samples: Doubles) -> Interval:
-    """Return the first of some correlations, and its interval by the others."""
+    """Return the first correlation, with its interval from the others."""
     value, n = float(samples[0]), samples.size - 1
     nowhere = Interval(value, math.nan, math.nan)
     if n < FEWEST_GROUPS or not np.isfinite(samples).all() or abs(value) >= _PERFECT:

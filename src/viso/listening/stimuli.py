@@ -1,4 +1,4 @@
-"""The sounds of a passage, made one after the other and brought to one loudness."""
+"""Make the sounds of a passage one by one, at one loudness."""
 
 from __future__ import annotations
 
@@ -26,20 +26,19 @@ Floats = npt.NDArray[np.float32]
 Role = Literal["system", "reference", "anchor"]
 
 _FADE_S = 0.01
-_HIGHEST = 10 ** (-1 / 20)  # a browser may resample, and peaks grow between samples
+_HIGHEST = 10 ** (-1 / 20)  # a browser may resample, which can raise peaks
 
 
 class Workshop:
-    """Makes the stimuli of a test in a folder that is not whole yet.
+    """Makes the stimuli of a test in an unfinished folder.
 
-    Sounds wait as arrays on disk, since the level of all of them is known only when the last one
-    is made.
+    Sounds wait as arrays on disk, since their common level is known only after the last one.
 
     Parameters
     ----------
     folder : Path
     seed : int
-        Of the stimuli's names and of the holes in the distorted anchor.
+        Seed of the stimuli's ids and of the holes in the distorted anchor.
     stem : str
         ``vocals`` or ``instrumental``.
     systems : sequence of str
@@ -60,12 +59,12 @@ class Workshop:
         Returns
         -------
         dict of str to Stimulus
-            By condition; the reference that is shown as such is called ``shown``.
+            By condition; the reference that is shown as such has the key ``shown``.
 
         Raises
         ------
         DataError
-            If files do not fit one another, or a sound is silent.
+            If files do not fit each other, or a sound is silent.
         AudioError
             If a file cannot be read.
         """
@@ -120,7 +119,7 @@ class Workshop:
         np.save(self._folder / f"{name}.npy", audio)
 
     def finish(self) -> float:
-        """Write all stimuli, and return by how many decibels all are lowered so that none clips."""
+        """Write all stimuli; return by how many decibels all are lowered so that none clips."""
         gain = min(1.0, _HIGHEST / self._peak) if self._peak else 1.0
         for name, rate_hz in self._rates_hz.items():
             waiting = self._folder / f"{name}.npy"
@@ -131,7 +130,7 @@ class Workshop:
 
 
 def _faded(audio: Floats, *, rate_hz: int) -> Floats:
-    """Return the sound with its ends faded, so that none begins or loops with a click."""
+    """Return the sound with faded ends, so that it does not click when it begins or loops."""
     n = min(max(1, round(_FADE_S * rate_hz)), audio.shape[1] // 2)
     ramp = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
     faded = audio.copy()

@@ -1,6 +1,6 @@
-"""The same test for webMUSHRA: its configuration, WAV files, and the way back from its results.
+"""Export a test for webMUSHRA (configuration and WAV files), and read its results.
 
-webMUSHRA adds the hidden reference itself and deals out pages and stimuli at random.
+webMUSHRA adds the hidden reference itself, and shuffles pages and stimuli.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from viso.listening.sounds import read_stimulus
 
 __all__ = ["as_configuration", "export_webmushra", "read_webmushra"]
 
-_PREFIX = "s"  # a name that begins with a letter is a text in every reader of YAML
+_PREFIX = "s"  # every YAML reader takes a name that begins with a letter as text
 
 
 def export_webmushra(source: Path, folder: Path) -> Path:
-    """Write a MUSHRA or ABX test as a folder ``configs`` to lay over that of webMUSHRA.
+    """Write a MUSHRA or ABX test as a folder ``configs`` to copy over that of webMUSHRA.
 
     Parameters
     ----------
     source : Path
-        What `build_test` made.
+        Folder that `build_test` made.
     folder : Path
-        Made; it appears when it is whole.
+        Created; it appears when it is complete.
 
     Returns
     -------
     Path
-        The configuration; ``?config=`` and its name open it.
+        The configuration; ``?config=`` with its name opens it.
 
     Raises
     ------
     ConfigError
-        If webMUSHRA has no page for such a test, or the folder is there already.
+        If webMUSHRA has no page for such a test, or the folder exists and is not empty.
     """
     test = load_test(source)
     text = _yaml(as_configuration(test))
@@ -70,7 +70,7 @@ def _path(test: ListeningTest, stimulus_id: str) -> str:
 
 
 def as_configuration(test: ListeningTest) -> dict[str, Any]:
-    """Return webMUSHRA's configuration as plain objects; paths begin at webMUSHRA's folder.
+    """Return webMUSHRA's configuration as plain objects; paths are relative to its folder.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def _page(test: ListeningTest, trial: Trial, question: Question | None) -> dict[
         **shared,
         "name": "Training" if trial.training else question.name.capitalize(),
         "content": _as_html(f"{question.text} 0: {question.low}, 100: {question.high}."),
-        # It refuses excerpts of more than 12 s otherwise.
+        # In strict mode, webMUSHRA refuses excerpts of more than 12 s.
         "strict": trial.duration_s <= 12,
         "reference": _path(test, trial.reference or trial.stimuli[0].id),
         "createAnchor35": False,
@@ -165,7 +165,7 @@ def _as_html(text: str) -> str:
 
 
 def _yaml(value: Any, indent: str = "") -> str:
-    """Return plain objects as YAML; every text stands in quotes, as JSON has them."""
+    """Return plain objects as YAML; every text value has quotes, as in JSON."""
     if isinstance(value, dict):
         items = [(f"{key}:", inner) for key, inner in value.items()]
     elif isinstance(value, list):
@@ -182,7 +182,7 @@ def _yaml(value: Any, indent: str = "") -> str:
 
 
 def read_webmushra(path: Path, test: ListeningTest) -> list[Ratings]:
-    """Read the ``mushra.csv`` that webMUSHRA leaves of an exported test.
+    """Read the ``mushra.csv`` that webMUSHRA writes for an exported test.
 
     Parameters
     ----------
@@ -193,12 +193,12 @@ def read_webmushra(path: Path, test: ListeningTest) -> list[Ratings]:
     Returns
     -------
     list of Ratings
-        Of trials that count. A listener is told by the question ``listener`` at the test's end.
+        Ratings of trials that count. The question ``listener`` at the end identifies the listener.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is something else, or a line does not fit the test.
+        If the file cannot be read or has another format, or a line does not fit the test.
     """
     pages: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
     trials = {trial.name: trial for trial in test.trials}
@@ -236,7 +236,7 @@ def _ratings(
     path: Path, test: ListeningTest, key: tuple[str, str, str], scores: dict[str, float]
 ) -> Ratings:
     listener, trial, question = key
-    # Listeners name themselves; any name will do.
+    # Listeners choose their names, so any text may occur.
     plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in listener)[:64] or "_"
     values = {
         "test": test.id,

@@ -1,13 +1,13 @@
 """How close an estimate is to the truth, and how close a mask could come at best.
 
-Every ratio is in decibels, and higher is better but for `Residual.level_db`:
+Every ratio is in decibels. Higher is better, except for `Residual.level_db`:
 
-- `usdr`, the project's own: over a whole song; `segment_sdr`, over its seconds;
-- `si_sdr`, at the estimate's best level; `nsdr` and `gnsdr`, through the best filter and
-  above the mixture;
-- `bss_eval`, BSSEval v4: SDR, ISR, SIR and SAR of every second;
-- `residual`, what is heard when the truth is cancelled;
-- `oracle` and `oracle_wiener`, the bounds of what masks and filters can do.
+- `usdr`, the project's own measure: SDR over a whole song; `segment_sdr`: over each second;
+- `si_sdr`: SDR at the best level; `nsdr` and `gnsdr`: SDR through the best filter, minus
+  that of the mixture;
+- `bss_eval`: BSSEval v4, with SDR, ISR, SIR and SAR of every second;
+- `residual`: what remains after the truth is subtracted;
+- `oracle` and `oracle_wiener`: the bounds of what masks and filters can do.
 """
 
 from __future__ import annotations

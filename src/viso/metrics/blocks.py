@@ -1,4 +1,4 @@
-"""Songs that come in blocks of any size, cut anew into windows of one size."""
+"""Cut songs that come in blocks of any size into windows of one size."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["Blocks", "Signals", "blocks_of", "stacked", "windows_of"]
 Signals = npt.NDArray[Any]
 Doubles = npt.NDArray[np.float64]
 Blocks = Callable[[], Iterable[tuple[Signals, Signals]]]
-"""Called once for each pass over a song: yields (references, estimates) from its start to its
-end, both real and of one shape [shape=(sources, channels, n)] with any n."""
+"""A function that is called once for each pass over a song. It yields (references, estimates) from
+start to end, both real and of one shape [shape=(sources, channels, n)] with any n."""
 
 _BLOCK = 1 << 16
 
@@ -25,7 +25,7 @@ def blocks_of(references: Signals, estimates: Signals) -> Blocks:
     Raises
     ------
     ValueError
-        If the shapes differ or have not three axes.
+        If the shapes differ or do not have three axes.
     """
     references, estimates = np.asarray(references), np.asarray(estimates)
     _check(references, estimates, None)
@@ -48,7 +48,7 @@ def stacked(blocks: Iterable[tuple[Signals, Signals]]) -> Iterator[Signals]:
     Raises
     ------
     ValueError
-        If the blocks do not fit each other.
+        If the blocks differ in sources or channels, or a block is not a pair of one shape.
     """
     wanted = None
     for references, estimates in blocks:
@@ -69,22 +69,22 @@ def _check(references: Signals, estimates: Signals, wanted: tuple[int, ...] | No
 def windows_of(
     blocks: Iterable[Signals], *, size: int, hop: int, lead: int = 0, rest: bool = False
 ) -> Iterator[Doubles]:
-    """Cut a signal into windows, the same ones for blocks of any size.
+    """Yield the windows of a signal; the sizes of the blocks do not change them.
 
     Parameters
     ----------
     blocks : iterable of arrays [shape=(..., n)]
     size, hop : int
-        Length of a window and distance between the starts of two, in samples.
+        Length of a window, and distance between the starts of two windows, in samples.
     lead : int
         Number of zeros before the signal.
     rest : bool
-        Also yield what is left at the end, with zeros behind it.
+        Whether to yield the incomplete last window too, filled up with zeros.
 
     Yields
     ------
     float64 array [shape=(..., size)]
-        One buffer that the next window overwrites.
+        Always the same buffer; the next window overwrites it.
     """
     buffer: Doubles | None = None
     filled, skip, kept = lead, 0, max(0, size - hop)

@@ -1,33 +1,31 @@
 """BSSEval v4: how much of an estimate is target, filtered target, other sources, and neither.
 
-An estimate e of the source s is split in four::
+BSSEval splits an estimate e of the source s into four signals::
 
     e = s + (P_s e - s) + (P e - P_s e) + (e - P e)
             spatial       interference    artefacts
 
-P_s e is what filters of 512 taps can make out of the channels of s, P e what they can make
-out of all sources. The filters are found once for a whole song; then every window is filtered
-by itself, as if there were silence around it, and the energies of its parts compared::
+P_s e is the closest signal to e that filters of 512 taps can make from the channels of s; P e is
+the closest that they can make from all sources. The filters are found once for a whole song. Then
+every window is filtered as if silence surrounded it, and its energies are compared::
 
     SDR = |s|^2 / |e - s|^2                  ISR = |s|^2 / |P_s e - s|^2
     SIR = |P_s e|^2 / |P e - P_s e|^2        SAR = |P e|^2 / |e - P e|^2
 
-There are two passes over the song. The first adds up correlations, the second takes the
-transform of every window; by Parseval's theorem its energies need no transform back.
+There are two passes over the song. The first adds up correlations. The second transforms every
+window; by Parseval's theorem, the energies need no inverse transform.
 
 Notes
 -----
-SDR and the undefined windows are museval's for any song. The other three come from
-filters, and where the references have frequencies without any sound (lossy files, low
-rates brought to high ones) these depend on the rounding of the arithmetic: museval gives
-other numbers for the same song with zeros behind it, and ours differ from both by about
-as much, even with correlations that are exact. So that nothing hangs on rounding in the
-commonest case, a channel that is a mixture of the others gets no filters; a mono source
-that was panned in single precision scores as if it were in the middle, where museval
-gives chance numbers.
+SDR and the undefined windows equal museval's for any song. ISR, SIR and SAR come from filters.
+Where the references have frequencies without any sound (lossy files, low rates resampled to high
+ones), they depend on rounding: museval gives other numbers for the same song with zeros after it,
+and ours differ from both by about as much, even with exact correlations. To avoid this in the most
+common case, a channel that is a mixture of the others gets no filters. A mono source that was
+panned in single precision scores as if it were in the middle; museval gives it random numbers.
 
-Above about 80 dB, and for estimates that are exact sums of filtered references, ISR, SIR
-and SAR measure that rounding too.
+Above about 80 dB, and for estimates that are exact sums of filtered references, ISR, SIR and SAR
+measure this rounding too.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ Spectra = npt.NDArray[np.complex128]
 class BssScores(NamedTuple):
     """Four ratios in decibels, each a float64 array [shape=(sources, windows)].
 
-    ``nan`` in windows where a source or an estimate is silent.
+    The ratios are ``nan`` in windows where a source or an estimate is silent.
     """
 
     sdr: Doubles
@@ -62,7 +60,7 @@ class BssScores(NamedTuple):
     def medians(self) -> BssScores:
         """Return the median of every source over its windows [shape=(sources,)].
 
-        Windows without a score are left out; ``nan`` where none has one.
+        Windows without a score are left out; the median is ``nan`` if no window has one.
         """
         return BssScores(*(_median(scores) for scores in self))
 
@@ -89,18 +87,18 @@ def bss_eval(
         Estimate j belongs to reference j.
     rate_hz : int
     window_s, hop_s : float
-        Length of a window and distance between the starts of two, in seconds. A last window
-        that is not full is left out, except where it is the only one. ``inf`` is the song.
+        Length of a window, and distance between the starts of two windows, in seconds. An
+        incomplete last window is left out, unless it is the only one. ``inf`` means the whole song.
     taps : int
         Length of the distortion filters in samples.
 
     Returns
     -------
     BssScores
-        The numbers of ``museval.evaluate(mode="v4")``. ``nan`` for all sources in a window
-        where the channels of any source or estimate add up to zero at every sample: in
-        silence, and where two channels are in exact antiphase. ``inf`` where nothing is
-        wrong. The module's notes say how far the numbers can be trusted.
+        The numbers of ``museval.evaluate(mode="v4")``. All sources get ``nan`` in a window where
+        the channels of any source or estimate add up to zero at every sample: in silence, and where
+        two channels are in exact antiphase. A perfect score is ``inf``. The module's notes tell how
+        reliable the numbers are.
 
     Raises
     ------
@@ -128,14 +126,14 @@ def bss_eval_blocks(
     hop_s: float = 1.0,
     taps: int = 512,
 ) -> BssScores:
-    """Score a song that comes in blocks, in memory that does not grow with its length.
+    """Score a song that comes in blocks; memory does not grow with its length.
 
     Parameters
     ----------
     blocks : callable
-        Called twice. Each time it gives an iterable of (references, estimates), two real
-        arrays [shape=(sources, channels, n)] with any n, from the start of the song to its
-        end. How the song is cut does not change a bit of the result.
+        Called twice. Each call returns an iterable of (references, estimates) from the start of the
+        song to its end, two real arrays [shape=(sources, channels, n)] with any n. The sizes of the
+        blocks do not change a bit of the result.
     rate_hz, window_s, hop_s, taps
         See `bss_eval`.
 
@@ -146,7 +144,7 @@ def bss_eval_blocks(
     Raises
     ------
     ValueError
-        See `bss_eval`; also if the song is not the same the second time.
+        See `bss_eval`; also if the second pass differs in shape or length.
     """
     window = _samples("window_s", window_s, rate_hz)
     hop = _samples("hop_s", hop_s, rate_hz)
@@ -179,14 +177,14 @@ class _Projection:
     Parameters
     ----------
     correlated : float64 array
-        See `correlations`, of references and estimates.
+        Result of `correlations` for references and estimates.
     size : int
         Length of a window in samples.
     """
 
     def __init__(self, correlated: Doubles, *, size: int) -> None:
         _, n_sources, n_channels, *_, taps = correlated.shape
-        # With room for the tails of the filters, as nothing may come round.
+        # Leave room for the tails of the filters, so that they do not wrap around.
         self._n_fft = fast_length(size + taps - 1)
         everything = correlated.reshape(2, n_sources * n_channels, -1, taps)
         self._all = self._spectra(filters(everything[0], everything[1]))
@@ -228,13 +226,13 @@ class _Projection:
         return np.array(columns).T
 
     def _energy_of(self, spectra: Spectra) -> float:
-        # Every bin but the first and the last stands for itself and its mirror image.
+        # Every bin except the first and the last also counts for its mirror image.
         edges = energy(spectra[:, :: spectra.shape[1] - 1])
         return (2 * energy(spectra) - edges) / self._n_fft
 
 
 def _filtered(spectra: Spectra, responses: Spectra) -> Spectra:
-    """Add up what filters [shape=(inputs, outputs, bins)] make of inputs [shape=(inputs, bins)]."""
+    """Filter inputs [shape=(inputs, bins)] by [shape=(inputs, outputs, bins)]; return the sum."""
     total: Spectra = responses[0] * spectra[0]
     for response, spectrum in zip(responses[1:], spectra[1:], strict=True):
         total += response * spectrum

@@ -1,7 +1,7 @@
-"""Bleedless and fullness: how much an estimate has too much, and too little, on a mel scale.
+"""Bleedless and fullness: how much sound an estimate has in excess, and how much it lacks.
 
-Both compare mel spectrograms in decibels, each no lower than 80 dB below its maximum. Where the
-estimate is louder than the reference something bleeds into it; where it is softer it has a hole::
+Both compare mel spectrograms in decibels, limited to 80 dB below their maximum. Where the estimate
+is louder than the reference, other sound bleeds into it; where it is softer, it has a hole::
 
     bleedless = 100 / (1 + mean of the positive differences)
     fullness  = 100 / (1 - mean of the negative differences)
@@ -26,8 +26,8 @@ Floats = npt.NDArray[np.float32]
 
 _N_FFT, _HOP, _N_MELS = 4096, 1024, 512
 _RANGE_DB = 80.0
-_SILENCE = 1e-10  # of magnitude
-_FRAMES = 256  # transformed at a time
+_SILENCE = 1e-10  # magnitude
+_FRAMES = 256  # filtered at a time
 
 
 class Fullness(NamedTuple):
@@ -86,9 +86,9 @@ def mel_filters(rate_hz: int, *, n_fft: int, n_mels: int) -> Floats:
     return filters.astype(np.float32)
 
 
-_LINEAR_HZ = 200 / 3  # hertz a mel, below the break
+_LINEAR_HZ = 200 / 3  # hertz per mel, below the break
 _BREAK_HZ = 1000.0
-_STEP = np.log(6.4) / 27  # a mel, above it
+_STEP = np.log(6.4) / 27  # per mel, above the break
 
 
 def _mels(hz: float) -> float:

@@ -1,13 +1,13 @@
 """Normalised SDR: how much better an estimate is than the mixture, over all songs of a set.
 
-The SDR of these papers is the one of BSSEval version 3, `bss_eval_sources`: what a filter of
-512 taps can make out of the true source counts as right. For an estimate e, P_s e being the
-part that such filters make out of the channels of s::
+The papers below use the SDR of BSSEval version 3, `bss_eval_sources`: whatever filters of 512 taps
+can make from the true source counts as correct. P_s e is the closest signal to an estimate e that
+such filters make from the channels of s::
 
     SDR = |P_s e|^2 / |e - P_s e|^2
 
-over the whole song, with one set of filters. It is not the SDR of version 4 (`bss_eval`), nor
-`usdr`: a wrong colour or balance costs nothing here.
+One set of filters serves the whole song. This is neither the SDR of version 4 (`bss_eval`) nor
+`usdr`: here a wrong tone colour or balance costs nothing.
 
 References
 ----------
@@ -43,15 +43,15 @@ def sdr_v3(reference: Signals, estimate: Signals, *, taps: int = 512) -> float:
     Parameters
     ----------
     reference, estimate : real arrays [shape=(channels, n)]
-        All channels of the reference may be in every channel of the estimate.
+        Each channel of the estimate may contain all channels of the reference.
     taps : int
         Length of the filters in samples.
 
     Returns
     -------
     float
-        ``nan`` where the reference is silent, ``-inf`` where the estimate is or has nothing of
-        the reference. Above about 120 dB rounding decides, up to ``inf``.
+        ``nan`` if the reference is silent; ``-inf`` if the estimate is silent or contains nothing
+        of the reference. Above about 120 dB, rounding decides, up to ``inf``.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def sdr_v3(reference: Signals, estimate: Signals, *, taps: int = 512) -> float:
 
 
 def nsdr(reference: Signals, estimate: Signals, mixture: Signals, *, taps: int = 512) -> float:
-    """Return by how many decibels the estimate's `sdr_v3` is above the mixture's.
+    """Return the estimate's `sdr_v3` minus the mixture's, in decibels.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def nsdr(reference: Signals, estimate: Signals, mixture: Signals, *, taps: int =
     Returns
     -------
     float
-        ``nan`` where the reference is silent, ``-inf`` where the estimate is.
+        ``nan`` if the reference is silent, ``-inf`` if the estimate is.
 
     Raises
     ------
@@ -97,12 +97,12 @@ def gnsdr(scores: Iterable[float], n_samples: Iterable[int]) -> float:
     Returns
     -------
     float
-        Songs whose score is ``nan`` are left out; ``nan`` if there is no other.
+        Songs whose score is ``nan`` are left out; ``nan`` if no song remains.
 
     Raises
     ------
     ValueError
-        If there are not as many lengths as scores, or one is not positive.
+        If there are not as many lengths as scores, or a length is not positive.
     """
     total = weight = 0.0
     for score, n in zip(scores, n_samples, strict=True):
@@ -132,7 +132,7 @@ def _scores(signals: list[Signals], *, taps: int) -> list[float]:
         return [math.nan] * len(crosses)
     scores = []
     for signal, cross in zip(signals[1:], crosses, strict=True):
-        # Of a projection, its energy is its correlation with what it was made from.
+        # The energy of a projection equals its correlation with the projected signal.
         explained = float(np.sum(filters(auto, cross) * cross.transpose(1, 0, 2)))
         scores.append(_ratio(explained, energy(signal)))
     return scores

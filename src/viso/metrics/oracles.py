@@ -1,4 +1,4 @@
-"""What the best mask, or the best Wiener filter, of a kind would give: bounds, not estimates."""
+"""The best result of a kind of mask or Wiener filter, from the truth: bounds, not estimates."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
 MaskOf = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Floats]
 
-# Samples taken at a time, so that the spectra of a whole song are never all there.
+# Samples in a block, so that the spectra of a whole song are never in memory together.
 _BLOCK = 1 << 18
 
 
 def oracle(
     vocals: Floats, instrumental: Floats, *, config: SpectralConfig, mask_of: MaskOf
 ) -> Floats:
-    """Return the vocals that a mask made from the truth takes out of the mixture.
+    """Return the vocals that a mask computed from the truth extracts from the mixture.
 
     Parameters
     ----------
     vocals, instrumental : float32 arrays [shape=(channels, n)]
     config : SpectralConfig
     mask_of : callable
-        From the complex spectra of both to a mask, such as `viso.dsp.masking.ratio_mask`.
+        Maps the complex spectra of both to a mask, such as `viso.dsp.masking.ratio_mask`.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def oracle(
 
     See Also
     --------
-    oracle_wiener : a filter that also uses where a source is in the stereo image.
+    oracle_wiener : a filter that also uses the positions of the sources in the stereo image.
     """
 
     def masked(target: Complexes, other: Complexes) -> Complexes:
@@ -49,17 +49,17 @@ def oracle(
 
 
 def oracle_wiener(vocals: Floats, instrumental: Floats, *, config: SpectralConfig) -> Floats:
-    """Return the vocals that a multichannel Wiener filter made from the truth takes out.
+    """Return the vocals that a multichannel Wiener filter computed from the truth extracts.
 
-    Both sources are taken as full-rank local Gaussians: in bin f and frame t the spectrum s of
-    a source has the covariance ``v(f, t) R(f)``, v its power and R its place in the image::
+    Both sources are modelled as full-rank local Gaussians: in bin f and frame t the spectrum s of a
+    source has the covariance ``v(f, t) R(f)``, with its power v and its spatial covariance R::
 
         v(f, t) = |s(f, t)|^2 / channels
         R(f)    = sum_t s s^H / sum_t v
         y       = v R (v R + v' R')^-1 x
 
-    with the other source's v' and R', the mixture x, and all of them from the truth. With one
-    channel this is the ratio mask of power 2.
+    v' and R' belong to the other source, and x is the mixture. All of them come from the truth.
+    With one channel this is the ratio mask of power 2.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def oracle_wiener(vocals: Floats, instrumental: Floats, *, config: SpectralConfi
 
 
 def _spectra(audio: Floats, config: SpectralConfig) -> Iterator[Complexes]:
-    """Yield the frames of a signal, some at a time [shape=(channels, bins, frames)]."""
+    """Yield the frames of a signal, block by block [shape=(channels, bins, frames)]."""
     analysis = Analysis(config, n_channels=audio.shape[0])
     for first in range(0, audio.shape[1], _BLOCK):
         yield analysis.push(audio[:, first : first + _BLOCK])
@@ -95,7 +95,7 @@ def _filtered(
     vocals_of: Callable[[Complexes, Complexes], Complexes],
     config: SpectralConfig,
 ) -> Floats:
-    """Return what a function of the spectra of both makes of them."""
+    """Return the signal whose spectrum `vocals_of` computes from the spectra of both."""
     result, n = np.empty_like(vocals, np.float32), 0
     synthesis = Synthesis(config, n_channels=vocals.shape[0])
     for pair in zip(_spectra(vocals, config), _spectra(instrumental, config), strict=True):
@@ -107,11 +107,11 @@ def _filtered(
 
 
 class _Wiener:
-    """Filters the sum of two spectra [shape=(channels, bins, frames)], given both places.
+    """Filters the sum of two spectra [shape=(channels, bins, frames)] by their spatial covariances.
 
-    Two covariances can be made diagonal together. Along those directions the filter is a mask
-    like any other, so there is no inverse for every bin and frame, and nothing to go wrong
-    where a source is mono and its R has no inverse.
+    One change of basis makes both covariances diagonal. In this basis the filter is an ordinary
+    mask. So no bin or frame needs a matrix inverse, and a mono source, whose R has none, causes no
+    error.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class _Wiener:
             1, np.sqrt(np.maximum(size, 0)), out=np.zeros_like(size), where=size > floor
         )
         whitening = axes * scale[:, None, :]
-        # In [0, 1]: how much of what lies in a direction is the target's.
+        # The target's share of each direction, in [0, 1].
         share, turn = np.linalg.eigh(_adjoint(whitening) @ target @ whitening)
         self._share = np.clip(share, 0, 1)[:, :, None]
         self._directions = whitening @ turn
@@ -151,7 +151,7 @@ def _power(source: Complexes) -> npt.NDArray[np.float64]:
 
 
 def _place(audio: Floats, config: SpectralConfig) -> npt.NDArray[np.complex128]:
-    """Return R [shape=(bins, channels, channels)] of a source."""
+    """Return the spatial covariance R [shape=(bins, channels, channels)] of a source."""
     n_channels = audio.shape[0]
     covariance = np.zeros((config.n_bins, n_channels, n_channels), np.complex128)
     total = np.zeros((config.n_bins, 1, 1))

@@ -1,4 +1,4 @@
-"""Whether paired differences could as well have had the other sign: a permutation test."""
+"""A permutation test of paired differences: whether their signs could be random."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import numpy.typing as npt
 
 __all__ = ["sign_flip_p_value"]
 
-_EXACT = 16  # pairs up to which all signs are tried
+_EXACT = 16  # up to this many pairs, all signs are tried
 
 
 def sign_flip_p_value(differences: npt.NDArray[np.float64], *, seed: int = 0) -> float:
     """Return the two-sided p-value of a mean difference under random signs.
 
-    Up to 16 differences all signs are tried, beyond that 100,000 drawn.
+    With up to 16 differences, all signs are tried; with more, 100,000 sets are drawn.
 
     Parameters
     ----------
     differences : float64 array [shape=(n,)]
         Finite, at least one.
     seed : int
-        Of the drawn signs.
+        Seed of the drawn signs.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def sign_flip_p_value(differences: npt.NDArray[np.float64], *, seed: int = 0) ->
     0.25
     """
     n = differences.size
-    # Rounding is relative to what is added up, not to the sum.
+    # The rounding error is relative to the summands, not to the sum.
     observed = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
     if n <= _EXACT:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)

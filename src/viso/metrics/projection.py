@@ -1,12 +1,12 @@
-"""The part of a signal that filters can make out of the true sources, by least squares.
+"""The projection of a signal: what filters can make of the true sources, by least squares.
 
-With L taps and references s_q, the part of an estimate e is ``sum_q sum_k c_q(k) s_q(n - k)``
-with the c that leave the least of e over. They solve the normal equations::
+With L taps and references s_q, the projection of an estimate e is ``sum_q sum_k c_q(k) s_q(n - k)``
+with the c that minimise the energy of the error. They solve the normal equations::
 
     sum_q' sum_b <s_q(n - a), s_q'(n - b)> c_q'(b) = <s_q(n - a), e(n)>     for all q, a
 
-whose matrix is Toeplitz in a and b. All of its numbers are correlations up to lag L - 1, which
-add up over a song block by block; nothing else of the song is needed to find the filters.
+The matrix is Toeplitz in a and b. All of its entries are correlations up to lag L - 1. They add up
+over a song block by block; the filters need nothing else of the song.
 
 References
 ----------
@@ -31,23 +31,23 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 def correlations(blocks: Iterable[Signals], *, taps: int) -> tuple[Doubles, int]:
-    """Correlate references, and signals made from them, with the delayed references.
+    """Return the correlations of references and other signals with the delayed references.
 
-    A block of new samples is multiplied, in the frequency domain, with the references in it
-    and in the ``taps - 1`` samples before it. The products of all blocks are added up before
-    the one inverse transform, so memory does not depend on the length.
+    In the frequency domain, each block of new samples is multiplied with the references in that
+    block and in the ``taps - 1`` samples before it. The products of all blocks are added up before
+    the only inverse transform, so memory does not depend on the length.
 
     Parameters
     ----------
     blocks : iterable of arrays [shape=(groups, sources, channels, n)]
-        The first group are the references.
+        The first group holds the references.
     taps : int
 
     Returns
     -------
     float64 array [shape=(groups, sources, channels, sources, channels, taps)]
-        At [g, p, q, k], p and q both a source and a channel, the sum over n of
-        ``y_gp(n) y_0q(n - k)``.
+        At [g, p, q, k], the sum over n of ``y_gp(n) y_0q(n - k)``; p and q each stand for a source
+        and a channel.
     n_samples : int
         Length of the signals.
 
@@ -91,7 +91,7 @@ def gram(correlated: Doubles) -> Doubles:
     Parameters
     ----------
     correlated : float64 array [shape=(q, q, taps)]
-        Of the references among themselves, from `correlations`.
+        Correlations of the references with each other, from `correlations`.
 
     Returns
     -------
@@ -110,16 +110,16 @@ def gram(correlated: Doubles) -> Doubles:
 def filters(auto: Doubles, cross: Doubles) -> Doubles:
     """Return the filters that bring references closest to other signals.
 
-    As in museval the diagonal gets a machine epsilon, which only counts for very quiet sound.
-    References that are others mixed again, such as a second channel that equals the first,
-    and silent ones, would make the matrix singular and add nothing: they get no filter.
+    As in museval, a machine epsilon is added to the diagonal; it matters only for very quiet sound.
+    Silent references, and those that are a mixture of others, such as a second channel that equals
+    the first, get no filter: they would make the matrix singular and add nothing.
 
     Parameters
     ----------
     auto : float64 array [shape=(references, references, taps)]
-        Correlations of the references among themselves, from `correlations`.
+        Correlations of the references with each other, from `correlations`.
     cross : float64 array [shape=(signals, references, taps)]
-        Those of the signals with the references.
+        Correlations of the signals with the references.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def filters(auto: Doubles, cross: Doubles) -> Doubles:
 
 
 def _independent(energies: Doubles) -> list[int]:
-    """Return the references that are no mixture of those before them, but for rounding."""
+    """Return the references that are not mixtures of earlier ones, apart from rounding."""
     needed: list[int] = []
     for q, row in enumerate(energies):
         weights = np.linalg.solve(energies[np.ix_(needed, needed)], row[needed])
@@ -147,7 +147,7 @@ def _independent(energies: Doubles) -> list[int]:
 
 
 def _solve(matrix: Doubles, right: Doubles) -> Doubles:
-    """Solve the equations, changing the matrix."""
+    """Solve the equations; this changes the matrix."""
     diagonal = matrix.reshape(-1)[:: matrix.shape[0] + 1]
     extra = _EPS
     while True:
@@ -159,7 +159,7 @@ def _solve(matrix: Doubles, right: Doubles) -> Doubles:
 
 
 def fast_length(n: int) -> int:
-    """Return the smallest even length from n on that has no prime factor above 7."""
+    """Return the smallest even length, at least n, that has no prime factor above 7."""
     length = n + n % 2
     while True:
         rest = length

@@ -1,4 +1,4 @@
-"""Ratios of energies in decibels: over a whole song, over its seconds, at the best scale."""
+"""Ratios of energies in decibels: over a whole song, over each second, at the best scale."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BLOCK = 1 << 16
 class SegmentSdr(NamedTuple):
     """The SDR of every window in decibels, and the median over them.
 
-    `sdr` is a float64 array [shape=(windows,)], ``nan`` where the reference is silent; these
-    windows are left out of `median`, which is ``nan`` where there is no other.
+    `sdr` is a float64 array [shape=(windows,)], ``nan`` where the reference is silent. `median`
+    leaves these windows out; it is ``nan`` if no window remains.
     """
 
     sdr: Doubles
@@ -30,7 +30,7 @@ class SegmentSdr(NamedTuple):
 def decibels(signal: float, noise: float) -> float:
     """Return ``10 log10(signal / noise)`` of two energies.
 
-    ``inf`` where there is a signal and no noise, ``-inf`` for noise alone, ``nan`` for neither.
+    ``inf`` for a signal without noise, ``-inf`` for noise alone, ``nan`` if both are zero.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(10 * np.log10(np.float64(signal) / np.float64(noise)))
@@ -40,7 +40,7 @@ def energy(signal: npt.NDArray[Any]) -> float:
     """Return the sum of squares of real or complex values."""
     total = 0.0
     for first in range(0, signal.shape[-1], _BLOCK):
-        # Wide numbers of a part at a time: the whole may be a long song.
+        # Convert to double precision block by block: the whole may be a long song.
         part = signal[..., first : first + _BLOCK]
         wide = np.ravel(part.astype(np.result_type(part, np.float64), copy=False))
         total += float(np.vdot(wide, wide).real)
@@ -60,8 +60,8 @@ def usdr(reference: npt.NDArray[np.float32], estimate: npt.NDArray[np.float32]) 
     Returns
     -------
     float
-        ``inf`` for a perfect estimate, ``-inf`` for any sound beside a silent reference,
-        ``nan`` where both are silent.
+        ``inf`` for a perfect estimate, ``-inf`` for any sound against a silent reference, ``nan``
+        if both are silent.
 
     Raises
     ------
@@ -78,8 +78,8 @@ def si_sdr(reference: npt.NDArray[np.float32], estimate: npt.NDArray[np.float32]
     """Return the scale-invariant signal-to-distortion ratio over a whole song, in decibels.
 
     ``10 log10(sum (a s)^2 / sum (a s - e)^2)`` with the ``a = sum e s / sum s^2`` that leaves
-    the least error. All channels are one long signal and share the one scale, so that a wrong
-    balance between them counts as an error. Means are not taken off.
+    the least error. All channels form one long signal and share one scale, so a wrong balance
+    between them counts as an error. Means are not subtracted.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def si_sdr(reference: npt.NDArray[np.float32], estimate: npt.NDArray[np.float32]
     Returns
     -------
     float
-        ``nan`` where the reference is silent, that is, zero at every sample; ``-inf`` where
-        nothing of it is in the estimate, as in a silent one; ``inf`` where nothing else is.
+        ``nan`` if the reference is silent, that is, zero at every sample; ``-inf`` if the estimate
+        contains nothing of it, such as silence; ``inf`` if the estimate contains nothing else.
 
     Raises
     ------
@@ -127,17 +127,16 @@ def segment_sdr(
     reference, estimate : float32 arrays [shape=(channels, n)]
     rate_hz : int
     window_s : float
-        Length of a window in seconds; one follows the other. A last one that is not full is
-        left out.
+        Length of a window in seconds. Windows do not overlap; an incomplete last one is left out.
     silence_db : float
-        A window is silent if the energy of its reference is zero, or at most this many
-        decibels above that of the reference's loudest window. ``-inf`` leaves out zeros only.
+        A window is silent if the energy of its reference is zero, or at most this level in decibels
+        relative to the reference's loudest window. ``-inf`` leaves out only zeros.
 
     Returns
     -------
     SegmentSdr
-        ``inf`` for a perfect window. A silent estimate gives 0 dB: all that is there is wrong
-        by as much as there should be.
+        ``inf`` for a perfect window. A silent estimate gives 0 dB: its error is as large as the
+        reference.
 
     Raises
     ------
@@ -147,7 +146,7 @@ def segment_sdr(
     See Also
     --------
     usdr : the same ratio over the whole song.
-    viso.metrics.bss_eval : whose SDR is this one, but leaves out fewer windows.
+    viso.metrics.bss_eval : has the same SDR, but leaves out fewer windows.
     """
     _check(reference, estimate)
     size = round(window_s * rate_hz)

@@ -18,10 +18,10 @@ _BLOCK = 1 << 16
 
 
 class Residual(NamedTuple):
-    """What is left of an estimate when the truth is taken away.
+    """What remains of an estimate after the truth is subtracted.
 
-    `signal` is a float32 array [shape=(channels, n)], `level_db` its energy relative to the
-    reference's in decibels, `spectral_difference` a mean amplitude (see `residual`).
+    `signal` is a float32 array [shape=(channels, n)]. `level_db` is its energy relative to the
+    reference's, in decibels. `spectral_difference` is a mean amplitude (see `residual`).
     """
 
     signal: Floats
@@ -41,11 +41,11 @@ def residual(reference: Floats, estimate: Floats, *, config: SpectralConfig) -> 
     Returns
     -------
     Residual
-        `level_db` is ``10 log10(sum (e - s)^2 / sum s^2)``, which is minus `usdr`: lower is
-        better, ``-inf`` is perfect, ``inf`` is sound beside a silent reference, ``nan`` is
-        silence beside silence. `spectral_difference` is the mean of ``| |S| - |E| |`` over
-        channels, bins and frames, in units where a sine of amplitude 1 has a magnitude of 1 in
-        its bin; it does not hear phases.
+        `level_db` is ``10 log10(sum (e - s)^2 / sum s^2)``, which is minus `usdr`. Lower is better:
+        ``-inf`` is perfect, ``inf`` is sound against a silent reference, ``nan`` means that both
+        are silent. `spectral_difference` is the mean of ``| |S| - |E| |`` over channels, bins and
+        frames, in units where a sine of amplitude 1 has a magnitude of 1 in its bin; it ignores
+        phases.
 
     Raises
     ------

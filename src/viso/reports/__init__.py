@@ -1,1 +1,1 @@
-"""Pages and pictures that evaluations and listening tests leave behind."""
+"""Pages and pictures of evaluations and listening tests."""

@@ -1,4 +1,4 @@
-"""What reports share: their style, tables in HTML and CSV, and files that appear when whole."""
+"""What reports share: their style, tables in HTML and CSV, and complete files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def page(title: str, parts: Sequence[str]) -> str:
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """Return an HTML table; cells are HTML already."""
+    """Return an HTML table; the cells must already be HTML."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in body]
     rows = "".join(f"<tr>{line}</tr>" for line in lines)
@@ -49,9 +49,9 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def as_csv(rows: Iterable[Iterable[object]]) -> str:
-    """Return a table in CSV, in which no text begins a formula of a spreadsheet.
+    """Return a table as CSV in which no text can begin a spreadsheet formula.
 
-    Such a text gets an apostrophe in front. Numbers, also as text, stay as they are.
+    Such a text gets an apostrophe in front. Numbers do not change, even as text.
 
     References
     ----------
@@ -62,7 +62,7 @@ def as_csv(rows: Iterable[Iterable[object]]) -> str:
 
 def _line(row: Iterable[object]) -> str:
     text = io.StringIO()
-    # It puts into quotes what holds a part of the line's end: text with either of the two.
+    # With this line end, the writer quotes every text that contains CR or LF.
     csv.writer(text, lineterminator="\r\n").writerow(map(_cell, row))
     return text.getvalue().removesuffix("\r\n") + "\n"
 
@@ -78,7 +78,7 @@ def _cell(value: object) -> object:
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write texts by name into `folder`, made if missing; each appears when it is whole.
+    """Write texts by name into `folder`, created if missing; each file appears complete.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             unfinished = folder / f".{name}.part"
-            # Names of songs may be bytes that are no text.
+            # Song names may hold bytes that are not valid text.
             unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
             unfinished.replace(folder / name)
     except OSError as error:

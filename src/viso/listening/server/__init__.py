@@ -1,4 +1,4 @@
-"""A listening test on a server: many listeners, each with a link of their own.
+"""A listening test on a server: many listeners, each with a personal link.
 
     the test's folder, viso.listening.Answers -> create_listening_app -> viso.http.connections
 

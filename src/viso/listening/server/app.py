@@ -1,4 +1,4 @@
-"""The routes of a listening test on a server: pages, stimuli, answers, and what its maker sees."""
+"""The routes of a listening test on a server: pages, stimuli, answers, and the author's view."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def create_listening_app(
     entrance: Entrance | None = None,
     names: tuple[str, ...] = (),
 ) -> FastAPI:
-    """Make the server's application.
+    """Return the server's application.
 
     Parameters
     ----------
     folder : Path
-        What `viso.listening.build_test` made.
+        Folder that `viso.listening.build_test` made.
     answers : Answers
     maker_key : str
-        Opens what the maker sees; at least 16 letters, figures, ``-`` and ``_``.
+        Opens what the author of the test sees; 16 to 128 letters, figures, ``-`` and ``_``.
     entrance : Entrance, optional
     names : tuple of str
-        Of the host, beside its addresses and ``localhost``.
+        Names of the host, besides its addresses and ``localhost``.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def create_listening_app(
     Raises
     ------
     ConfigError
-        If the test is not whole, or the key is too short.
+        If the test is not complete, or the key is not valid.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{16,128}", maker_key):
         raise ConfigError(
@@ -85,12 +85,12 @@ def create_listening_app(
 
 
 async def _not_now(_: Request, error: Exception) -> JSONResponse:
-    # A full disk, say: the page keeps the answer, and asks again.
+    # For example the disk is full: the page keeps the answer and sends it again.
     return JSONResponse({"detail": f"the server cannot store it now: {error}"}, 503)
 
 
 async def _does_not_fit(_: Request, error: Exception) -> JSONResponse:
-    # What was sent is not repeated: it may hold a key that was put in the wrong place.
+    # The reply does not repeat the input: it may hold a key in the wrong place.
     found = error.errors() if isinstance(error, RequestValidationError) else []
     problems = [{"loc": one["loc"], "msg": one["msg"]} for one in found]
     return JSONResponse({"detail": problems}, 422)
@@ -122,7 +122,7 @@ class _Service:
         app.add_api_route("/stimuli/{name}.flac", self.stimulus, methods=["GET"])
 
     def welcome(self) -> dict[str, Any]:
-        """Tell what is read before the test, to anybody if the entrance is open."""
+        """Return what listeners read before the test; only its title if it is not open."""
         if not self._entrance.is_open:
             return {"id": self._test.id, "title": self._test.title, "is_open": False}
         return self._description()
@@ -138,7 +138,7 @@ class _Service:
         }
 
     def session(self, key: ListenerKey) -> dict[str, Any]:
-        """Tell a listener the test in the listener's own order, and what is answered."""
+        """Return the test in the listener's own order, and the answered pages."""
         found = self._answers.find(key)
         if found is None:
             raise HTTPException(404, "this link is not known here, or its answers were deleted")
@@ -156,14 +156,14 @@ class _Service:
         }
 
     def begin(self, key: ListenerKey, body: BeginBody, request: Request) -> dict[str, Any]:
-        """Begin the test; who has begun goes on."""
+        """Begin the test, or continue it."""
         if self._test.consent and not body.agrees:
             raise HTTPException(422, "the test begins when you agree")
         known = self._answers.find(key)
         if self._entrance.is_closed and (known is None or known.order is None):
             raise HTTPException(403, "this test is closed")
         address = address_of(request.scope.get("client"))
-        # A link of the maker's is counted nowhere: it was handed out to somebody.
+        # A link from the author does not count for the pace: it was given to one person.
         is_counted = known is None and self._entrance.is_open
         if is_counted and (wait_s := self._pace.take(address)):
             raise HTTPException(
@@ -189,7 +189,7 @@ class _Service:
         return {name for name, is_asked in questions.items() if is_asked}
 
     def answer(self, key: ListenerKey, body: AnswerBody) -> dict[str, Any]:
-        """Keep an answer; tell all that are there, since another device may have gone on."""
+        """Store an answer; return all answered pages, also those from other devices."""
         found = self._begun(key)
         page = body.trial, body.question
         if page not in self._pages:
@@ -232,18 +232,18 @@ class _Service:
         return choice
 
     def forget(self, key: ListenerKey) -> None:
-        """Delete all of a listener; again, it changes nothing."""
+        """Delete all data of a listener; a second call changes nothing."""
         self._answers.forget(key)
 
     def stimulus(self, name: str, key: ListenerKey) -> Response:
-        """Give a sound, to those who listen."""
+        """Return a sound to a listener who has begun."""
         self._begun(key)
         if name not in self._test.stimulus_ids:
             raise HTTPException(404, "no such sound")
         try:
             sound = read_stimulus(self._folder, name, sha256=self._test.sha256.get(name))
         except ConfigError as error:
-            # The listener learns nothing of the maker's disk.
+            # The listener must learn nothing about the author's disk.
             raise HTTPException(404, "this sound is not what it was; tell the maker") from error
         return Response(
             sound,

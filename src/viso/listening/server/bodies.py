@@ -1,4 +1,4 @@
-"""What a listener's page and the maker's page may send: keys and bodies."""
+"""Keys and bodies that the listener's page and the author's page may send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Name = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class BeginBody(Settings):
-    """What a listener says before the test; device and age only if they are asked for."""
+    """What a listener enters before the test; device and age only if requested."""
 
     agrees: bool = False
     device: str | None = Field(None, max_length=200)
@@ -25,7 +25,7 @@ class BeginBody(Settings):
 
 
 class AnswerBody(Settings):
-    """What a listener answers on a page; which parts there must be, the test says."""
+    """A listener's answer to a page; the test decides which fields are needed."""
 
     trial: str = Field(max_length=40)
     question: str = Field("", max_length=40)
@@ -38,13 +38,13 @@ class AnswerBody(Settings):
 
 
 class LinksBody(Settings):
-    """How many links the maker wants."""
+    """How many links the author requests."""
 
     count: int = Field(ge=1, le=1000)
 
 
 class RemoveBody(Settings):
-    """Which listeners the maker removes, by their drawn names."""
+    """Which listeners the author removes, by their random names."""
 
     names: list[_Name] = Field(min_length=1, max_length=1000)
 

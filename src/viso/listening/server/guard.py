@@ -1,4 +1,4 @@
-"""What every request must pass, and the headers that every answer gets."""
+"""The checks of every request, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _HEADERS = {
 class Guard:
     """ASGI middleware: refuses foreign hosts, foreign origins and large bodies.
 
-    A page of another site that has its name point here (DNS rebinding) is told by the host it
-    asks for: an address in figures, ``localhost``, or one of `names`.
+    The requested host must be a numeric address, ``localhost``, or one of `names`. This stops pages
+    of other sites whose name points here (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
@@ -36,7 +36,7 @@ class Guard:
         self._names = {"localhost", *(name.lower() for name in names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
+        """Pass the request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,7 +77,7 @@ class Guard:
 
 
 async def _whole(scope: Scope, receive: Receive) -> tuple[Receive, int]:
-    """Return a channel that gives the whole body at once, and a status if it is too large."""
+    """Return a channel that gives the whole body at once, and an error status or 0."""
     body, size = b"", 0
     while True:
         message = await receive()

@@ -1,6 +1,6 @@
-"""Who may begin a test, and how often an address may begin one or guess the maker's token.
+"""Who may begin a test, and how often an address may begin one or guess the author's token.
 
-The server writes no address down. It forgets an address when its time is over, and all of them
+The server keeps addresses only in memory, at most 10,000 for each limit. It forgets all of them
 when it ends.
 """
 
@@ -19,7 +19,7 @@ __all__ = ["Entrance", "Pace", "Slowdown", "Verdict"]
 
 Clock = Callable[[], float]
 
-_MOST_ADDRESSES = 10_000  # that are remembered at once
+_MOST_ADDRESSES = 10_000  # remembered at once
 _FREE_TRIES = 3
 _LONGEST_WAIT_S = 60.0
 _FORGOTTEN_S = 600.0
@@ -29,7 +29,7 @@ _FORGOTTEN_S = 600.0
 class Entrance:
     """Who may begin a test.
 
-    If `is_open`, everybody who knows the address may begin; otherwise the maker gives out links.
+    If `is_open`, everybody who knows the address may begin; otherwise the author gives out links.
     At most `most` listeners may begin, and none from `closes_at` on. Listeners who have begun may
     finish. Without a link, `per_hour` listeners may begin from one address in an hour (0: any
     number).
@@ -42,7 +42,7 @@ class Entrance:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the time is over."""
+        """Whether the closing time has passed."""
         return self.closes_at is not None and datetime.now(UTC) >= self.closes_at
 
 
@@ -55,7 +55,7 @@ class Pace:
         0 for no limit.
     seconds : float
     clock : callable
-        Seconds that only grow.
+        Returns seconds that never decrease.
     """
 
     def __init__(self, most: int, seconds: float, *, clock: Clock = time.monotonic) -> None:
@@ -64,7 +64,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def take(self, address: str) -> int:
-        """Count one time; return 0, or after how many whole seconds the next one is free."""
+        """Count one use; return 0, or the whole seconds until the next use is allowed."""
         if not self._most:
             return 0
         with self._lock:
@@ -80,30 +80,30 @@ class Pace:
             return 0
 
     def give_back(self, address: str) -> None:
-        """Take back the last time that was counted: nothing came of it."""
+        """Remove the last use from the count, because nothing came of it."""
         with self._lock:
             if times := self._taken.get(address):
                 times.pop()
 
 
 class Verdict(NamedTuple):
-    """Whether a secret is right; it was not looked at if there are seconds to wait."""
+    """Whether a secret is right; it is not checked if there are seconds to wait."""
 
     is_right: bool
     wait_s: int
 
 
 class Slowdown:
-    """Checks secrets of an address, the slower the more often it was wrong; for any thread.
+    """Checks secrets; each wrong one makes its address wait longer. Any thread may call it.
 
-    The first 3 wrong ones cost nothing, then the waiting doubles from 1 s to 60 s. What comes
-    while an address has to wait is not looked at, so that many guesses at once are no faster. A
-    right one, or 10 minutes without a wrong one, begin anew.
+    The first 3 wrong secrets cost nothing; then the wait doubles from 1 s to 60 s. Secrets that
+    arrive during the wait are not checked, so many guesses at once are no faster. A right secret,
+    or 10 minutes without a wrong one, resets the count.
 
     Parameters
     ----------
     clock : callable
-        Seconds that only grow.
+        Returns seconds that never decrease.
     """
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
@@ -112,7 +112,7 @@ class Slowdown:
         self._lock = threading.Lock()
 
     def check(self, address: str, is_right: Callable[[], bool]) -> Verdict:
-        """Return whether it is right, or for how long the address has to wait."""
+        """Return whether the secret is right, or how long the address must wait."""
         with self._lock:
             now = self._clock()
             count, free_at = self._wrong.get(address, (0, -math.inf))

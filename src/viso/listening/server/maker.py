@@ -1,4 +1,4 @@
-"""What the maker of a test sees and does: progress, links, results, removing listeners."""
+"""What the author of a test sees and does: progress, links, results, removing listeners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_WAITING = 10_000
 
 
 class Maker:
-    """The routes that need the maker's token.
+    """The routes that need the author's token.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Maker:
             raise HTTPException(403, "this is not the maker's token; it was printed at the start")
 
     def progress(self, request: Request, key: Key) -> dict[str, Any]:
-        """Tell who has begun and finished."""
+        """Return who has begun and who has finished."""
         self._check(request, key)
         listeners, n_waiting = self._answers.progress()
         closes_at = self._entrance.closes_at
@@ -71,7 +71,7 @@ class Maker:
         }
 
     def links(self, request: Request, key: Key, body: LinksBody) -> dict[str, list[str]]:
-        """Make keys of personal links; they are told once, and never again."""
+        """Create keys of personal links; they are returned only this once."""
         self._check(request, key)
         if self._answers.progress()[1] + body.count > _MOST_WAITING:
             raise HTTPException(409, f"more than {_MOST_WAITING} links that nobody has used")
@@ -85,7 +85,7 @@ class Maker:
     def results(
         self, request: Request, key: Key, unfinished: Annotated[bool, Query()] = False
     ) -> PlainTextResponse:
-        """Give the answers as ``viso listen analyse`` reads them."""
+        """Return the answers in the format that ``viso listen analyse`` reads."""
         self._check(request, key)
         lines = as_lines(self._answers.records(with_unfinished=unfinished))
         return PlainTextResponse(

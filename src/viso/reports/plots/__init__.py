@@ -53,26 +53,26 @@ def spectrograms(
 ) -> Path:
     """Draw signals one above the other, on a common time axis and a common scale of levels.
 
-    The frequency axis is logarithmic from 40 Hz to 20 kHz or half the sampling rate. The colours
-    reach 80 dB down from the loudest point of ``"mixture"``, or of the first signal if none has
-    that name. The power of the channels is averaged, and so is whatever lies too close in time
-    for the picture; memory does not grow with the signals, time does so slowly.
+    The frequency axis is logarithmic, from 40 Hz to 20 kHz or half the sampling rate. The colours
+    span 80 dB below the loudest point of ``"mixture"``, or of the first signal if none has that
+    name. Power is averaged over the channels, and over frames that are too close in time for the
+    picture. Memory does not grow with the signals; time grows slowly.
 
     Parameters
     ----------
     signals : mapping of str to float32 array [shape=(channels, n), full scale = 1.0]
-        Names and sounds, from the top. They may differ in length and in channels.
+        Names and sounds, from top to bottom. They may differ in length and in channels.
     rate_hz : int
         Sampling rate of all of them in Hz.
     path : Path
-        The picture; its suffix chooses the format: png, jpg, webp, tiff, pdf or svg. It appears
-        when it is whole; a file of that name is replaced.
+        The picture. Its suffix chooses the format: png, jpg, webp, tiff, pdf or svg. The file
+        appears when it is complete; an existing file is replaced.
     title : str
-        A line above the panels, taken as it is.
+        A line of plain text above the panels.
     start_s : float
-        Where in the song the signals begin, in seconds, for the labels of the time axis.
+        Start of the signals in the song, in seconds, for the labels of the time axis.
     confidence : sequence of Second
-        What `viso.separator.confidence` says of the stems; drawn as two curves below them.
+        Result of `viso.separator.confidence`, drawn as two curves below the stems.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def spectrograms(
     ConfigError
         If there is nothing to draw, the suffix names no format, or the rate is impossible.
     AudioError
-        If a signal is empty, of a wrong shape or not finite, or the file cannot be written.
+        If a signal is empty, has a wrong shape or is not finite, or the file cannot be written.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def _draw(
             vmin=-RANGE_DB,
             vmax=0,
         )
-        # Where a signal has ended there is silence, in the colour of silence.
+        # After the end of a signal, the panel has the colour of silence.
         ax.set_facecolor(image.get_cmap()(0.0))
         ax.set_title(
             panel.name, loc="left", size=17, weight="bold", color=INK, pad=7, parse_math=False
@@ -159,7 +159,7 @@ def _draw(
 
 
 def _draw_confidence(ax: Axes, seconds: Sequence[Second]) -> None:
-    """Draw the estimated SDR of both stems, a step a second."""
+    """Draw the estimated SDR of both stems, one step per second."""
     edges = [second.start_s for second in seconds]
     edges.append(edges[-1] + 1)
     low, high = SDR_RANGE_DB
@@ -183,7 +183,7 @@ def _draw_confidence(ax: Axes, seconds: Sequence[Second]) -> None:
 
 
 def _label_pitch(axes: list[Axes]) -> None:
-    """Set the ticks of frequency."""
+    """Set the ticks of the frequency axes."""
     for ax in axes:
         ax.yaxis.set_major_locator(FixedLocator([math.log2(f) for f in TICKS_HZ]))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _hertz(2**y)))
@@ -192,7 +192,7 @@ def _label_pitch(axes: list[Axes]) -> None:
 
 
 def _label_time(last: Axes, *, start_s: float, end_s: float) -> None:
-    """Set the ticks and the span of time."""
+    """Set the ticks and the span of the time axis."""
     span_s = max(end_s - start_s, 1e-3)
     last.tick_params(labelsize=14, colors=INK, length=4)
     last.set_xlim(start_s, start_s + span_s)
@@ -220,12 +220,12 @@ def _clock(time_s: float) -> str:
 
 
 def _save(figure: Figure, path: Path, *, kind: str) -> None:
-    """Write the picture beside its place, then move it there."""
+    """Write the picture to a temporary file in the same folder, then rename it."""
     FigureCanvasAgg(figure)
     temporary = path.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}.{kind}")
     try:
         with warnings.catch_warnings():
-            # A title in a script that the font lacks is drawn as boxes; that is no news.
+            # A title in a script that the font lacks is drawn as boxes; ignore the warning.
             warnings.filterwarnings("ignore", message="Glyph")
             figure.savefig(temporary, format=kind, dpi=100)
         temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The power of a sound at the points of a picture."""
+"""The power of a sound at each point of a picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def top_hz(rate_hz: int) -> float:
 
 
 def _transform(n_samples: int, *, rate_hz: int) -> SpectralConfig:
-    """Choose a window of about 90 ms, which tells bass notes apart, and no more frames than use."""
+    """Choose a window of about 90 ms, which resolves bass notes, and no more frames than needed."""
     n_fft = 2 ** max(4, round(math.log2(0.09 * max(1, rate_hz))))
     hop = max(1, n_fft // 16, min(n_samples // (MAX_COLUMNS - 1) + 1, n_fft // 3))
     return SpectralConfig.from_mapping(
@@ -56,14 +56,14 @@ def measure(name: str, signal: Floats, *, rate_hz: int) -> Panel:
     frame = 0
     for start in range(0, n_samples + BLOCK, BLOCK):
         block = signal[:, start : start + BLOCK].astype(np.float32)
-        # Not finite, or so loud that its square is not: told below by its name.
+        # Samples that are not finite, or too loud to be squared, raise an error below.
         with np.errstate(over="ignore", invalid="ignore"):
             frames = analysis.push(block) if block.size else analysis.finish()
             if not frames.shape[2]:
                 continue
             now = np.arange(frame, frame + frames.shape[2]) // pool
             firsts = np.flatnonzero(np.diff(now, prepend=-1))
-            # The frames' memory runs along the bins; so does the work, for speed.
+            # For speed, work along the bins, which are contiguous in memory.
             parts = np.ascontiguousarray(frames.transpose(0, 2, 1)).view(np.float32)
             loudness = np.add.reduceat(np.square(parts, out=parts).sum(axis=0), firsts, axis=0)
             power[now[firsts]] += loudness[:, 0::2] + loudness[:, 1::2]
@@ -84,8 +84,8 @@ def edges_hz(high_hz: float) -> Doubles:
 def _to_rows(power: Doubles, *, rate_hz: int) -> Doubles:
     """Average bins [shape=(bins, columns)] into rows of the logarithmic axis.
 
-    A row that is narrower than a bin is made as wide as one: the average over a bin's width is
-    the straight line between two bins.
+    A row that is narrower than a bin is widened to one bin: the average over a bin's width
+    interpolates linearly between two bins.
     """
     n_bins = len(power)
     edges = edges_hz(top_hz(rate_hz)) / (rate_hz / 2) * (n_bins - 1)

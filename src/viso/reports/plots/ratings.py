@@ -15,7 +15,7 @@ from viso.reports.plots.scores import as_svg
 
 __all__ = ["Sign", "boxes", "cloud", "intervals", "signs_of"]
 
-# Told apart by shape too, for those who do not see all colours. One list is longer than the other,
+# Signs differ in shape too, for readers who do not see all colours. The lists have 8 and 7 entries,
 # so that 56 signs differ.
 _COLOURS = ("#3b5bdb", "#d9480f", "#2b8a3e", "#9c36b5", "#0b7285", "#a61e4d", "#5f3dc4", "#66510a")
 _MARKS = "osD^vP*"
@@ -24,7 +24,7 @@ Bounds = tuple[float, float, float]
 
 
 class Sign(NamedTuple):
-    """How a condition is drawn, in every picture of a report."""
+    """How every picture of a report draws a condition."""
 
     colour: str
     mark: str
@@ -34,7 +34,7 @@ _PLAIN = Sign(_COLOURS[0], _MARKS[0])
 
 
 def signs_of(names: Sequence[str]) -> dict[str, Sign]:
-    """Deal out signs in the order of the names.
+    """Return a sign for every name, assigned in order.
 
     >>> signs_of(["viso"])["viso"].mark
     'o'
@@ -52,18 +52,18 @@ def intervals(
     limits: tuple[float, float],
     signs: Mapping[str, Sign] | None = None,
 ) -> str:
-    """Draw values with their intervals: a row for each thing, a sign for each series.
+    """Draw values with their intervals: a row for each item, a sign for each series.
 
     Parameters
     ----------
     series : mapping of str to mapping of str to (value, low, high)
-        By series, then by row; bounds that are not finite are left out.
+        By series, then by row. Bounds that are not finite are left out.
     unit : str
-        Says what is drawn.
+        Label of the axis.
     limits : (float, float)
         Ends of the axis.
     signs : mapping of str to Sign, optional
-        By series.
+        Sign of each series.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def intervals(
     """
     signs = signs or {}
     rows = list(dict.fromkeys(row for values in series.values() for row in values))
-    # The series of a row stand side by side; what stands alone stands in its middle.
+    # The series of a row stand side by side; a single series stands in the middle.
     beside = {row: [name for name, values in series.items() if row in values] for row in rows}
     n_beside = max(map(len, beside.values()), default=1)
     step = 0.7 / n_beside
@@ -104,13 +104,13 @@ def boxes(
 ) -> str:
     """Draw a box plot: a row for each condition.
 
-    The box goes from quartile to quartile, the line in it is the median. Whiskers end at the last
-    values within 1.5 of the box's length (Tukey), and values beyond them are drawn one by one.
+    The box spans the quartiles; the line in it is the median. Whiskers end at the last values
+    within 1.5 box lengths (Tukey). Values beyond them are drawn one by one.
 
     Parameters
     ----------
     values : mapping of str to sequence of float
-        By condition, at least one each.
+        Values by condition, at least one each.
     unit, limits, signs
         See `intervals`.
 
@@ -147,14 +147,14 @@ def cloud(
     y_label: str,
     signs: Mapping[str, Sign] | None = None,
 ) -> str:
-    """Draw points, a sign for each system.
+    """Draw points, with one sign per system.
 
     Parameters
     ----------
     points : sequence of (system, x, y)
     x_label, y_label : str
     signs : mapping of str to Sign, optional
-        By system.
+        Sign of each system.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def cloud(
 
 
 def _rows(names: Sequence[str], *, height: float) -> tuple[Figure, Axes]:
-    """Return an empty picture with a row for each name, from the top down; inches a row."""
+    """Return an empty picture with a row of `height` inches per name, from top to bottom."""
     figure = Figure(figsize=(9, 1.2 + height * max(1, len(names))), layout="constrained")
     ax = figure.subplots()
     ax.set_yticks(range(len(names)), names)

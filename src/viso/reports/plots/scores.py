@@ -1,4 +1,4 @@
-"""Pictures of scores, as SVG text that a page can hold: boxes of systems, one against another."""
+"""Pictures of scores, as SVG text for a page: boxes of systems, one against another."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ INK, LIGHT, MAIN = "#1b1b2f", "#e4e4ee", "#3b5bdb"
 
 
 def boxes(values: Mapping[str, Sequence[float]], *, unit: str) -> str:
-    """Draw a box for each system: median, quartiles, whiskers to 1.5 times their distance, songs.
+    """Draw a box for each system and a point for each song.
+
+    The box shows median and quartiles. Whiskers reach up to 1.5 times the quartiles' distance.
 
     Parameters
     ----------
     values : mapping of str to sequence of float
-        A figure for each song, by system; systems without any are left out.
+        A figure for each song, by system. Systems without figures are left out.
     unit : str
-        Says what is drawn.
+        Label of the axis.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def boxes(values: Mapping[str, Sequence[float]], *, unit: str) -> str:
 
 
 def scatter(pairs: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> str:
-    """Draw a point for each song, one system against another; above the line the second is ahead.
+    """Draw a point for each song; above the line the second system is better.
 
     Parameters
     ----------
@@ -89,16 +91,16 @@ def _finite(values: Sequence[float]) -> list[float]:
 
 
 def as_svg(figure: Figure, ax: Axes) -> str:
-    """Return a figure as an ``<svg>`` element, in the style of all of them."""
+    """Return a figure as an ``<svg>`` element in the common style."""
     ax.spines[:].set_visible(False)
     ax.grid(color=LIGHT)
     ax.set_axisbelow(True)
     ax.tick_params(colors=INK, length=0)
     FigureCanvasSVG(figure)
     text = io.StringIO()
-    # Without a date and with names of their own, so that the same scores give the same page.
+    # No date and fixed ids, so that the same scores give the same page.
     with matplotlib.rc_context({"svg.hashsalt": "viso"}), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; that is no news.
+        # A name in a script that the font lacks is drawn as boxes; ignore the warning.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     whole = text.getvalue()
