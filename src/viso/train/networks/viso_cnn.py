@@ -1,4 +1,4 @@
-"""The seed's network: four convolutions, two max pools, two dense layers, a sigmoid mask.
+"""The `viso_cnn` network: four convolutions, two max pools, two dense layers, a sigmoid mask.
 
 Read from top to bottom, with B songs, T frames of F bins in mid and side::
 
