@@ -80,7 +80,7 @@ class AutoencoderObjective(WindowObjective):
     """The first task of `Lin2018`: to reproduce the magnitudes after the ideal binary mask.
 
     The loss is the paper's, with magnitudes in place of 0 and 1: scaled by the window's sum, they
-    are at most 1 where the samples are.
+    are at most 1 if the samples are.
     """
 
     def _task(
