@@ -73,7 +73,7 @@ class Banded(nn.Module):
         Parameters
         ----------
         parts : Tensor [shape=(batch, 4, frames, bins)]
-            Real and imaginary part of mid, then of side.
+            Real and imaginary parts of mid, then of side.
 
         Returns
         -------

@@ -44,7 +44,10 @@ __all__ = [
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
-    """Return the real part of ``one * conj(other)``; the last axis holds (real, imaginary)."""
+    """Return the real part of ``one * conj(other)``; the last axis holds (real, imaginary).
+
+    If both are equal, this is the power.
+    """
     return (one * other).sum(dim=-1)
 
 

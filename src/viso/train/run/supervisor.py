@@ -247,7 +247,7 @@ class Supervisor(Callback):
     # -- rows, scores, checkpoints ---------------------------------------------------------
 
     def _settle(self, trainer: LightningTrainer) -> None:
-        """Collect the losses from all devices; raise an error if one is not a number."""
+        """Collect the losses from all devices; raise an error if a loss or weight is not finite."""
         if not self._fresh:
             return
         mean: Any = trainer.strategy.reduce(torch.stack(self._fresh).float(), reduce_op="mean")

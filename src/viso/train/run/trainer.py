@@ -286,7 +286,7 @@ def _ended_together(trainer: LightningTrainer) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide Lightning's advice: the run reports what matters itself."""
+    """Hide Lightning's advice; the run itself reports what matters."""
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
