@@ -1,1 +1,1 @@
-"""Training; the only room that imports torch."""
+"""Training: the only package that imports torch."""

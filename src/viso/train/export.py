@@ -1,8 +1,8 @@
-"""From trained weights to one ONNX file with its card inside, checked against torch.
+"""Exports trained weights to one ONNX file with its card inside, and compares it with torch.
 
-Wide weights are stored as float16 (or int8, or as they are; see `weight_storage`) and widened
-when the model is loaded: half the file, the same speed. They are rounded in the torch network
-first, so the parity check compares the very weights that ship.
+Large weights are stored as float16 (or int8, or float32; see `weight_storage`) and widened when
+the model is loaded: the file is half as large, the speed is the same. They are first rounded in the
+torch network, so the comparison uses exactly the weights of the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from viso.train.weight_storage import Storage, round_weights, store
 __all__ = ["LARGEST_DIFFERENCE", "export", "export_run", "with_card"]
 
 LARGEST_DIFFERENCE = 1e-4
-"""A mask of the exported file may differ from torch's by this much."""
+"""Largest difference allowed between a mask of the exported file and torch's."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -53,22 +53,22 @@ def export(
     Parameters
     ----------
     network : nn.Module
-        Maps (1, channels, bins, chunk_frames), or twice the channels where the card says that
-        its input is complex, to a mask. It is moved to
-        the CPU, set to evaluation, its batch norms are folded into the convolutions before
-        them, and its wide weights are rounded, in place.
+        Maps (1, channels, bins, chunk_frames) to a mask; with twice the channels if the card's
+        input is complex. This changes it in place: it is moved to the CPU and set to evaluation,
+        its batch norms are folded into the convolutions before them, and its large weights are
+        rounded.
     card : ModelCard
     path : Path
-        Its folder is made if missing; it appears only when the comparison has passed.
+        Its folder is made if missing; the file appears only after the comparison has passed.
     weights : {"float32", "float16", "int8"}
         How they are stored; see `weight_storage`.
     seed : int
-        Of the noise both are given, whose last quarter is silence.
+        Seed of the noise; the last quarter of the noise is silence.
 
     Returns
     -------
     float
-        Largest absolute difference between the two outputs where the noise sounds.
+        Largest absolute difference between the two outputs, outside the silence.
 
     Raises
     ------
@@ -86,12 +86,12 @@ def export(
     noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
     if not is_complex:
         noise = noise**2
-    # Songs end: what follows must change the masks of what sounded alike. Masks of silence
-    # are multiplied by nothing, and need not agree.
+    # Songs end: silence after the sound must change the masks of the sound equally in both. Masks
+    # of silence are multiplied by zeros and need not agree.
     n_sounding = card.chunk_frames - card.chunk_frames // 4
     _frames(noise, card)[..., n_sounding:] = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that nobody else has: it is removed in the end.
+    # Use a unique name, because the file is removed at the end.
     unfinished = path.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}.onnx")
     try:
         _trace(network, torch.from_numpy(noise), unfinished)
@@ -133,15 +133,15 @@ def export_run(
     Parameters
     ----------
     folder : Path
-        Of the run.
+        Folder of the run.
     path : Path
     scores : mapping of str to float
         Figures for the card.
     chunk_frames : int, optional
-        Frames the network sees at once, where it shall not be as many as in training: of long
-        chunks a smaller part is context, which is computed and dropped.
+        Frames that the network sees at once, by default as in training. In long chunks, a smaller
+        share is context, which is computed and dropped.
     context_frames : int, optional
-        How many that is at either end, likewise.
+        Frames of context at either end, by default as in training.
     weights : {"float32", "float16", "int8"}
         How they are stored; see `weight_storage`.
 
@@ -150,7 +150,7 @@ def export_run(
     ConfigError
         If the network cannot have such chunks.
     DataError
-        If the folder holds no finished validation, or its weights do not fit its recipe.
+        If the run has no finished validation, or its weights do not fit its recipe.
     ModelError
         See `export`.
     """
@@ -172,16 +172,16 @@ def export_run(
 
 
 def with_card(graph: onnx.ModelProto, card: ModelCard) -> None:
-    """Put a card into a model's metadata, in place of one that is there."""
+    """Put a card into a model's metadata; it replaces an older one."""
     others = {p.key: p.value for p in graph.metadata_props if p.key != CARD_KEY}
     text = json.dumps(card.model_dump(mode="json"), ensure_ascii=False)
     helper.set_model_props(graph, {**others, CARD_KEY: text})
 
 
 def _fold(network: nn.Module) -> None:
-    """Put each batch norm that follows a convolution into its weights, as the exporter would.
+    """Fold each batch norm after a convolution into its weights, as the exporter would.
 
-    Done before the rounding, or the exporter's products would no longer fit it.
+    This must come before the rounding; otherwise the exporter's products would not be rounded.
     """
     for module in network.modules():
         if not isinstance(module, nn.Sequential):
@@ -195,10 +195,10 @@ def _fold(network: nn.Module) -> None:
 
 
 def _name_once(graph: onnx.ModelProto) -> None:
-    """Let equal weights, which the exporter stores once, be taken by their one name, in place.
+    """Use one name for equal weights, which the exporter stores once, in place.
 
-    The exporter gives them their other names by nodes of their own, over which ONNX Runtime
-    (1.32) can stumble when it loads them.
+    The exporter adds an Identity node for each further name; ONNX Runtime (1.32) can fail to load
+    these nodes.
     """
     stored = {constant.name for constant in graph.graph.initializer}
     same: dict[str, str] = {}
@@ -216,14 +216,14 @@ def _name_once(graph: onnx.ModelProto) -> None:
 
 def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:
     with warnings.catch_warnings():
-        # Torch recommends its newer exporter at every call; this one is what we check and ship.
+        # Torch recommends its newer exporter at every call; we check and ship this one.
         warnings.simplefilter("ignore", DeprecationWarning)
-        # A chunk always has the same size, and there is always one: what the tracer takes for
-        # a constant is one, and what it does not fold ONNX Runtime does on loading.
+        # There is always one chunk, of the same size: what the tracer takes for a constant is
+        # constant. ONNX Runtime folds the rest when it loads the model.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size")
-        # An instance's norm is its own in training and after; torch calls that "training".
+        # Instance norms are the same in training and evaluation; torch calls that "training".
         warnings.filterwarnings("ignore", "ONNX export mode is set to .* 'instance_norm'")
         torch.onnx.export(
             network,

@@ -1,4 +1,4 @@
-"""Settings of the networks, as recipes give them: the project's own, and those of papers."""
+"""Settings of the networks in recipes: the project's own networks, and those of papers."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class VisoCnnSettings(Settings):
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What the card says of the network's input and output."""
+        """The card's facts about the network's input and output."""
         return {"basis": "mid-side"}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        # Otherwise the mask would lie beside the frames it is meant for.
+        # Otherwise the mask would not match its frames.
         time_step = self.pool_1[0] * self.pool_2[0]
         if self.chunk_frames % time_step:
             raise ValueError(f"chunk_frames {self.chunk_frames} must be a multiple of {time_step}")
@@ -65,7 +65,7 @@ class VisoCnnSettings(Settings):
 
 
 class BandedSettings(Settings):
-    """What networks over bands have in common (see `viso.train.networks.banded`)."""
+    """Settings of all networks over bands (see `viso.train.networks.banded`)."""
 
     segments: tuple[tuple[int, int], ...] = Field(
         ((96, 1), (64, 2), (48, 4), (24, 8), (16, 24), (8, 108)),
@@ -81,7 +81,7 @@ class BandedSettings(Settings):
 
     @property
     def scales(self) -> int:
-        """How many there are; each but the first has half the bands and frames of the last."""
+        """The number of scales; each has half the bands and frames of the one before."""
         raise NotImplementedError
 
     @model_validator(mode="after")
@@ -98,12 +98,12 @@ class BandedSettings(Settings):
 
     @property
     def n_bins(self) -> int:
-        """Bins the network sees, from the lowest."""
+        """The number of bins that the network sees, from the lowest."""
         return sum(count * width for count, width in self.segments)
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What the card says of the network's input and output."""
+        """The card's facts about the network's input and output."""
         layout = {"basis": "mid-side", "input": "complex", "axes": "frames-bins"}
         return {**layout, "n_bins": self.n_bins}
 
@@ -121,7 +121,7 @@ class VisoSettings(BandedSettings):
 
     @property
     def scales(self) -> int:
-        """Three."""
+        """The number of scales: three."""
         return len(self.channels)
 
 
@@ -165,20 +165,20 @@ class TfcTdfSettings(BandedSettings):
 
     @property
     def scales(self) -> int:
-        """One for each width."""
+        """The number of scales: one for each entry of `channels`."""
         return len(self.channels)
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What the card says of the network's input and output."""
+        """The card's facts about the network's input and output."""
         return super().layout | ({"output": "complex"} if self.mask == "complex" else {})
 
 
 class Lin2018Settings(Settings):
-    """Sizes of the `lin2018` network (see `viso.train.papers.lin2018`); the paper's, if unsaid.
+    """Sizes of the `lin2018` network (see `viso.train.papers.lin2018`); by default the paper's.
 
-    `chunk_frames` is how much a training chunk has to choose windows from, and how many frames
-    the exported network takes at once; the two need not be the same.
+    `chunk_frames` is the length of a training chunk, from which windows are drawn, and the number
+    of frames that the exported network takes at once; the two need not be the same.
     """
 
     kind: Literal["lin2018"] = "lin2018"
@@ -197,7 +197,7 @@ class Lin2018Settings(Settings):
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What the card says of the network's input and output."""
+        """The card's facts about the network's input and output."""
         return {"channels": 1, "axes": "frames-bins"}
 
     @model_validator(mode="after")
@@ -208,7 +208,7 @@ class Lin2018Settings(Settings):
 
 
 class _UhlichSettings(Settings):
-    """What both networks of Uhlich et al. 2017 have in common."""
+    """Settings of both networks of Uhlich et al. 2017."""
 
     target: Literal["vocals", "instrumental"] = Field(
         "vocals", description="whose magnitudes it learns; the paper has a network for each"
@@ -219,7 +219,7 @@ class _UhlichSettings(Settings):
 
     @property
     def layout(self) -> dict[str, Any]:
-        """What the card says of the network's input and output."""
+        """The card's facts about the network's input and output."""
         return {"target": self.target, "axes": "frames-bins"}
 
 

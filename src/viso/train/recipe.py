@@ -1,4 +1,4 @@
-"""A recipe: the whole of an experiment in one TOML file."""
+"""A recipe: a whole experiment in one TOML file."""
 
 from __future__ import annotations
 
@@ -38,19 +38,20 @@ NetworkSettings = (
     | UhlichFnnSettings
     | UhlichBlstmSettings
 )
-"""What a recipe's ``[network]`` may be; its ``kind`` says which."""
+"""The settings that a recipe's ``[network]`` may hold; ``kind`` selects one of them."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-"""Part of the chunks, from none (0) to all (1)."""
+"""A share of the chunks, from none (0) to all (1)."""
 
 
 class Mixing(Settings):
-    """How mixtures are drawn. Groups are the corpus's; weights need not sum to one.
+    """How mixtures are drawn. Groups are those of the corpus; weights need not sum to one.
 
-    What is done to the sound is said as the share of chunks it is done to (see
-    `viso.train.augment` for each). Of sources that never met: `tilt` both, `shift_pitch` and
-    `harmonise` vocals, `compress`, `double`, `delay` and `reverb` vocals of `dry_groups`.
+    A `Share` is the share of chunks that an effect changes (see `viso.train.augment` for each).
+    Some effects are only for sources of different songs: `tilt` for both sources, `shift_pitch`
+    and `harmonise` for vocals, `compress`, `double`, `delay` and `reverb` for vocals of
+    `dry_groups`.
     """
 
     vocals: dict[str, float] = Field({}, description="weights; none: by the root of the length")
@@ -100,7 +101,7 @@ class Mixing(Settings):
 
 
 class Teacher(Settings):
-    """A trained network whose masks another one learns from (`viso.train.objectives.teachers`)."""
+    """A trained network that teaches another one its masks (`viso.train.objectives.teachers`)."""
 
     recipe: str = Field(description="file it was trained with")
     weights: str = Field(description="its best.pt")
@@ -109,8 +110,8 @@ class Teacher(Settings):
 class Schedule(Settings):
     """Optimiser and stopping.
 
-    A run ends after `steps` or after `time_s` seconds of training, whichever comes first;
-    the learning rate warms up and then falls along a cosine to that end.
+    A run ends after `steps` or after `time_s` seconds of training, whichever comes first.
+    The learning rate warms up and then falls along a cosine until that end.
     """
 
     optimiser: Literal["adamw", "muon"] = "adamw"
@@ -138,11 +139,11 @@ class Schedule(Settings):
 
     @property
     def length(self) -> tuple[int | None, float | None]:
-        """Steps and seconds after which a run ends."""
+        """The steps and the seconds after which a run ends."""
         return self.steps, self.time_s
 
     def is_as_long_as(self, other: Schedule) -> bool:
-        """Tell whether a run of `other` may go on to this end: the same kind, not earlier."""
+        """Tell whether a run of `other` may continue to this end: the same kind, not earlier."""
         return all(
             (mine is None) == (theirs is None) and (mine or 0) >= (theirs or 0)
             for mine, theirs in zip(self.length, other.length, strict=True)
@@ -156,7 +157,7 @@ class Schedule(Settings):
 
 
 class Recipe(Settings):
-    """Everything that is needed to train one model again."""
+    """Everything needed to train one model again."""
 
     name: str
     description: str = ""
@@ -189,19 +190,19 @@ class Recipe(Settings):
         return self
 
     def may_go_on_as(self, other: Recipe) -> bool:
-        """Tell whether `other` is this recipe, but for an end that may be later."""
+        """Tell whether `other` is this recipe with the same end or a later one."""
         mine, theirs = (
             recipe.model_dump(exclude={"schedule": {"steps", "time_s"}}) for recipe in (self, other)
         )
         return mine == theirs and other.schedule.is_as_long_as(self.schedule)
 
     def card(self, *, parameters: int) -> ModelCard:
-        """Return the card of the network this recipe trains, without scores.
+        """Return the card of the network that this recipe trains, without scores.
 
         Parameters
         ----------
         parameters : int
-            How many the network has.
+            Number of parameters of the network.
         """
         groups = {*self.mixing.vocals, *self.mixing.instrumentals}
         return ModelCard(

@@ -1,12 +1,13 @@
-"""How weights lie in an exported file: as they are, as float16, or as int8 with a scale a row.
+"""Storage of weights in an exported file: as float32, float16, or int8 with a scale a row.
 
-Rounding is done twice and agrees: `round_weights` in the torch network, before anything is
-compared, and `store` in the graph, for constants that hold exactly such values. Whatever the
-exporter did with a tensor (turned it, cut it, put gates in another order) is found by looking.
+There are two steps with equal results. `round_weights` rounds the weights of the torch network
+before the comparison. `store` then shortens the constants of the graph that hold exactly such
+values. It tests the values, so it does not matter what the exporter did with a tensor (transposed
+it, cut it, reordered its gates).
 
-    float16   every tensor of 4096 values and more
-    int8      matrices of that size (dense and recurrent layers), a row of which, the weights of
-              one output, becomes ``scale * q`` with q from -127 to 127; the rest as float16
+    float16   every tensor of 4096 values or more
+    int8      matrices of that size (dense and recurrent layers); a row, the weights of one
+              output, becomes ``scale * q`` with q from -127 to 127; the rest is float16
 
 The graph widens them when it is loaded: it computes in float32, as fast as before.
 """
@@ -31,7 +32,7 @@ _LARGEST = 127
 
 
 def round_weights(network: nn.Module, storage: Storage) -> None:
-    """Give a network, in place, the weights that its file will have."""
+    """Round the weights of a network, in place, to the values that its file will have."""
     if storage == "float32":
         return
     with torch.no_grad():
@@ -45,9 +46,9 @@ def round_weights(network: nn.Module, storage: Storage) -> None:
 
 
 def _as_int8(weight: Tensor) -> Tensor:
-    """Return the nearest multiples of each row's scale, 127 of which are its largest value."""
+    """Return the nearest multiples of each row's scale, which is its largest value over 127."""
     scale = weight.abs().amax(dim=1, keepdim=True) / _LARGEST
-    # With 16 bits, up, every multiple is exact in float32, and the scale can be found again.
+    # Round the scale up to 16 bits: then its multiples are exact in float32, and `_rows` finds it.
     mantissa, exponent = torch.frexp(scale)
     scale = torch.ldexp(torch.ceil(mantissa * 2**16) / 2**16, exponent)
     rounded = torch.round(weight / scale.clamp_min(torch.finfo(scale.dtype).tiny))
@@ -55,7 +56,7 @@ def _as_int8(weight: Tensor) -> Tensor:
 
 
 def store(graph: onnx.ModelProto, storage: Storage) -> None:
-    """Make the constants small that can be without a change, in place."""
+    """Shorten the constants of a graph, in place, where this does not change their values."""
     if storage == "float32":
         return
     widening: list[NodeProto] = []
@@ -89,9 +90,9 @@ def store(graph: onnx.ModelProto, storage: Storage) -> None:
 def _rows(
     values: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]] | None:
-    """Return integers and scales whose product is `values` to the bit, or None.
+    """Return integers and scales whose product is exactly `values`, or None.
 
-    Rows may lie along any axis.
+    Rows may be along any axis.
     """
     for axis in range(values.ndim):
         scale = np.abs(values).max(axis=axis, keepdims=True) / np.float32(_LARGEST)

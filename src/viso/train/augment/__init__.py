@@ -1,14 +1,14 @@
-"""Augmentation, all on tensors, on whatever device they lie.
+"""Augmentation of tensors, on any device.
 
-Every function is called as `f(audio, chosen, ..., generator=generator)`: `audio` float32
-[shape=(batch, 2, n)] and `chosen` a bool Tensor [shape=(batch,)] that says which chunks are
-augmented (`some` draws a share; `&`, `|` and `~` combine choices with what is known of the
-chunks). Chunks that are not chosen come back bit for bit, inputs are never changed, what is
-costly is done for the chosen alone, and ranges of what is drawn are keywords. All chance comes
-from the `torch.Generator`, which lives on the device of the audio, so a run can be resumed.
+Every function is called as `f(audio, chosen, ..., generator=generator)`: `audio` is float32
+[shape=(batch, 2, n)], `chosen` is a bool Tensor [shape=(batch,)] that marks the chunks to augment
+(`some` draws a share; `&`, `|` and `~` combine choices with facts about the chunks). Other chunks
+come back bit for bit, and inputs never change. Costly work is done for the chosen chunks only.
+The ranges of drawn values are keywords. All randomness comes from the `torch.Generator`, which is
+on the device of the audio, so a run can be resumed.
 
-The four of Uhlich et al. 2017 (random chunk, swapped channels, gain, sources of different
-songs) are for every source; the rest gives dry voices what records have.
+The four augmentations of Uhlich et al. 2017 (random chunk, swapped channels, gain, sources of
+different songs) are for every source; the others make dry voices sound like records.
 """
 
 from viso.train.augment.draw import shuffle, some, uniform

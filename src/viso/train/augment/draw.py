@@ -1,4 +1,4 @@
-"""Chance and choice: which chunks an augmentation works on, and by how much."""
+"""Random choice: which chunks an augmentation changes, and by how much."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ P = ParamSpec("P")
 
 
 def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Return `n` numbers drawn evenly from low to high [shape=(n,)]."""
+    """Return `n` numbers drawn uniformly from low to high [shape=(n,)]."""
     drawn = torch.rand(n, generator=generator, device=generator.device)
     return low + (high - low) * drawn
 
@@ -23,8 +23,8 @@ def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tens
 def some(n: int, share: float, generator: torch.Generator) -> Tensor:
     """Choose a share of `n` chunks.
 
-    Their number is `n * share` rounded up or down by chance, so that the share is right on
-    average and every batch costs about the same.
+    Their number is `n * share`, rounded up or down at random. So the share is right on average,
+    and every batch costs about the same.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ def some(n: int, share: float, generator: torch.Generator) -> Tensor:
 
 
 def picked(chosen: Tensor) -> Tensor:
-    """Return the rows that a choice names [shape=(k,)].
+    """Return the indices of the chosen rows [shape=(k,)].
 
-    On a GPU this waits for the choice to be known, once per augmentation; what it saves is
-    the work on the chunks that are not chosen, mostly the far greater part.
+    On a GPU this waits for the choice, once per augmentation; it saves the work on the chunks
+    that are not chosen, usually most of them.
     """
     return torch.nonzero(chosen)[:, 0]
 
@@ -53,7 +53,7 @@ def picked(chosen: Tensor) -> Tensor:
 def on_chosen(
     augment: Callable[Concatenate[Tensor, P], Tensor],
 ) -> Callable[Concatenate[Tensor, Tensor, P], Tensor]:
-    """Turn an augmentation of all chunks into one of the chosen chunks.
+    """Turn an augmentation of all chunks into an augmentation of the chosen chunks.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def on_chosen(
     Returns
     -------
     callable
-        Takes `audio` [shape=(batch, 2, n)], `chosen` [shape=(batch,)] and the keywords. It hands
+        Takes `audio` [shape=(batch, 2, n)], `chosen` [shape=(batch,)] and the keywords. It passes
         the chosen chunks to `augment`; the others come back bit for bit.
     """
 
@@ -79,7 +79,7 @@ def on_chosen(
 
 
 def shuffle(audio: Tensor, chosen: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Hand the chosen chunks of one source round, so that sources of different songs meet.
+    """Permute the chosen chunks of one source, to mix sources of different songs.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def shuffle(audio: Tensor, chosen: Tensor, *, generator: torch.Generator) -> tup
     -------
     audio : Tensor [shape=(batch, 2, n)]
     order : int64 Tensor [shape=(batch,)]
-        Which chunk now stands in each place, for what else is known of the chunks. Of two or
-        more chosen chunks none stays where it was.
+        The old index of the chunk in each row, to permute other facts about the chunks. If two or
+        more chunks are chosen, none of them keeps its row.
 
     References
     ----------
@@ -100,8 +100,8 @@ def shuffle(audio: Tensor, chosen: Tensor, *, generator: torch.Generator) -> tup
     data augmentation and network blending", ICASSP 2017.
     """
     rows = picked(chosen)
-    # Each hands its chunk to the next in one ring of random order: a permutation without
-    # fixed points, unlike one drawn from all.
+    # Each row passes its chunk to the next in one ring of random order: unlike a permutation
+    # drawn from all, this has no fixed points.
     ring = rows[torch.rand(len(rows), generator=generator, device=rows.device).argsort()]
     order = torch.arange(len(audio), device=audio.device)
     order[ring] = ring.roll(1)

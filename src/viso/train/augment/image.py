@@ -1,4 +1,4 @@
-"""The stereo image: channels swapped, sources moved aside, wider or narrower."""
+"""The stereo image: swaps channels, pans sources, makes them wider or narrower."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["pan", "swap_channels", "widen"]
 
 
 def swap_channels(audio: Tensor, chosen: Tensor) -> Tensor:
-    """Swap left and right of the chosen chunks (Uhlich et al. 2017).
+    """Swap the left and right channels of the chosen chunks (Uhlich et al. 2017).
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ def swap_channels(audio: Tensor, chosen: Tensor) -> Tensor:
 def pan(
     audio: Tensor, chosen: Tensor, *, most_db: float = 3.0, generator: torch.Generator
 ) -> Tensor:
-    """Move the chosen chunks off the centre.
+    """Pan the chosen chunks off the centre.
 
     Parameters
     ----------
     audio : Tensor [shape=(batch, 2, n)]
     chosen : bool Tensor [shape=(batch,)]
     most_db : float
-        The level between the channels is drawn from minus to plus this, in decibels.
+        Range, from minus to plus this, of the level difference of the channels, in decibels.
     generator : torch.Generator
     """
     offset_db = uniform(len(audio), -most_db / 2, most_db / 2, generator) * chosen
@@ -46,15 +46,15 @@ def widen(
     width: tuple[float, float] = (0.3, 1.6),
     generator: torch.Generator,
 ) -> Tensor:
-    """Scale what differs between the channels of the chosen chunks.
+    """Scale the difference of the channels of the chosen chunks.
 
     Parameters
     ----------
     audio : Tensor [shape=(batch, 2, n)]
     chosen : bool Tensor [shape=(batch,)]
     width : (float, float)
-        Range of the factor for the side (left - right) / 2: 0 gives mono, 1 leaves all as it
-        was. The mid stays.
+        Range of the factor for the side (left - right) / 2: 0 gives mono, 1 changes nothing. The
+        mid stays the same.
     generator : torch.Generator
     """
     factor = uniform(len(audio), *width, generator)[:, None, None]

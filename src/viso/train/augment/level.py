@@ -1,4 +1,4 @@
-"""Levels: gain, polarity, balance, absence, compression."""
+"""Levels: gain, polarity, balance, silence, compression."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def quieten(
     gain_db: tuple[float, float] = (-40.0, -10.0),
     generator: torch.Generator,
 ) -> Tensor:
-    """Make the chosen chunks quiet: a voice far back, which must not be taken for silence.
+    """Make the chosen chunks quiet: the network must not take a distant voice for silence.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def quieten(
 
 
 def silence(audio: Tensor, chosen: Tensor) -> Tensor:
-    """Replace the chosen chunks by zeros: a source that is absent.
+    """Replace the chosen chunks by zeros, as if the source were absent.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def silence(audio: Tensor, chosen: Tensor) -> Tensor:
 
 
 def invert(audio: Tensor, chosen: Tensor) -> Tensor:
-    """Turn the polarity of the chosen chunks.
+    """Invert the polarity of the chosen chunks.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def invert(audio: Tensor, chosen: Tensor) -> Tensor:
 
 
 def match_level(vocals: Tensor, instrumental: Tensor, chosen: Tensor, level_db: Tensor) -> Tensor:
-    """Bring the chosen vocals to a level against their instrumental.
+    """Scale the chosen vocals to a level against their instrumental.
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ def match_level(vocals: Tensor, instrumental: Tensor, chosen: Tensor, level_db: 
     Returns
     -------
     Tensor [shape=(batch, channels, n)]
-        Vocals; those not chosen, and those beside silence, as they were.
+        The vocals. Chunks that are not chosen do not change, nor do chunks where one source is
+        silent.
     """
     rms_v = vocals.square().mean(dim=(1, 2)).sqrt()
     rms_i = instrumental.square().mean(dim=(1, 2)).sqrt()
@@ -109,25 +110,25 @@ def compress(
 ) -> Tensor:
     """Compress the chosen chunks: above a threshold the level grows `ratio` times slower.
 
-    Feed-forward, both channels by one gain. The level is measured and the gain computed on
-    blocks of 1.5 ms, then drawn out to samples.
+    The compressor is feed-forward, with one gain for both channels. The level and the gain are
+    computed every 1.5 ms, and the gain is interpolated to samples.
 
     Parameters
     ----------
     audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     threshold_db : (float, float)
-        Against the RMS of the chunk, so that quiet chunks are compressed like loud ones.
+        Relative to the RMS of the chunk, so that quiet chunks are compressed like loud ones.
     ratio : (float, float)
         Decibels in per decibel out, above the threshold.
     attack_s, release_s : (float, float)
-        Time constants of the gain on its way down and back.
+        Time constants of the gain when it falls and when it rises again.
     generator : torch.Generator
 
     Returns
     -------
     Tensor [shape=(k, 2, n)]
-        Each chunk with the RMS it had.
+        The chunks, each with its old RMS.
 
     References
     ----------
@@ -156,10 +157,10 @@ def compress(
 
 
 def _release(x: Tensor, steps: Tensor) -> Tensor:
-    """Let values fall no faster than exponentially.
+    """Limit the fall of values to an exponential decay.
 
-    y[t] = max(x[t], a y[t-1]) is, for x >= 0, the running maximum of x[t] / a^t times a^t:
-    no loop over time. In logarithms a^t cannot underflow.
+    For x >= 0, y[t] = max(x[t], a y[t-1]) is the running maximum of x[t] / a^t, times a^t: this
+    needs no loop over time. In logarithms a^t cannot underflow.
 
     Parameters
     ----------
@@ -172,9 +173,9 @@ def _release(x: Tensor, steps: Tensor) -> Tensor:
 
 
 def _attack(x: Tensor, steps: Tensor) -> Tensor:
-    """Smooth by a one-pole low-pass [shape=(k, t)], each row by its own.
+    """Smooth each row [shape=(k, t)] with its own one-pole low-pass.
 
-    The recursion becomes a convolution with its exponential, cut off after 0.18 s.
+    The recursion is computed as a convolution with its exponential, cut off after 0.18 s.
     """
     length = max(1, min(128, x.shape[1]))
     kernel = torch.exp(-torch.arange(length, device=x.device) / steps[:, None])

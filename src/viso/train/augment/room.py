@@ -1,4 +1,4 @@
-"""Space: rooms and echoes."""
+"""Rooms and echoes."""
 
 from __future__ import annotations
 
@@ -28,31 +28,32 @@ def reverb(
     damping: tuple[float, float] = (0.3, 0.8),
     generator: torch.Generator,
 ) -> Tensor:
-    """Put the chosen chunks into rooms: decaying stereo noise, drawn for each.
+    """Put the chosen chunks into rooms; a room is decaying stereo noise, drawn for each chunk.
 
     Parameters
     ----------
     audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     decay_s : (float, float)
-        Time in which the tail loses 60 dB. A tail is cut off after a second.
+        Time in which the tail loses 60 dB. A tail is cut off after one second.
     pre_delay_s : (float, float)
-        From the direct sound to the tail.
+        Time from the direct sound to the tail.
     wet_db : (float, float)
         Energy of the tail's impulse response against that of the direct sound.
     damping : (float, float)
-        Decay time above about 4 kHz over that below: air and curtains take the highs first.
+        Decay time above about 4 kHz over that below: air and curtains absorb high frequencies
+        first.
     generator : torch.Generator
 
     Returns
     -------
     Tensor [shape=(k, 2, n)]
-        The sound as it was plus the tail.
+        The original sound plus the tail.
 
     References
     ----------
     Moorer, "About this reverberation business", Computer Music Journal 3(2), 1979: noise that
-    decays exponentially passes for a good concert hall.
+    decays exponentially sounds like a good concert hall.
     """
     k, n = len(audio), audio.shape[2]
     length = min(rate_hz, n)
@@ -70,7 +71,7 @@ def reverb(
     tail = tail * (
         level[:, None, None] / tail.square().sum(dim=2, keepdim=True).sqrt().clamp_min(1e-9)
     )
-    # As long as sound and tail together: nothing wraps round to the beginning.
+    # As long as sound and tail together, so that nothing wraps round to the start.
     size = fast_size(n + length - 1)
     spectrum = torch.fft.rfft(audio, n=size)
     spectrum *= torch.fft.rfft(tail, n=size)
@@ -79,7 +80,7 @@ def reverb(
 
 
 def _smooth(noise: Tensor, rate_hz: int) -> Tensor:
-    """Keep what lies below about 4 kHz: a running mean, twice [shape=(k, 2, n)]."""
+    """Keep frequencies below about 4 kHz, with a running mean applied twice [shape=(k, 2, n)]."""
     # Two means over w samples lose 6 dB at 0.44 / w of the rate.
     width = 2 * round(0.22 * rate_hz / _CROSSOVER_HZ) + 1
     for _ in range(2):
@@ -104,18 +105,18 @@ def delay(
     audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     time_s : (float, float)
-        From one echo to the next.
+        Time from one echo to the next.
     level_db : (float, float)
-        Of the first echo against the sound itself.
+        Level of the first echo against the sound itself.
     feedback : (float, float)
-        Amplitude of each further echo over the one before. Four are made.
+        Amplitude of each further echo over the one before. There are four echoes.
     generator : torch.Generator
     """
     k, n = len(audio), audio.shape[2]
     lag = (uniform(k, *time_s, generator) * rate_hz).round().long()[:, None]
     gain = 10 ** (uniform(k, *level_db, generator) / 20)
     loss = uniform(k, *feedback, generator)
-    # Sample 0 is a zero: what an echo finds before the chunk began.
+    # Sample 0 is a zero: echoes of the time before the chunk read it.
     source = functional.pad(audio, (1, 0))
     place = torch.arange(1, n + 1, device=audio.device).expand(k, -1)
     echoes = torch.zeros_like(source[..., 1:])

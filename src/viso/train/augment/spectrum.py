@@ -1,4 +1,4 @@
-"""Filters by multiplication of the whole chunk's spectrum, and what they need."""
+"""Filters that multiply the spectrum of a whole chunk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["apply_gain", "fast_size", "frequencies", "low_pass"]
 
 
 def fast_size(n: int) -> int:
-    """Return the least even number from `n` on without prime factors above 5."""
+    """Return the smallest even number, at least `n`, without prime factors above 5."""
     size = max(2, n + n % 2)
     while True:
         rest = size
@@ -22,10 +22,10 @@ def fast_size(n: int) -> int:
 
 
 def frequencies(n: int, *, rate_hz: int, device: torch.device) -> Tensor:
-    """Return the frequencies at which `apply_gain` wants its gains for `n` samples.
+    """Return the frequencies of the gains that `apply_gain` needs for `n` samples.
 
-    A filter without phase rings before and after; 50 ms of silence behind the chunk take up
-    both, or its end would be heard at its beginning.
+    A zero-phase filter rings before and after a sound. 50 ms of silence after the chunk hold both;
+    otherwise its end would be audible at its start.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def apply_gain(audio: Tensor, gain: Tensor) -> Tensor:
     ----------
     audio : Tensor [shape=(k, channels, n)]
     gain : Tensor [shape=(k, bins)]
-        At `frequencies(n)`.
+        Gains at `frequencies(n)`.
     """
     n, size = audio.shape[-1], 2 * (gain.shape[-1] - 1)
     spectrum = torch.fft.rfft(audio, n=size)
@@ -56,16 +56,16 @@ def apply_gain(audio: Tensor, gain: Tensor) -> Tensor:
 def low_pass(
     audio: Tensor, cutoff_hz: Tensor, *, rate_hz: int, transition_hz: float = 400.0
 ) -> Tensor:
-    """Leave nothing above a frequency.
+    """Remove everything above a frequency.
 
     Parameters
     ----------
     audio : Tensor [shape=(k, channels, n)]
     cutoff_hz : Tensor [shape=(k,)]
-        Here the stopband begins.
+        Where the stopband begins.
     rate_hz : int
     transition_hz : float
-        The gain falls from 1 to 0, as half a cosine, over so much below the cutoff.
+        Width of the band below the cutoff in which the gain falls from 1 to 0, as half a cosine.
     """
     hz = frequencies(audio.shape[-1], rate_hz=rate_hz, device=audio.device)
     depth = ((hz - cutoff_hz[:, None]) / transition_hz + 1).clamp(0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Tone colour: an equaliser, an overdriven amplifier, and the narrow band of lossy codecs."""
+"""Tone colour: an equaliser, an overdriven amplifier, and the limited band of lossy codecs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tilt(
     band_db: tuple[float, float] = (-6.0, 6.0),
     generator: torch.Generator,
 ) -> Tensor:
-    """Equalise the chosen chunks: a tilt about 1 kHz and a few bells.
+    """Equalise the chosen chunks with a tilt around 1 kHz and a few bells.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def tilt(
     slope_db : (float, float)
         Decibels per octave from 60 Hz to 16 kHz; flat outside.
     n_bands : int
-        Bells, their centres drawn evenly in octaves from 100 Hz to 10 kHz, their half widths
-        (one standard deviation of a Gaussian) from a third of an octave to one octave.
+        Number of bells. Their centres are drawn uniformly in octaves from 100 Hz to 10 kHz, their
+        half widths (one standard deviation of a Gaussian) from a third of an octave to one octave.
     band_db : (float, float)
         Gain at the centre of a bell.
     generator : torch.Generator
@@ -43,7 +43,7 @@ def tilt(
     Returns
     -------
     Tensor [shape=(k, 2, n)]
-        Each chunk with the RMS it had: colour is drawn here, balance elsewhere.
+        The chunks, each with its old RMS: this changes the colour, not the balance.
     """
     k = len(audio)
     hz = frequencies(audio.shape[2], rate_hz=rate_hz, device=audio.device)
@@ -73,16 +73,16 @@ def drive(
     ----------
     audio : Tensor [shape=(k, 2, n)]
     drive_db : (float, float)
-        Level at which the sound's RMS meets the bend of ``tanh``: 0 dB colours the peaks,
-        24 dB leaves little but a square wave. There is no oversampling: what the bend makes
-        above half the rate folds down, as it does in cheap pedals.
+        Level of the sound's RMS at the input of ``tanh``: 0 dB distorts the peaks, 24 dB gives
+        almost a square wave. There is no oversampling: harmonics above half the rate fold back,
+        as in cheap pedals.
     generator : torch.Generator
 
     Returns
     -------
     Tensor [shape=(k, 2, n)]
-        Each chunk with the RMS it had, distorted and clean sound in a proportion drawn from a
-        half up.
+        The chunks, each with its old RMS. The share of the distorted sound is drawn from a half
+        to one; the rest is clean.
     """
     k = len(audio)
     gain = 10 ** (uniform(k, *drive_db, generator) / 20)[:, None, None]
@@ -103,24 +103,24 @@ def cut_band(
     cutoff_hz: tuple[float, float] = (11_000.0, 20_000.0),
     generator: torch.Generator,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Take the highest frequencies from the chosen chunks, as lossy codecs do.
+    """Remove the highest frequencies of the chosen chunks, as lossy codecs do.
 
     Parameters
     ----------
     sources : sequence of Tensor [shape=(batch, 2, n)]
-        The sources of one batch of mixtures: those of a mixture lose the same band.
+        The sources of one batch of mixtures; all sources of a mixture lose the same band.
     chosen : bool Tensor [shape=(batch,)]
     rate_hz : int
     cutoff_hz : (float, float)
-        Where the stopband begins; the sound is whole up to 400 Hz below. 11 kHz is what 64
-        kbit/s leave in an MP3, 16 kHz 128 kbit/s, 20 kHz 320 kbit/s.
+        Where the stopband begins; up to 400 Hz below it the sound does not change. An MP3 at
+        64 kbit/s ends at 11 kHz, at 128 kbit/s at 16 kHz, at 320 kbit/s at 20 kHz.
     generator : torch.Generator
 
     Returns
     -------
     sources : tuple of Tensor [shape=(batch, 2, n)]
     cutoff_hz : Tensor [shape=(batch,)]
-        Above it there is nothing to learn from a chunk; half the rate where not chosen.
+        Above it a chunk has nothing to learn from; half the rate if the chunk is not chosen.
     """
     cutoffs = torch.full((len(chosen),), rate_hz / 2, device=chosen.device)
     rows = picked(chosen)

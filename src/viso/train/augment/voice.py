@@ -1,4 +1,4 @@
-"""More voices from one: other pitches, doubles, harmonies."""
+"""Makes more voices from one: other pitches, doubles, harmonies."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def shift_pitch(
     semitones: tuple[float, float] = (-3.0, 3.0),
     generator: torch.Generator,
 ) -> Tensor:
-    """Raise or lower the chosen chunks and keep their tempo. Formants move along.
+    """Change the pitch of the chosen chunks and keep their tempo; formants move with the pitch.
 
-    Meant for voices and single instruments: splices are made a period apart, and chords have
-    no common one. Music as a whole is better moved by `change_speed`.
+    This is for voices and single instruments: splices are one period apart, and chords have no
+    common period. For whole music use `change_speed`.
 
     Parameters
     ----------
@@ -46,18 +46,17 @@ def shift_pitch(
 def _shifted(audio: Tensor, ratio: Tensor, rate_hz: int, late: Tensor | None = None) -> Tensor:
     """Multiply the pitch of chunks [shape=(k, channels, n)] by ratios [shape=(k,)].
 
-    What comes out is `late` samples later [shape=(k,)] than what went in.
+    The output is `late` samples later [shape=(k,)] than the input.
 
-    A delay line with two crossfading taps. In each frame of 20 ms the tape runs at `ratio`
-    from some place near the frame's own; the two taps of neighbouring frames read the very
-    same sound until the tape is half a period ahead or behind, and then jump by one period,
-    where the sound looks alike (the idea of PSOLA: Moulines and Charpentier, Speech
-    Communication 9, 1990).
+    The method is a delay line with two crossfading taps. In each frame of 20 ms the tape runs at
+    `ratio` from a position near the frame's own. The two taps of neighbouring frames read the same
+    sound until the tape is half a period ahead or behind. Then they jump by one period, where the
+    sound is similar (the idea of PSOLA: Moulines and Charpentier, Speech Communication 9, 1990).
     """
     n = audio.shape[2]
     step = max(1, rate_hz // 7000)
     frame = step * max(1, round(_FRAME_S * rate_hz / step))
-    # Raised, what lies above would fold back.
+    # If the pitch rises, frequencies above this would fold back.
     top_hz = rate_hz / 2 / ratio.clamp_min(1.0)
     audio = low_pass(audio, top_hz, rate_hz=rate_hz)
     lead = _leads(_periods(audio.mean(dim=1), frame, step, rate_hz), (ratio - 1.0) * frame)
@@ -70,28 +69,28 @@ def _shifted(audio: Tensor, ratio: Tensor, rate_hz: int, late: Tensor | None = N
     speed = ratio.double()[:, None, None]
     here = (centre[:, :-1] + speed * inside).flatten(1)[:, :n]
     there = (centre[:, 1:] + speed * (inside - frame)).flatten(1)[:, :n]
-    # Over the middle half of a frame: long enough not to click, too short for a flanger.
+    # Crossfade over the middle half of a frame: long enough not to click, too short to flange.
     turn = (2 * inside / frame - 0.5).clamp(0.0, 1.0)
     turn = (0.5 - 0.5 * torch.cos(torch.pi * turn)).float().repeat(lead.shape[1] - 1)[:n]
     return torch.lerp(read(audio, here), read(audio, there), turn)
 
 
 def _periods(mono: Tensor, frame: int, step: int, rate_hz: int) -> Tensor:
-    """Find a lag of 4 to 16 ms at which the sound is most like itself, about every frame.
+    """Find for every frame the lag of 4 to 16 ms at which the sound is most similar to itself.
 
-    For a voice above 83 Hz such a lag is a period or a few of them.
+    For a voice above 83 Hz such a lag is one period or a few periods.
 
     Parameters
     ----------
     mono : Tensor [shape=(k, n)]
     frame, step : int
-        Distance of the frames, and of the samples that are looked at.
+        Distance of the frames, and of the samples that are compared.
     rate_hz : int
 
     Returns
     -------
     float64 Tensor [shape=(k, frames)]
-        In samples. Frame i is about sample `i * frame`.
+        In samples. Frame i is centred near sample `i * frame`.
     """
     coarse = functional.avg_pool1d(mono[:, None], step, step, ceil_mode=True)[:, 0]
     hop = frame // step
@@ -101,12 +100,12 @@ def _periods(mono: Tensor, frame: int, step: int, rate_hz: int) -> Tensor:
     frames = padded.unfold(1, window, hop)[:, :n_frames]
     power = torch.fft.rfft(frames, n=2 * window).abs().square()
     likeness = torch.fft.irfft(power, n=2 * window)[..., :window]
-    # Long lags overlap less; without this they would always lose.
+    # Long lags overlap less; without this division they would always lose.
     likeness = likeness / torch.arange(window, 0, -1, device=mono.device)
     low = max(1, int(_SHORTEST_S * rate_hz / step))
     high = min(window - 2, int(_LONGEST_S * rate_hz / step) + 1)
     best = likeness[..., low:high].argmax(dim=2, keepdim=True) + low
-    # The peak lies between the lags: on the parabola through three of them.
+    # The peak is between the lags, on the parabola through three of them.
     a, b, c = (likeness.gather(2, best + i)[..., 0] for i in (-1, 0, 1))
     bend = a - 2 * b + c
     offset = torch.where(bend < 0, 0.5 * (a - c) / bend, 0.0).clamp(-0.5, 0.5)
@@ -115,19 +114,19 @@ def _periods(mono: Tensor, frame: int, step: int, rate_hz: int) -> Tensor:
 
 
 def _leads(period: Tensor, gained: Tensor) -> Tensor:
-    """How far the tape is ahead of the clock at each frame.
+    """Return how far the tape is ahead of the clock at each frame.
 
     Parameters
     ----------
     period : float64 Tensor [shape=(k, frames)]
         In samples.
     gained : Tensor [shape=(k,)]
-        Samples by which the tape runs ahead in a frame.
+        Samples that the tape gains in a frame.
 
     Returns
     -------
     float64 Tensor [shape=(k, frames)]
-        In samples; at most half a period, and whole periods less than what was gained.
+        In samples: the gained samples minus whole periods, at most half a period.
     """
     lead = torch.zeros_like(period[:, 0])
     leads = []
@@ -139,7 +138,7 @@ def _leads(period: Tensor, gained: Tensor) -> Tensor:
 
 
 def _placed(mono: Tensor, gain: Tensor, side_db: Tensor) -> Tensor:
-    """Put mono chunks [shape=(k, 1, n)] into the image, `side_db` louder on the left."""
+    """Pan mono chunks [shape=(k, 1, n)] so that they are `side_db` louder on the left."""
     both = 10 ** (torch.stack([side_db, -side_db], dim=1) / 40)
     return mono * (gain[:, None] * both)[:, :, None]
 
@@ -155,28 +154,28 @@ def double(
     side_db: tuple[float, float] = (0.0, 12.0),
     generator: torch.Generator,
 ) -> Tensor:
-    """Double the chosen voices: a second take, never quite in time and in tune with the first.
+    """Double the chosen voices: add a second take that is slightly out of time and out of tune.
 
     Parameters
     ----------
     audio : Tensor [shape=(k, 2, n)]
     rate_hz : int
     delay_s : (float, float)
-        How late the second take is on average; it wavers by up to 4 ms about that, 0.3 to 1.2
-        times a second.
+        Mean delay of the second take; the delay varies by up to 4 ms around it, 0.3 to 1.2 times
+        a second.
     detune_cents : (float, float)
-        How far its pitch strays, up and down, by that wavering.
+        How far its pitch moves up and down because of that variation.
     level_db : (float, float)
-        Of the second take against the first.
+        Level of the second take against the first.
     side_db : (float, float)
-        Level of the second take between the channels; it stands on the weaker side of the
-        first, on a drawn one if there is none.
+        Level difference of its channels; it is louder on the side where the first take is weaker,
+        or on a random side if the first take is centred.
     generator : torch.Generator
 
     Returns
     -------
     Tensor [shape=(k, 2, n)]
-        The first take as it was plus the second.
+        The first take, unchanged, plus the second.
     """
     k, n = len(audio), audio.shape[2]
     late = uniform(k, *delay_s, generator)[:, None]
@@ -186,7 +185,7 @@ def double(
     aside = uniform(k, *side_db, generator)
     angle = 2 * torch.pi * uniform(k, 0.0, 1.0, generator)[:, None]
     coin = uniform(k, -1.0, 1.0, generator)
-    # The pitch strays by the slope of the delay: swing times angular frequency.
+    # The change of pitch is the slope of the delay: swing times angular frequency.
     sample = torch.arange(n, device=audio.device, dtype=torch.float64)
     angular = 2 * torch.pi * turns_hz / rate_hz
     swing = torch.sin(angular * sample.float() + angle).mul_(stray / angular)
@@ -209,7 +208,7 @@ def harmonise(
     most_side_db: float = 12.0,
     generator: torch.Generator,
 ) -> Tensor:
-    """Give the chosen voices one or two harmonies: copies at other pitches, aside and softer.
+    """Add one or two harmonies to the chosen voices: softer, panned copies at other pitches.
 
     Parameters
     ----------
@@ -217,21 +216,21 @@ def harmonise(
     chosen : bool Tensor [shape=(batch,)]
     rate_hz : int
     intervals : tuple of float
-        In semitones; each copy draws one.
+        In semitones; one is drawn for each copy.
     second : float
-        Chance of a second copy.
+        Probability of a second copy.
     level_db : (float, float)
-        Of a copy against the voice.
+        Level of a copy against the voice.
     delay_s : (float, float)
-        How late a copy is.
+        Delay of a copy.
     most_side_db : float
-        Its level between the channels is drawn from minus to plus this.
+        Range, from minus to plus this, of the level difference of its channels.
     generator : torch.Generator
 
     Returns
     -------
     Tensor [shape=(batch, 2, n)]
-        The voice as it was plus the copies.
+        The voice, unchanged, plus the copies.
     """
     result = audio
     twice = uniform(len(audio), 0.0, 1.0, generator) < second

@@ -1,4 +1,4 @@
-"""Batches for Lightning, drawn whole on the training device, and a watch on who waits for whom."""
+"""Batches for Lightning, drawn on the training device, and a stopwatch for drawing and steps."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _PAUSE = "pause"
 
 
 def seed_of(*facts: int) -> int:
-    """Return a seed for what these numbers name, such as recipe's seed, step and process.
+    """Return a seed made from several numbers, such as the recipe's seed, step and process.
 
-    Generators on the CPU use 32 bits of a seed: sums and products of the facts would collide.
+    Generators on the CPU use 32 bits of a seed: sums and products of the numbers would collide.
     """
     return int(np.random.SeedSequence(facts).generate_state(1, np.uint32)[0])
 
 
 class Stopwatch:
-    """Shares of time: drawing batches, stepping, and neither.
+    """Measures the shares of time of drawing batches, of steps, and of neither.
 
-    On a GPU the marks are events in its own queue, so what is measured is the card's time and
-    not the time that Python takes to fill the queue.
+    On a GPU the marks are events in its own queue, so they measure the GPU's time, not the time
+    that Python takes to fill the queue.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Stopwatch:
         self._marks: list[tuple[str, float | torch.cuda.Event]] = []
 
     def mark(self, name: str) -> None:
-        """Note that what is called `name` ends here ('draw', 'step', or 'wait' for neither)."""
+        """Record that the work called `name` ends here ('draw', 'step', or 'wait' for neither)."""
         if self._cuda:
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
@@ -54,7 +54,7 @@ class Stopwatch:
             self._marks.append((name, time.perf_counter()))
 
     def shares(self) -> dict[str, float]:
-        """Return each name's share of the time between the marks, and begin anew."""
+        """Return each name's share of the time between the marks, and start over."""
         marks, self._marks = self._marks, self._marks[-1:]
         if self._cuda:
             torch.cuda.synchronize()
@@ -71,13 +71,13 @@ class Stopwatch:
         return {name: took / whole for name, took in spent.items()} if whole else {}
 
     def forget(self) -> None:
-        """Leave out what happened since the last mark."""
+        """Leave out the time since the last mark."""
         if self._marks:
             self.mark(_PAUSE)
 
 
 class _Drawn(IterableDataset[Batch]):
-    """Endless batches, each from a seed of its own step, so that a resumed run draws the same."""
+    """Endless batches; the step seeds each batch, so a resumed run draws the same batches."""
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
@@ -97,7 +97,7 @@ class Batches(LightningDataModule):
     ----------
     recipe : Recipe
     corpus : Corpus
-        On a GPU it is copied to the card once, whole.
+        On a GPU the whole corpus is copied to the card once.
     """
 
     def __init__(self, recipe: Recipe, corpus: Corpus) -> None:
@@ -106,7 +106,7 @@ class Batches(LightningDataModule):
         self.mixer: Mixer | None = None
 
     def setup(self, stage: str) -> None:
-        """Bring the recordings to the device.
+        """Move the recordings to the device.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Batches(LightningDataModule):
         self.prepare(self.trainer.strategy.root_device)
 
     def prepare(self, device: torch.device) -> Mixer:
-        """Return the mixer on this device, made at the first call."""
+        """Return the mixer on this device; the first call makes it."""
         if self.mixer is None:
             recipe = self.recipe
             self._decimate = Decimator(self.corpus.rate_hz, recipe.spectral.rate_hz).to(device)
@@ -142,11 +142,11 @@ class Batches(LightningDataModule):
         return batch
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the endless batches, drawn in this process: on a GPU the card itself draws."""
+        """Return the endless batches; this process draws them, on a GPU with the card itself."""
         return DataLoader(_Drawn(self), batch_size=None, num_workers=0)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        """Return the batch: it was drawn on the device."""
+        """Return the batch unchanged: it is already on the device."""
         return batch

@@ -1,4 +1,4 @@
-"""The chunks of a corpus that may be drawn, and what is known of them, as tensors."""
+"""The chunks of a corpus that may be drawn, and the facts about their tracks, as tensors."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _MOST_OF_A_CARD = 0.8  # the rest is for the network and its batches
 
 
 def group_weights(tracks: list[Track], wanted: Mapping[str, float]) -> dict[str, float]:
-    """Return the share of the draws of each group, summing to one.
+    """Return each group's share of the draws; the shares sum to one.
 
     Parameters
     ----------
     tracks : list of Track
-        All there are of one role.
+        All tracks of one role.
     wanted : mapping of str to float
-        Weights of groups; if empty, every group counts with the square root of its length.
+        Weights of groups; if empty, the weight of a group is the square root of its length.
 
     Raises
     ------
     DataError
-        If a wanted group has no track, or there is none at all.
+        If a wanted group has no track, or there is no group at all.
     """
     lengths: dict[str, int] = {}
     for track in tracks:
@@ -53,9 +53,9 @@ def group_weights(tracks: list[Track], wanted: Mapping[str, float]) -> dict[str,
 class Chunks:
     """The chunks of some tracks that may be drawn, each with its probability.
 
-    A chunk is a row: where it starts in the flat audio, how far the start may still move,
-    and what is known of its track. All columns are tensors on the training device. `groups`
-    names those that have a chunk.
+    A chunk is a row: the number of its track, its start in the track, and how far the start may
+    still move. All columns are tensors on the training device. `groups` names the groups that
+    have a chunk.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Chunks:
         start = np.concatenate(starts) * LEVEL_BLOCK
         groups = sorted(weights)
         group = np.array([groups.index(t.group) for t in tracks])[owner]
-        # A group's weight is shared by its tracks as the square root of what each has to
-        # offer: long songs do not drown the many short ones.
+        # The tracks of a group share its weight by the square root of their numbers of chunks:
+        # otherwise long songs would dominate many short ones.
         chance = 1 / np.sqrt(np.bincount(owner)[owner])
         chance *= np.array([weights[g] for g in groups])[group] / np.bincount(group, chance)[group]
         length = np.array([t.n_samples for t in tracks])[owner]
@@ -106,7 +106,7 @@ class Chunks:
 def _loud_starts(
     corpus: Corpus, track: Track, *, n_samples: int, floor_db: float
 ) -> npt.NDArray[np.int64]:
-    """Starts, in level blocks, of the chunks of a track whose RMS is above `floor_db`."""
+    """Return the starts, in level blocks, of a track's chunks whose RMS is above `floor_db`."""
     blocks = -(-n_samples // LEVEL_BLOCK)
     power = corpus.track_levels(track).astype(np.float64) ** 2
     if len(power) < blocks or track.n_samples < n_samples:
@@ -118,7 +118,7 @@ def _loud_starts(
 
 @dataclass(frozen=True)
 class TrackTensors:
-    """What is known of a list of tracks, as tensors indexed by the track's place in it."""
+    """The facts about a list of tracks, as tensors indexed by the track's number in the list."""
 
     offset: Tensor
     n_channels: Tensor
@@ -129,7 +129,7 @@ class TrackTensors:
 
     @classmethod
     def of(cls, tracks: list[Track], dry: tuple[str, ...], device: torch.device) -> TrackTensors:
-        """Gather the facts of tracks; groups named in `dry` are recordings without a room."""
+        """Gather the facts about tracks; groups named in `dry` are recordings without a room."""
         return cls(
             torch.tensor([t.offset for t in tracks], device=device),
             torch.tensor([t.n_channels for t in tracks], device=device),
@@ -141,13 +141,13 @@ class TrackTensors:
 
 
 def gathered(flat: Tensor, first: Tensor, n_channels: Tensor, n_samples: int) -> Tensor:
-    """Read chunks of interleaved sound; mono ones come back on both sides.
+    """Read chunks of interleaved sound; a mono chunk is copied to both channels.
 
     Parameters
     ----------
     flat : int16 Tensor [shape=(n_values,)]
     first, n_channels : int64 Tensor [shape=(n,)]
-        Location of the first value of each chunk, and 1 or 2.
+        Index of the first value of each chunk, and its number of channels, 1 or 2.
     n_samples : int
 
     Returns
@@ -155,7 +155,7 @@ def gathered(flat: Tensor, first: Tensor, n_channels: Tensor, n_samples: int) ->
     int16 Tensor [shape=(n, 2, n_samples)]
     """
     if not flat.is_cuda:
-        # Slices are a copy in memory order; a gather by 64-bit index costs ten times that.
+        # Slices copy in memory order; a gather by 64-bit index takes ten times as long.
         chunks = [
             flat[place : place + n_samples * count].view(n_samples, count).T.expand(2, -1)
             for place, count in zip(first.tolist(), n_channels.tolist(), strict=True)
@@ -166,15 +166,15 @@ def gathered(flat: Tensor, first: Tensor, n_channels: Tensor, n_samples: int) ->
 
 
 def on_device(audio: npt.NDArray[np.int16], device: torch.device) -> Tensor:
-    """Return a corpus's audio for a device: on the CPU the map itself, on a card a copy.
+    """Return a corpus's audio for a device: the memory map on the CPU, a copy on a GPU.
 
     Raises
     ------
     DataError
-        If the card has not enough memory left for it.
+        If the GPU has too little free memory.
     """
     with warnings.catch_warnings():
-        # The pages of the map are read-only, of which torch warns; nothing here writes.
+        # Torch warns that the pages of the map are read-only; nothing here writes to them.
         warnings.simplefilter("ignore", UserWarning)
         flat = torch.from_numpy(audio)
     if device.type != "cuda":

@@ -1,15 +1,15 @@
-"""The corpus: every recording a training run can draw from, packed once.
+"""The corpus: all recordings that a training run can draw from, packed once.
 
 A corpus is a folder with three files::
 
     audio.i16     all tracks one after the other, little-endian int16, interleaved
     levels.f32    RMS of every block of `LEVEL_BLOCK` samples, track after track
-    index.json    one record a track: where it lies, what it is, who made it, its licence
+    index.json    one record a track: its position, what it is, who made it, its licence
 
-A stored value v stands for v / 32768 * the track's `peak`. While a corpus is being made its files
-are called ``*.part``, and ``journal.jsonl`` tells how much of them is whole.
+A stored value v stands for v / 32768 * the track's `peak`. While a corpus is being written, its
+files are called ``*.part``, and ``journal.jsonl`` records which tracks are complete.
 
-The audio is memory-mapped, so opening costs nothing and several processes share the pages.
+The audio is memory-mapped, so opening is fast and several processes share the pages.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _DIGITS = 16  # of a SHA-256, in hexadecimal
 class Track(BaseModel):
     """One recording inside a corpus.
 
-    `song` ties the vocals and the instrumental of one song together (they are aligned and
-    equally long). `bandwidth_hz` is the highest frequency the source carries; a loss must
-    not look above it. `release_level` says that the levels of the song's stems are those of
-    the finished record. `peak` is the value that full scale stands for, 1 or more: sums of
-    stems may exceed 1. `sha256` begins the hash of the stored bytes; old corpora have none.
+    `song` links the vocals and the instrumental of one song (they are aligned and equally
+    long). `bandwidth_hz` is the highest frequency in the source; a loss must ignore what is
+    above it. `release_level` is true if the song's stems have the levels of the finished
+    record. `peak` is the value that full scale stands for, 1 or more: sums of stems may
+    exceed 1. `sha256` is the start of the hash of the stored bytes; old corpora have none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,31 +67,32 @@ class Track(BaseModel):
 
     @property
     def n_levels(self) -> int:
-        """Entries this track has in the level table."""
+        """The number of entries of this track in the level table."""
         return self.n_samples // LEVEL_BLOCK
 
 
 class CorpusWriter:
-    """Appends tracks to a new corpus, which appears whole on leaving the `with` block.
+    """Appends tracks to a new corpus, which appears complete at the end of the `with` block.
 
-    Until then, and if the block is left by an exception, a corpus that was in the folder
-    stays as it is: a run may have it mapped into memory.
+    Until then, and if the block ends with an exception, an older corpus in the folder stays
+    as it is: a run may have it mapped into memory.
 
     Parameters
     ----------
     folder : Path
         Created if missing.
     rate_hz : int
-        Sampling rate of everything in the corpus.
+        Sampling rate of all tracks in the corpus.
     plan : sequence of str, optional
-        A key for each track that is going to be added, in order. With a plan an interrupted
-        writer leaves its unfinished files and a journal in the folder, and the next one keeps
-        the tracks that are whole and at the front of its own plan: add those behind them.
+        A key for each track that the caller is going to add, in order. With a plan, an
+        interrupted writer leaves its unfinished files and a journal in the folder. The next
+        writer keeps the complete tracks that match the start of its own plan; the caller adds
+        the tracks after them.
 
     Attributes
     ----------
     tracks : list of Track
-        What the corpus holds so far; at first what was kept.
+        The tracks in the corpus so far; at first the kept ones.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class CorpusWriter:
         self._n_values = 0
         self._n_levels = 0
         self._journal = Journal(folder / "journal.jsonl", {"format": _FORMAT, "rate_hz": rate_hz})
-        # Appending, as what an interrupted writer left may be kept.
+        # Append: tracks of an interrupted writer may be kept.
         self._audio = (folder / "audio.i16.part").open("a+b")
         self._levels = (folder / "levels.f32.part").open("a+b")
         kept = self._take_up(plan) if plan is not None else []
@@ -126,7 +127,7 @@ class CorpusWriter:
                 stated = (track.sha256, entry["levels"])
             except (KeyError, TypeError, ValueError):
                 break
-            # Against the bytes: after a power cut a file may be long enough and hold nothing.
+            # Compare with the bytes: after a power cut a file may be long enough but empty inside.
             audio = self._audio.read(track.n_samples * track.n_channels * 2)
             found = (_digest(audio), _digest(self._levels.read(track.n_levels * 4)))
             if not is_wanted or found != stated:
@@ -146,17 +147,17 @@ class CorpusWriter:
         Parameters
         ----------
         track : Track
-            Its `peak`, `sha256`, `n_samples`, `offset` and `level_offset` are filled in here.
+            This method fills in `peak`, `sha256`, `n_samples`, `offset` and `level_offset`.
         blocks : iterable of float32 arrays [shape=(n_channels, n)]
-            The audio at the corpus's rate, full scale 1.0. What is louder is scaled by `peak`
-            and not clipped.
+            The audio at the corpus's rate, full scale 1.0. Louder audio is scaled by `peak`,
+            not clipped.
 
         Returns
         -------
         Track
-            The record as it stands in the index.
+            The record as it is in the index.
         """
-        # All of it at once: the peak decides how each sample is stored.
+        # Read the whole track first: the peak decides how each sample is stored.
         sound = np.concatenate([np.zeros((track.n_channels, 0), np.float32), *blocks], axis=1)
         peak = max(1.0, float(np.abs(sound).max(initial=0.0)))
         values = np.rint(sound.T * np.float32(32768 / peak))
@@ -170,7 +171,7 @@ class CorpusWriter:
         places = {"offset": self._n_values, "level_offset": self._n_levels}
         placed = track.model_copy(update={**facts, **places})
         if self._plan is not None:
-            # The sound first: the journal must not know of more than there is.
+            # Write the sound first: the journal must not list more than the files hold.
             self._audio.flush()
             self._levels.flush()
             key = self._plan[len(self.tracks)]
@@ -180,10 +181,10 @@ class CorpusWriter:
         return placed
 
     def close(self) -> None:
-        """Put the files in their places, the index last: the corpus is readable from here on."""
+        """Give the files their final names, the index last; then the corpus is readable."""
         self._audio.close()
         self._levels.close()
-        # An old index must not describe new audio, should we be interrupted here.
+        # If we are interrupted here, an old index must not describe new audio.
         (self.folder / "index.json").unlink(missing_ok=True)
         for name in ("audio.i16", "levels.f32"):
             (self.folder / f"{name}.part").replace(self.folder / name)
@@ -215,12 +216,12 @@ _PASSING = {f"{name}.part" for name in (*_SOUND, "index.json", "journal.jsonl")}
 
 
 def _take_folder(folder: Path) -> None:
-    """Make a folder a corpus's, or find that it is: what lies there under its names is replaced.
+    """Create the folder, or check that its files are those of a corpus and may be replaced.
 
     Raises
     ------
     DataError
-        If it holds anything and no corpus, whole or begun, or cannot be made.
+        If it holds files but no corpus, complete or begun, or if it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -267,7 +268,7 @@ class Corpus:
     Raises
     ------
     DataError
-        If `folder` holds no corpus, or one whose files do not fit its index.
+        If `folder` holds no corpus, or if the files do not fit the index.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -301,10 +302,10 @@ class Corpus:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 in hexadecimal of what the index says, and through it of the audio.
+        """SHA-256 of the index in hexadecimal; the index holds hashes of the audio.
 
-        Facts that a track leaves at their defaults do not count: a corpus keeps its hash when
-        later versions know more facts.
+        Fields of a track that have their default do not count: a corpus keeps its hash when
+        later versions add fields.
         """
         tracks = [track.model_dump(exclude_defaults=True) for track in self.tracks]
         content = [_FORMAT, self.rate_hz, tracks]
@@ -324,12 +325,12 @@ def _digest(data: bytes) -> str:
 
 
 def _mapped(path: Path, kind: str, need: int) -> npt.NDArray[Any]:
-    """Map a file of at least `need` values of one kind."""
+    """Map a file that must hold at least `need` values of one kind."""
     try:
         n_values = path.stat().st_size // np.dtype(kind).itemsize
         if n_values < need:
             raise DataError(f"{path}: shorter than its index says, repack the corpus")
-        # Nothing can be mapped of an empty file.
+        # An empty file cannot be mapped.
         return np.memmap(path, kind, "r", shape=(n_values,)) if n_values else np.zeros(0, kind)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}), repack the corpus") from error

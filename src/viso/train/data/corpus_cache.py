@@ -1,4 +1,4 @@
-"""A corpus that lies in a store, brought to this machine once: training maps it into memory."""
+"""Copies a corpus from a store to this machine, once, so that training can map it into memory."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ _SOUND = ("audio.i16", "levels.f32")
 
 
 def default_cache() -> Path:
-    """Return where corpora of stores are kept, beside the user's models (docs/train/training.md).
+    """Return the folder for corpora from stores, beside the user's models.
+
+    See docs/train/training.md.
 
     Raises
     ------
     ConfigError
-        If the account has no home.
+        If the account has no home folder.
     """
     try:
         return registry.user_folder().parent / "corpora"
@@ -35,22 +37,22 @@ def default_cache() -> Path:
 
 
 def corpus_at(location: str, *, cache: Path | None = None) -> Corpus:
-    """Open a corpus, after bringing it here if it lies in a store.
+    """Open a corpus; copy it to this machine first if it is in a store.
 
     Parameters
     ----------
-    said : str
+    location : str
         A folder, or an address such as ``s3://bucket/corpora/mine``.
     cache : Path, optional
-        Where those of stores are kept, by default `default_cache`. Each has a folder of its own,
-        called by its content: the same corpus is brought once, wherever it lies.
+        Folder for corpora from stores, by default `default_cache`. Each corpus has its own
+        folder, named by a hash of its index: the same corpus is copied once, whatever its address.
 
     Raises
     ------
     ConfigError
-        If the address is none, or a package for it is missing.
+        If the address is not valid, or a package for it is missing.
     DataError
-        If there is no corpus, it is damaged, does not fit on the disk, or cannot be read.
+        If there is no corpus, or it is damaged, does not fit on the disk or cannot be read.
     """
     place = location_of(location)
     if isinstance(place, Path):
@@ -62,7 +64,7 @@ def corpus_at(location: str, *, cache: Path | None = None) -> Corpus:
     folder = home / hashlib.sha256(index).hexdigest()[:16]
     try:
         home.mkdir(parents=True, exist_ok=True)
-        # One of several processes of this machine brings it, and the others wait.
+        # One of several processes on this machine copies it, and the others wait.
         with FileLock(f"{folder}.lock"):
             if not (folder / "index.json").exists():
                 _bring(place, index, folder)
@@ -75,7 +77,7 @@ def corpus_at(location: str, *, cache: Path | None = None) -> Corpus:
 
 
 def _bring(place: Address, index: bytes, folder: Path) -> None:
-    """Copy a corpus into a new folder, which has its name when all is there and as it should be."""
+    """Copy a corpus; the folder gets its name when all files are there and checked."""
     unfinished = folder.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

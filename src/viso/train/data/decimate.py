@@ -1,4 +1,4 @@
-"""A batch at a lower sampling rate than the corpus has: every second or third sample of it."""
+"""Reduces the sampling rate of a batch: filters it and keeps every second or third sample."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from viso.train.data.mixer import Batch
 
 __all__ = ["Decimator"]
 
-# With Kaiser's beta of 8 what would fold back is 80 dB lower; 0.94 of the new band is untouched.
+# Kaiser's beta of 8 lowers aliases by 80 dB; the lower 0.94 of the new band does not change.
 _TAPS_A_SAMPLE = 96
 _BETA = 8.0
 
 
 class Decimator(nn.Module):
-    """Keeps every so-manieth sample of what a filter leaves.
+    """Filters a batch and keeps every `factor`-th sample.
 
     Parameters
     ----------
     from_hz, to_hz : int
-        The first a multiple of the second; equal ones leave a batch as it is.
+        The first is a multiple of the second; equal rates leave a batch as it is.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class Decimator(nn.Module):
         half = self.factor * _TAPS_A_SAMPLE // 2
         place = torch.arange(-half, half + 1, dtype=torch.float64)
         window = torch.kaiser_window(2 * half + 1, periodic=False, beta=_BETA, dtype=torch.float64)
-        # Half of the transition lies above the new band and folds into its highest twentieth.
+        # Half of the transition is above the new band and folds into its highest twentieth.
         taps = torch.sinc(place / self.factor) * window
         self.taps: Tensor
         self.register_buffer("taps", (taps / taps.sum()).float()[None, None], persistent=False)
 
     def forward(self, batch: Batch) -> Batch:
-        """Return the batch at the lower rate; sample k is sample ``k * factor`` of before."""
+        """Return the batch at the lower rate; its sample k is the old sample ``k * factor``."""
         if self.factor == 1:
             return batch
         return Batch(self._few(batch.vocals), self._few(batch.instrumental), batch.bandwidth_hz)

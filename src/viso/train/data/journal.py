@@ -1,4 +1,4 @@
-"""The journal of unfinished work: a JSON object a line, the first of which says what work."""
+"""The journal of unfinished work: one JSON object a line; the first one identifies the work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Journal:
     ----------
     path : Path
     header : dict
-        What the work depends on; a journal with another header counts as empty.
+        The facts that the work depends on; a journal with another header counts as empty.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
@@ -27,13 +27,13 @@ class Journal:
         self._header = header
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the entries up to the first damaged line, which a killed process may leave."""
+        """Return the entries before the first damaged line; a killed process may leave one."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
         entries: list[dict[str, Any]] = []
-        for line in lines[:-1]:  # a line that has no end was not written whole
+        for line in lines[:-1]:  # a line without an end is incomplete
             try:
                 entry = parse_json(line)
             except ValueError:
@@ -44,17 +44,17 @@ class Journal:
         return entries[1:] if entries and entries[0] == self._header else []
 
     def begin(self, entries: Iterable[dict[str, Any]]) -> None:
-        """Start over with these entries; until that is done the old ones stay."""
+        """Start over with these entries; the old ones stay until the new ones are written."""
         beside = self.path.with_name(self.path.name + ".part")
         with beside.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(entry) + "\n" for entry in (self._header, *entries))
         beside.replace(self.path)
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Add one entry, out of this process's hands on return."""
+        """Add one entry; on return it is with the operating system."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
     def remove(self) -> None:
-        """Delete the journal: the work is done, or nothing of it is left."""
+        """Delete the journal, when the work is done or none of it is left."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Draws training mixtures from a corpus, whole batches at once, on the training device."""
+"""Draws training mixtures from a corpus, a whole batch at once, on the training device."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from viso.train.recipe import Mixing
 __all__ = ["Batch", "Mixer"]
 
 _MUSIC_FLOOR_DB = -60.0
-_LOWEST_SHIFT = 2 ** (-3 / 12)  # of what `shift_pitch` draws, for the bandwidth
-_SECOND_DB, _SECOND_ASIDE_DB = (-12.0, 0.0), 12.0  # of a second voice, against the first
+_LOWEST_SHIFT = 2 ** (-3 / 12)  # lowest factor that `shift_pitch` draws, for the bandwidth
+_SECOND_DB, _SECOND_ASIDE_DB = (-12.0, 0.0), 12.0  # second voice: level against the first, pan
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Sources of a batch of mixtures; the mixture is their sum.
+    """The sources of a batch of mixtures; a mixture is their sum.
 
     `vocals` and `instrumental` are float32 [shape=(batch, 2, samples)]; `bandwidth_hz`
-    [shape=(batch,)] is where the narrower of the two sources ends.
+    [shape=(batch,)] is the bandwidth of the narrower source.
     """
 
     vocals: Tensor
@@ -44,7 +44,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Sources before they are mixed; `foreign` ones do not have the levels of one record."""
+    """Sources before they are mixed; `foreign` pairs do not have the levels of one record."""
 
     vocals: Tensor
     music: Tensor
@@ -56,12 +56,12 @@ class Mixer:
     """Draws batches of sources.
 
     The audio is one flat int16 tensor: on a CPU the memory map itself, on a GPU a copy on
-    the card. A batch is a few gathers and what `Mixing` asks for in augmentation.
+    the card. A batch takes a few gathers and the augmentations that `Mixing` requests.
 
     Parameters
     ----------
     corpus : Corpus
-        Only tracks of the training split are drawn.
+        Only its training tracks are drawn.
     mixing : Mixing
     n_samples : int
         Length of a chunk.
@@ -70,12 +70,12 @@ class Mixer:
     Attributes
     ----------
     shares : dict of str to dict of str to float
-        How often each group is drawn, by role; each role sums to one.
+        How often each group is drawn, by role; the shares of a role sum to one.
 
     Raises
     ------
     DataError
-        If a group that the recipe names is not there, or nothing in it is long and loud
+        If a group that the recipe names does not exist, or has no chunk that is long and loud
         enough.
     """
 
@@ -85,7 +85,7 @@ class Mixer:
         self.mixing, self.n_samples, self.rate_hz = mixing, n_samples, corpus.rate_hz
         train = [t for t in corpus.tracks if t.split == "train"]
         voices = [t for t in train if t.role == "vocals"]
-        # Parts of a backing are no music on their own.
+        # A single stem of a backing (drums, bass, ...) is no music on its own.
         music = [t for t in train if t.role == "instrumental" and t.group not in mixing.parts]
         partner = {t.song: t for t in music}
         self.shares = {
@@ -119,7 +119,7 @@ class Mixer:
             self._partner_facts = TrackTensors.of(partners, mixing.dry_groups, device)
 
     def _keep_to(self, role: str, chunks: Chunks, wanted: dict[str, float]) -> None:
-        """Let the shares name only groups that have something to draw."""
+        """Keep in the shares only the groups that have a chunk to draw."""
         empty = sorted(set(self.shares[role]) - chunks.groups)
         if empty and wanted:
             seconds = self._reading.n_needed / self.rate_hz
@@ -131,17 +131,17 @@ class Mixer:
         self.shares[role] = {g: share / sum(left.values()) for g, share in left.items()}
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
-        """Return `n` mixtures as their sources.
+        """Return the sources of `n` mixtures.
 
         Parameters
         ----------
         n : int
         generator : torch.Generator
-            Lives on the training device; the only source of chance.
+            On the training device; the only source of randomness.
         """
         n_same = 0
         if self._songs is not None:
-            # Rounded by chance: a batch of two must have its share of songs, too.
+            # Round at random: a batch of two must get its share of songs, too.
             whim = float(torch.rand(1, generator=generator, device=generator.device))
             n_same = min(n, int(n * self.mixing.same_song + whim))
         parts = [self._different_songs(n - n_same, generator)] if n > n_same else []
@@ -156,7 +156,7 @@ class Mixer:
         return self._mixed(drawn, generator)
 
     def _mixed(self, drawn: _Drawn, generator: torch.Generator) -> Batch:
-        """Set levels, sides, polarity and presence."""
+        """Set levels, channels, polarity, width, silence and band, and return the batch."""
         mixing, n = self.mixing, len(drawn.vocals)
 
         def some(share: float) -> Tensor:
@@ -177,7 +177,7 @@ class Mixer:
             augment.widen(source, mono, width=(0.0, 0.0), generator=generator) for source in sources
         )
         vocals = augment.quieten(vocals, some(mixing.quiet_vocals), generator=generator)
-        # Never both: half of the order of chance says which source may be absent.
+        # One random number decides for both sources, so that they are never both silent.
         first = augment.uniform(n, 0, 1, generator)
         vocals = augment.silence(vocals, first < mixing.no_vocals)
         music = augment.silence(music, first > 1 - mixing.no_music)
@@ -187,7 +187,7 @@ class Mixer:
         return Batch(vocals, music, torch.minimum(drawn.bandwidth_hz, cutoff_hz))
 
     def _one_song(self, n: int, generator: torch.Generator) -> _Drawn:
-        """Both sources from the same moment of one song, at one speed."""
+        """Draw both sources from the same moment of one song, at one speed."""
         if self._songs is None:
             raise AssertionError("no song has both sources")
         owner, start = self._songs.chunks.draw(n, generator)
@@ -198,7 +198,7 @@ class Mixer:
         return _Drawn(vocals, music, foreign, torch.minimum(vocals_hz, music_hz))
 
     def _different_songs(self, n: int, generator: torch.Generator) -> _Drawn:
-        """Sources that never met: vocals of one recording, music of another."""
+        """Draw vocals and music from different recordings."""
         vocals, vocals_hz, voice = self._voices.draw(n, generator)
         vocals_at_release = self._voices.facts.release_level[voice]
         if self.mixing.second_voice:
@@ -221,7 +221,7 @@ class Mixer:
                 augment.drive(source, augment.some(n, share, generator), generator=generator)
                 for source, share in ((vocals, self.mixing.drive / 2), (music, self.mixing.drive))
             )
-        # Only stems of finished records meet at the levels they have.
+        # Only stems of finished records keep their levels in the mixture.
         foreign = ~(vocals_at_release & at_release)
         return _Drawn(vocals, music, foreign, torch.minimum(vocals_hz, music_hz))
 
@@ -233,9 +233,9 @@ class Mixer:
         at_release: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Put the chosen chunks of music together from parts that never met (drums, bass, ...).
+        """Replace the chosen chunks of music with sums of stems (drums, bass, ...) of many songs.
 
-        The narrowest part does not set the bandwidth: what a bass leaves empty the drums fill.
+        The narrowest stem does not set the bandwidth: drums fill what a bass leaves empty.
         """
         rows = torch.nonzero(chosen)[:, 0]
         n = len(rows)
@@ -258,7 +258,7 @@ class Mixer:
     def _sung_along(
         self, chosen: Tensor, vocals: Tensor, vocals_hz: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Let another voice sing beside the chosen ones, as duets and choirs do: softer, aside."""
+        """Add a second voice to the chosen chunks, softer and panned, as in duets and choirs."""
         rows = torch.nonzero(chosen)[:, 0]
         n = len(rows)
         if not n:
@@ -274,7 +274,7 @@ class Mixer:
     def _produced(
         self, vocals: Tensor, dry: Tensor, shifted: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Make solo voices sound like records, dry ones above all."""
+        """Make solo voices sound like records; some effects are for dry voices only."""
         mixing = self.mixing
 
         def some(share: float) -> Tensor:
@@ -295,5 +295,5 @@ class Mixer:
 
 
 def _common(track: Track, partner: Track) -> Track:
-    """Return `track` without what reaches beyond the end of its partner."""
+    """Return `track`, cut to the length of its partner."""
     return track.model_copy(update={"n_samples": min(track.n_samples, partner.n_samples)})

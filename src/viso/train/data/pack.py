@@ -1,4 +1,4 @@
-"""Packing: what the readers found becomes a corpus, which can be interrupted and taken up again."""
+"""Packing: turns the items of the readers into a corpus; an interrupted packing can resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Group", "Packed", "groups_of", "pack"]
 
 @dataclass(frozen=True)
 class Packed:
-    """One track of the corpus; `is_kept` if an interrupted packing had written it already."""
+    """One track of the corpus; `is_kept` is true if an interrupted packing had written it."""
 
     track: Track
     is_kept: bool
@@ -33,9 +33,9 @@ def pack(items: Iterable[Item], folder: Path, *, rate_hz: int = 44_100) -> Itera
     """Decode, sum, resample and append every item; yield each track as it is written.
 
     If this ends early, by an error or by the end of the process, the tracks written so far stay
-    in the folder unfinished. The same call then keeps them, as far as their files have not
-    changed, and makes byte for byte what one unbroken call makes. A corpus that was in the folder
-    can be read until the new one is whole.
+    in the folder as unfinished files. The same call then keeps the tracks whose sources have not
+    changed, and its result is the same, byte for byte, as that of one unbroken call. An older
+    corpus in the folder stays readable until the new one is complete.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def pack(items: Iterable[Item], folder: Path, *, rate_hz: int = 44_100) -> Itera
     folder : Path
         The corpus to make.
     rate_hz : int
-        Everything is resampled to this rate.
+        All items are resampled to this rate.
 
     Yields
     ------
     Packed
-        Those that are kept come first.
+        The kept tracks come first.
 
     Raises
     ------
@@ -101,13 +101,13 @@ def _track(item: Item, audio: npt.NDArray[np.float32], rate_hz: int) -> Track:
 
 
 def _key(item: Item) -> str:
-    """Return what tells this track, made from these files by this version, from any other."""
+    """Return a key that identifies this track: its item, its files and the version of viso."""
     files = []
     for source in item.sources:
         try:
             facts = source.path.stat()
             files.append((str(source.path.absolute()), facts.st_size, facts.st_mtime_ns))
-        except OSError:  # decoding it will say so
+        except OSError:  # decoding will report it
             files.append((str(source.path), 0, 0))
     what = json.dumps([__version__, asdict(item), files], default=str)
     return hashlib.sha256(what.encode()).hexdigest()
@@ -115,13 +115,13 @@ def _key(item: Item) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """The tracks of one role, group and split, in figures.
+    """The figures of the tracks of one role, group and split.
 
     Attributes
     ----------
     name, role, split : str
     n_tracks, n_singers : int
-        Of the singers those that are known.
+        `n_singers` counts the known singers.
     hours : float
     bandwidth_hz : float
         Median over the tracks.
@@ -137,7 +137,7 @@ class Group:
 
 
 def groups_of(tracks: Iterable[Track], *, rate_hz: int) -> list[Group]:
-    """Sum up tracks by group, split and role, in the order of their first appearance."""
+    """Summarise tracks by group, split and role, in the order of their first appearance."""
     members: dict[tuple[str, str, str], list[Track]] = {}
     for track in tracks:
         members.setdefault((track.group, track.split, track.role), []).append(track)

@@ -1,4 +1,4 @@
-"""Tracks to draw chunks from: which, where, and the sound of them at a playing speed."""
+"""Pools of tracks: chunks are drawn from them and read at a playing speed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from viso.train.recipe import Mixing
 
 __all__ = ["Pool", "Reading"]
 
-_MARGIN = 8  # samples that an interpolator may look beyond the end
+_MARGIN = 8  # samples beyond the end that an interpolator may read
 
 
 class Reading:
-    """Reads chunks out of the corpus's flat audio, at drawn speeds.
+    """Reads chunks from the corpus's flat audio, at drawn speeds.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Reading:
     Attributes
     ----------
     n_needed : int
-        Samples that a chunk takes in of its track if it is played fastest.
+        Samples of its track that a chunk needs at the highest speed.
     """
 
     def __init__(self, flat: Tensor, mixing: Mixing, *, n_samples: int) -> None:
@@ -40,7 +40,7 @@ class Reading:
         self.n_needed = int(n_samples * fastest) + _MARGIN
 
     def speeds(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw playing speeds, 1 for the chunks that keep theirs [shape=(n,)]."""
+        """Draw playing speeds [shape=(n,)]; the speed is 1 for chunks that do not change."""
         mixing = self._mixing
         drawn = augment.uniform(n, *mixing.speed, generator)
         return torch.where(augment.some(n, mixing.speed_share, generator), drawn, 1.0)
@@ -53,7 +53,7 @@ class Reading:
         speed: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Gather chunks and play them at their speeds; mono is put near the centre.
+        """Gather chunks and play them at their speeds; mono chunks are panned near the centre.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Pool:
-    """Tracks that are drawn from together."""
+    """Tracks whose chunks are drawn together."""
 
     chunks: Chunks
     facts: TrackTensors
@@ -90,12 +90,12 @@ class Pool:
         dry: tuple[str, ...],
         device: torch.device,
     ) -> Pool:
-        """Return the pool of those tracks whose group has a weight.
+        """Return the pool of the tracks whose group has a weight.
 
         Raises
         ------
         DataError
-            If no chunk of them is loud enough.
+            If none of their chunks is loud enough.
         """
         chunks = Chunks(
             corpus, tracks, weights, n_samples=reading.n_needed, floor_db=floor_db, device=device
@@ -110,7 +110,7 @@ class Pool:
         audio : float32 Tensor [shape=(n, 2, n_samples)]
         bandwidth_hz : Tensor [shape=(n,)]
         owner : int Tensor [shape=(n,)]
-            Numbers of their tracks in `chunks.tracks`.
+            Indices of their tracks in `chunks.tracks`.
         """
         owner, start = self.chunks.draw(n, generator)
         speed = self.reading.speeds(n, generator)

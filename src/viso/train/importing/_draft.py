@@ -1,4 +1,4 @@
-"""What the importers share: the wishes of a user, and a model that is not written yet."""
+"""Shared by the importers: the wishes of a user, and a model that is not written yet."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Draft", "Wishes", "called", "licence_of", "name_from"]
 
 
 class Wishes(Settings):
-    """What a user says of a model; None where nothing is said.
+    """A user's facts about a model; None where the user gives none.
 
-    `target`, `above` and the rest are fields of `ModelCard`. Those from `n_bins` on are known
-    of some kinds by themselves and must be said for others.
+    `target`, `above` and the rest are fields of `ModelCard`. For some kinds the fields from
+    `n_bins` on are known; for others the user must give them.
     """
 
     name: str | None = None
@@ -35,7 +35,7 @@ class Wishes(Settings):
     gain: float | None = None
 
     def given(self) -> set[str]:
-        """Return the names of what was said."""
+        """Return the names of the fields that the user gave."""
         return set(self.model_dump(exclude_none=True))
 
 
@@ -47,8 +47,8 @@ class Draft:
     ----------
     card : ModelCard
     write : callable
-        Writes the model to a path, whole or not at all, and returns how far its output is
-        from the original's (0 where the graph is the original's own).
+        Writes the model to a path, completely or not at all. Returns the largest difference of
+        its output from the original's (0 if the graph is the original's own).
     """
 
     card: ModelCard
@@ -56,17 +56,17 @@ class Draft:
 
 
 def called(source: Path) -> str:
-    """Return a file's name as text that a card can hold, whatever bytes it is made of."""
+    """Return a file's name as text for a card, even if its bytes are not valid text."""
     return source.name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def name_from(text: str, *, source: Path) -> str:
-    """Return a model's name made of a file's, with what a name cannot have left out.
+    """Return a model's name made from a file's, without characters that a name cannot have.
 
     Raises
     ------
     ModelError
-        If nothing remains.
+        If no character remains.
     """
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+")[:64]
     if not name:
@@ -75,12 +75,12 @@ def name_from(text: str, *, source: Path) -> str:
 
 
 def licence_of(source: Path, wishes: Wishes) -> str:
-    """Return the licence that was said.
+    """Return the licence that the user gave.
 
     Raises
     ------
     ModelError
-        If none was: a file does not say it, and nobody asks for it later.
+        If there is none: the file does not contain it, and nobody asks for it later.
     """
     if wishes.licence is None:
         raise ModelError(

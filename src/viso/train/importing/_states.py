@@ -1,4 +1,4 @@
-"""Weights in a file of torch's, read without running anything that is written in the file."""
+"""Reads weights from a torch file without running any code in the file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from viso.errors import ModelError
 __all__ = ["LARGEST_STATE", "State", "check_archive", "fill", "read_state"]
 
 LARGEST_STATE = 1 << 30
-"""A file of weights may hold so many bytes when it is unpacked, and so many of tensors."""
+"""Largest size, in bytes, of an unpacked file of weights, and of its tensors."""
 
 State = Mapping[str, Tensor]
 
 
 @contextmanager
 def _arrays_allowed() -> Iterator[None]:
-    """Let ``torch.load`` make numpy arrays of float32, and nothing else beside tensors."""
+    """Let ``torch.load`` build only tensors and numpy arrays of float32."""
     rebuild = np.empty(0).__reduce__()[0]
     names = [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]
     allowed: list[Any] = [(rebuild, name) for name in names]
@@ -35,21 +35,21 @@ def _arrays_allowed() -> Iterator[None]:
 
 
 def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
-    """Return the tensors in a file that ``torch.save`` made of a dictionary.
+    """Return the tensors in a file that ``torch.save`` wrote from a dictionary.
 
     Parameters
     ----------
     file : Path or binary stream
-        The dictionary holds tensors or numpy arrays; one of them under ``state_dict`` is taken
-        for the whole. Other entries are left out.
+        The dictionary holds tensors or numpy arrays; if it has a dictionary ``state_dict``, that
+        one is used instead. Other entries are left out.
     origin : str
-        What errors call it.
+        Name of the file in errors.
 
     Raises
     ------
     ModelError
-        If it cannot be read, holds objects that would have to be run, no tensors, or more than
-        `LARGEST_STATE`.
+        If the file cannot be read, holds objects whose code would have to run, has no tensors, or
+        has more than `LARGEST_STATE` bytes.
     """
     try:
         if zipfile.is_zipfile(file):
@@ -71,7 +71,7 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
         raise
     except OSError as error:
         raise ModelError(f"{origin}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # what is damaged can fail anywhere in it
+    except Exception as error:  # a damaged file can fail anywhere
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise ModelError(
             f"{origin}: no weights that torch can read safely ({reason:.100}); "
@@ -79,13 +79,13 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
         ) from error
     if not state:
         raise ModelError(f"{origin}: holds no weights, but {type(found).__name__}; see --kind")
-    # Tensors may repeat a few bytes any number of times.
+    # A tensor may repeat a few bytes any number of times.
     _check_size(sum(value.numel() * value.element_size() for value in state.values()), origin)
     return state
 
 
 def check_archive(archive: zipfile.ZipFile, *, origin: str, name: str | None = None) -> None:
-    """Refuse a zip archive, or one file in it, that unpacks to more than `LARGEST_STATE`.
+    """Raise an error if a zip archive, or a file in it, unpacks to more than `LARGEST_STATE`.
 
     Raises
     ------
@@ -106,18 +106,18 @@ def _check_size(n_bytes: int, origin: str) -> None:
 
 
 def fill(network: nn.Module, state: State, *, called: Callable[[str], str], origin: str) -> None:
-    """Give a network its weights, in place, and set it to evaluation.
+    """Load weights into a network, in place, and set it to evaluation.
 
     Parameters
     ----------
     network : nn.Module
-        On the device "meta": it takes memory only when all shapes are known to fit.
+        On the device "meta": it takes memory only after all shapes are checked.
     state : mapping of str to Tensor
-        What the network does not ask for is left out.
+        Entries that the network does not need are left out.
     called : callable
-        From the network's name of a weight to that in `state`.
+        Maps the network's name of a weight to its name in `state`.
     origin : str
-        What errors call it.
+        Name of the file in errors.
 
     Raises
     ------

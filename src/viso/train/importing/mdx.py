@@ -1,8 +1,8 @@
-"""Networks in the style of MDX-Net: an ONNX file as it is, with a card put inside.
+"""Networks in the style of MDX-Net: keeps the ONNX file and adds a card to it.
 
-They see the complex spectrum of left and right as four channels and give that of one stem. What
-their files do not say is in lists of the community that shares them: the length of the
-transform, the stem, and a gain ("compensate").
+They take the complex spectrum of left and right as four channels and return that of one stem. Their
+files do not contain the length of the transform, the stem and a gain ("compensate"); the community
+that shares them publishes lists of these.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_
 __all__ = ["CONTEXT_FRAMES", "draft"]
 
 CONTEXT_FRAMES = 16
-"""Dropped at either end of a chunk where nothing else is said; the original drops n_fft / 2."""
+"""Default number of frames dropped at either end of a chunk; the original drops n_fft / 2."""
 
 _LARGEST_EXPONENT = 16
 _ASK = {
@@ -46,16 +46,15 @@ def draft(source: Path, wishes: Wishes) -> Draft:
     Parameters
     ----------
     source : Path
-        The ``.onnx``; a card of ours inside, or in a ``.toml`` beside it, is taken over.
+        The ``.onnx``; a card of ours inside it, or in a ``.toml`` beside it, is used.
     wishes : Wishes
-        Put in place of what the card says. `chunk_frames` up to 16 is the exponent that the
-        lists have: 8 for 256 frames. `n_bins` and `chunk_frames` are known of a graph whose
-        shapes are fixed.
+        They replace facts of the card. A `chunk_frames` of 16 or less is an exponent, as in the
+        lists: 8 for 256 frames. A graph with fixed shapes contains `n_bins` and `chunk_frames`.
 
     Raises
     ------
     ModelError
-        If the file is no ONNX model, or something that must be said is not.
+        If the file is no ONNX model, or a necessary fact is missing.
     """
     graph = _graph(source)
     card = _card(source, graph, wishes)
@@ -67,7 +66,7 @@ def _graph(source: Path) -> onnx.ModelProto:
         graph = onnx.load(source, load_external_data=False)
     except OSError as error:
         raise ModelError(f"{source}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # protobuf has errors of its own
+    except Exception as error:  # protobuf has its own errors
         raise ModelError(f"{source}: no ONNX file ({error!s:.100}); fetch it anew") from error
     if len(graph.graph.input) < 1:
         raise ModelError(f"{source}: no ONNX file with a network; fetch it anew")
@@ -76,7 +75,7 @@ def _graph(source: Path) -> onnx.ModelProto:
 
 
 def _card(source: Path, graph: onnx.ModelProto, wishes: Wishes) -> ModelCard:
-    """Join what the graph, a card and the user say, the later the stronger."""
+    """Merge the facts of the graph, a card and the user; later ones replace earlier ones."""
     known = _known(source, graph)
     said = wishes.model_dump(exclude_none=True)
     if said.get("chunk_frames", _LARGEST_EXPONENT + 1) <= _LARGEST_EXPONENT:
@@ -111,7 +110,7 @@ def _card(source: Path, graph: onnx.ModelProto, wishes: Wishes) -> ModelCard:
 
 
 def _known(source: Path, graph: onnx.ModelProto) -> dict[str, Any]:
-    """Return what a card inside or beside the file says, and no defaults."""
+    """Return the facts of a card inside the file, or without defaults of a card beside it."""
     beside = source.with_suffix(".toml")
     for entry in graph.metadata_props:
         if entry.key == CARD_KEY:
@@ -129,7 +128,7 @@ def _known(source: Path, graph: onnx.ModelProto) -> dict[str, Any]:
 
 
 def _shape(graph: onnx.ModelProto) -> dict[str, int]:
-    """Return the bins and frames of the graph's input, where it has fixed ones."""
+    """Return the bins and frames of the graph's input, if they are fixed."""
     sides = [side.dim_value for side in graph.graph.input[0].type.tensor_type.shape.dim]
     if len(sides) != 4:
         return {}
@@ -138,10 +137,10 @@ def _shape(graph: onnx.ModelProto) -> dict[str, int]:
 
 
 def _write(source: Path, graph: onnx.ModelProto, card: ModelCard, path: Path) -> float:
-    """Write the graph with its card, and try it on noise before it gets its name."""
+    """Write the graph with its card, and test it with noise before it gets its name."""
     with_card(graph, card)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that nobody else has: it is removed in the end.
+    # Use a unique name, because the file is removed at the end.
     unfinished = path.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}.onnx")
     try:
         onnx.save(graph, unfinished)

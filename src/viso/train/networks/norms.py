@@ -1,4 +1,4 @@
-"""The norm of a song: mean 0 and variance 1 in every channel, over the frames that are heard."""
+"""The norm of a song: mean 0 and variance 1 in every channel, over the frames with sound."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _EPSILON = 1e-5
 
 
 class SongNorm(nn.Module):
-    """Mean 0 and variance 1 in every channel of every song, over the frames that are heard.
+    """Normalises every channel of every song to mean 0 and variance 1, over frames with sound.
 
-    Sums are taken in float32 also where the input is bfloat16.
+    Sums are in float32 even if the input is bfloat16.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class SongNorm(nn.Module):
         ----------
         x : Tensor [shape=(batch, channels, frames, bands)]
         heard : Tensor [shape=(batch, 1, frames)], optional
-            What each frame weighs, 1 in all. None: all alike.
+            The weight of each frame; the weights sum to 1. None: all weights are equal.
 
         Returns
         -------
@@ -57,7 +57,7 @@ def _wide(x: Tensor) -> torch.dtype:
 
 
 def _moments(x: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance [shape=(batch, channels)] over the frames that are heard."""
+    """Return mean and variance [shape=(batch, channels)], frames weighted by `heard`."""
     mean = (x.mean(dim=3) * heard).sum(dim=2)
     power = torch.linalg.vector_norm(x, dim=3, dtype=_wide(x)).square() / x.shape[3]
     variance = ((power * heard).sum(dim=2) - mean.square()).clamp_min(0)
@@ -65,16 +65,16 @@ def _moments(x: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Weighted(torch.autograd.Function):
-    """The same with a gradient of its own: fewer passes over `x` than autograd makes.
+    """The same norm with its own gradient, which needs fewer passes over `x` than autograd.
 
-    With y = w (x - mean) / s + b, s the deviation, and g the gradient at y,
+    Let y = w (x - mean) / s + b with the standard deviation s, and let g be the gradient at y. Then
 
         dx = w / s (g - heard / bands (sum g + (x - mean) / s sum g (x - mean) / s))
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, heard: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        # About zero a mean that is rounded to bfloat16 does no harm to the variance.
+        # Near zero, a mean rounded to bfloat16 does not harm the variance.
         about = x.mean(dim=(2, 3))
         mean, variance = _moments(x - about[:, :, None, None], heard)
         mean = mean + about

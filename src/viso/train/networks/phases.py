@@ -1,4 +1,4 @@
-"""Phases of the lowest bins, as a network over bands can learn from them."""
+"""Phases of the lowest bins, as features for a network over bands."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from viso.train.networks.banded import sounding
 __all__ = ["N_PHASES", "Phases"]
 
 N_PHASES = 8
-"""Maps: real and imaginary part, of mid and side, of the lower and upper bin of a band."""
+"""Maps: real and imaginary parts, of mid and side, of the lowest and highest bin of a band."""
 
-_FLOOR = 1e-3  # of the level: what is softer has no phase worth hearing
+_FLOOR = 1e-3  # share of the level; the phase of softer bins is useless
 
 
 class Phases(nn.Module):
-    """Real and imaginary parts of the lowest bins, at a level of their own and compressed.
+    """Real and imaginary parts of the lowest bins, relative to their own level and compressed.
 
-    From frame to frame the phase of bin k turns by ``2 pi k hop / n_fft``, and from bin to bin by
-    half a turn, because the frame's first sample is its origin. Both are taken away here: what is
-    left stands still in a steady tone at the bin's middle and turns slowly beside it, alike at
-    every frequency, so that convolutions can learn it once for all. A magnitude m of the mean
-    level l becomes ``(m / l) ** 0.5``.
+    The phase of bin k turns by ``2 pi k hop / n_fft`` from frame to frame, and by half a turn from
+    bin to bin, because its origin is the frame's first sample. This module removes both turns. The
+    remaining phase is constant for a steady tone at the bin's middle and turns slowly for tones
+    near it. It does so in the same way at every frequency, so convolutions learn it only once. With
+    the mean level l, a magnitude m becomes ``(m / l) ** 0.5``.
 
     Parameters
     ----------
     settings : TfcTdfSettings
-        `phase_bins` say how many bins are heard; bands above see zeros.
+        `phase_bins` is the number of bins used; bands above them get zeros.
     spectral : SpectralConfig
     """
 
@@ -46,7 +46,7 @@ class Phases(nn.Module):
         self.n_silent = n_bands - len(lower)
         self.places: Tensor
         self.register_buffer("places", torch.tensor(lower).T.contiguous(), persistent=False)
-        # The turn of a bin comes back after so many frames.
+        # The turn of a bin repeats after this many frames.
         period = spectral.n_fft // spectral.hop
         self.period = period if spectral.n_fft % spectral.hop == 0 else spectral.n_fft
         frames = torch.arange(self.period, dtype=torch.float64)[:, None]
@@ -63,7 +63,7 @@ class Phases(nn.Module):
         Parameters
         ----------
         parts : Tensor [shape=(batch, 4, frames, bins)]
-            Real and imaginary part of mid, then of side.
+            Real and imaginary parts of mid, then of side.
 
         Returns
         -------

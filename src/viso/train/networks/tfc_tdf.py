@@ -1,4 +1,4 @@
-"""TFC-TDF: a U-Net of residual blocks, normalised song by song before they are activated.
+"""TFC-TDF: a U-Net of residual blocks, with a norm for each song before each activation.
 
 Read from top to bottom, with B songs, T frames, N bands and four scales of a, b, c, d channels::
 
@@ -12,30 +12,31 @@ Read from top to bottom, with B songs, T frames, N bands and four scales of a, b
     double, add, block   (B, a, T, N)        <--------------------------------------+
     conv 1x1             (B, 2, T, N)        logits of the masks
 
-A block, with norm and GELU before every layer but the shortcut:
+A block, with norm and GELU before every layer except the shortcut:
 
     conv 3x3; dense down, dense up over frequency, added; conv 3x3; a 1x1 convolution of the
     block's input, added
 
-Further blocks of a scale (`blocks`) begin as the identity: a network that has them begins where
-one without them stands, and can go on from its weights.
+Further blocks of a scale (`blocks`) start as the identity, so a network with them can continue from
+the weights of a network without them.
 
-The blocks are those of Choi et al. 2020 (arXiv 1912.02591) as Kim et al. 2023 (arXiv 2306.09382)
-order them: the norm is that of an instance, which takes the level and colour of a recording away
-at every layer. Here the network is far narrower, sees uneven bands in place of bins and adds what
-it skips in place of stacking it (at the finest scale a stack would cost a third of the time).
+The blocks are those of Choi et al. 2020 (arXiv 1912.02591) in the order of Kim et al. 2023 (arXiv
+2306.09382): the norm is an instance norm, which removes the level and colour of a recording at
+every layer. This network is much narrower, has uneven bands instead of bins, and adds its skip
+connections instead of stacking them (at the finest scale a stack would take a third of the time).
 
-The mask may be complex (`mask`): the sigmoid of one half of the logits is its real part, the
-hyperbolic tangent of the other half its imaginary part. With one real factor for each band of mid
-and side the best possible estimate of the vocals on MUSDB18's excerpts has 12 dB, with a complex
-one 16. What turns a phase must hear phases (`phase_bins`, see `Phases`).
+The mask may be complex (`mask`): its real part is the sigmoid of one half of the logits, its
+imaginary part is the hyperbolic tangent of the other half. With one real factor for each band of
+mid and side, the best possible estimate of the vocals on MUSDB18's excerpts has 12 dB; with a
+complex factor it has 16. A network that turns phases needs them as input (`phase_bins`, see
+`Phases`).
 
-A wider network begins as a narrower one, too (`grown`): what is new in a layer is heard by
-nothing that was there before.
+A wider network can also start from a narrower one (`grown`): the old channels of a layer ignore the
+new ones at first.
 
-Mean and variance of the norm are those of the frames in which anything sounds. With the plain
-norm of an instance the silence that a chunk is padded with before and after a song moves them:
-of the same weights that cost 0.8 dB on excerpts of seven seconds.
+The norm takes its mean and variance over the frames with sound only. In a plain instance norm, the
+silence that pads a chunk before and after a song changes them: with the same weights, this cost
+0.8 dB on excerpts of seven seconds.
 """
 
 from __future__ import annotations
@@ -55,11 +56,11 @@ from viso.train.networks.phases import N_PHASES, Phases
 
 __all__ = ["TfcTdf", "complex_mask", "grown"]
 
-_NOTHING = 1e-7  # of the loudest frame's power; `Banded.features` cannot tell what is softer
+_NOTHING = 1e-7  # share of the loudest frame's power; the floor of `Banded.features`
 
 
 class _Before(nn.Module):
-    """A layer, its input normalised and activated."""
+    """A layer with norm and activation before it."""
 
     def __init__(self, channels: int, layer: nn.Module) -> None:
         super().__init__()
@@ -90,14 +91,14 @@ class _Block(nn.Module):
         return both
 
     def become_identity(self) -> None:
-        """Give back what comes in, until something is learnt."""
+        """Set the weights so that the block returns its input until it is trained."""
         for kernel in self.second.layer.parameters():
             nn.init.zeros_(kernel)
         nn.init.dirac_(self.shortcut.weight)
 
 
 class _Stage(_Block):
-    """The first block of a scale and those behind it."""
+    """The first block of a scale and the blocks after it."""
 
     def __init__(self, channels: int, bands: int, hidden: int, blocks: int) -> None:
         super().__init__(channels, bands, hidden)
@@ -113,7 +114,7 @@ class _Stage(_Block):
 
 
 class TfcTdf(Banded):
-    """Spectra of mid and side in, their vocal masks out (see the module's drawing).
+    """Computes vocal masks of mid and side from their spectra (see the module's drawing).
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ class TfcTdf(Banded):
         self.middle = self._stage(len(widths) - 1)
         self.out = _Before(widths[0], nn.Conv2d(widths[0], 2 * (1 + self.is_complex), 1))
         if self.is_complex:
-            # Until something is learnt of them, phases stay the mixture's.
+            # The estimate starts with the phases of the mixture.
             for weights in self.out.layer.parameters():
                 nn.init.zeros_(weights[2:])
 
@@ -163,18 +164,18 @@ class TfcTdf(Banded):
         return torch.cat([features, self.phases(parts)], dim=1)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        """Return the vocal mask, or with a complex one the vocals.
+        """Return the vocal mask, or the vocals if the mask is complex.
 
         Parameters
         ----------
         spectra : Tensor [shape=(batch, 4, frames, bins)]
-            Real and imaginary part of mid, then of side; `Bands.n_bins` bins.
+            Real and imaginary parts of mid, then of side; `Bands.n_bins` bins.
 
         Returns
         -------
         Tensor [shape=(batch, 2, frames - 2 context, bins)]
             A mask between 0 and 1; or [shape=(batch, 4, frames - 2 context, bins)], spectra of
-            the vocals, laid out as those of the mixture.
+            the vocals in the layout of the mixture's.
         """
         if not self.is_complex:
             return super().forward(spectra)
@@ -190,7 +191,7 @@ class TfcTdf(Banded):
         return _Stage(settings.channels[depth], bands, hidden, blocks)
 
     def heard(self, powers: Tensor) -> list[Tensor | None]:
-        """Return what every frame weighs in the norms, by scale.
+        """Return the weight of every frame in the norms, for each scale.
 
         Parameters
         ----------
@@ -199,8 +200,8 @@ class TfcTdf(Banded):
         Returns
         -------
         list of Tensor [shape=(batch, 1, frames)]
-            None where all frames weigh the same, but only while the network is trained: an
-            exported graph cannot choose between two ways.
+            None if all weights are equal, but only in training: an exported graph cannot choose
+            between two ways.
         """
         n_scales = len(self.settings.channels)
         sounds = sounding(powers)
@@ -214,10 +215,10 @@ class TfcTdf(Banded):
         return weights
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        """See `Banded.raw_logits`; `frames` a multiple of 2 to the power of the scales less one."""
+        """See `Banded.raw_logits`; `frames` is a multiple of 2 to the power of scales minus one."""
         powers = torch.pow(10.0, features[:, :2])
         heard = self.heard(powers)
-        # Silence shall look like what is usual, or its neighbours would hear something enormous.
+        # Silent frames get the usual value, 0; otherwise their neighbours would see a huge one.
         sounds = sounding(powers, share=_NOTHING)[:, None, :, None]
         x = self.enter(self.normalised(features) * sounds)
         skipped = []
@@ -233,7 +234,7 @@ class TfcTdf(Banded):
 
 
 def complex_mask(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return real and imaginary part of the mask [shape=(batch, 2, frames, bands) each].
+    """Return the real and imaginary parts of the mask [shape=(batch, 2, frames, bands) each].
 
     Parameters
     ----------
@@ -252,16 +253,16 @@ def _turned(spectra: Tensor, real: Tensor, imaginary: Tensor) -> Tensor:
 
 
 def grown(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights of a smaller network as those of a larger one that does the same at first.
+    """Return weights for a larger network that at first computes the same as the smaller one.
 
-    What the larger one has more of, channels, maps or blocks, has the weights of `fresh`. Nothing
-    that was there before listens to it, until training makes it. (More hidden units of the dense
-    layers would move the norm between them, and with it what was there before.)
+    Additional channels, maps and blocks have the weights of `fresh`. The old channels ignore them
+    until training changes that. (More hidden units of the dense layers would change the norm
+    between them, and so the old output.)
 
     Parameters
     ----------
     weights, fresh : dict of str to Tensor
-        Of the smaller network and of the larger one, as it was drawn.
+        Weights of the smaller network, and initial weights of the larger one.
 
     Returns
     -------
@@ -277,7 +278,7 @@ def grown(weights: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Ten
         whole = whole.clone()
         whole[tuple(slice(size) for size in small.shape)] = small.to(whole.dtype)
         if whole.ndim > 1:
-            # Kernels that upsample have the channels that come in first.
+            # Upsampling kernels have their input channels first.
             outputs, inputs = (1, 0) if name.startswith("doubling.") else (0, 1)
             old = whole.narrow(outputs, 0, small.shape[outputs])
             n_old, n_all = small.shape[inputs], whole.shape[inputs]

@@ -14,8 +14,8 @@ Read from top to bottom, with B songs, T frames, N bands and c channels::
 
 A block is two 3x3 convolutions and a pair of dense layers over frequency with a bottleneck
 (the time-distributed fully connected layers of Choi et al. 2020, arXiv 1912.02591), which see
-all harmonics of a voice at once. The middle mixes all bands and channels of a moment and
-looks around in time with dilated convolutions.
+all harmonics of a voice at once. The middle mixes all bands and channels of a frame and sees
+neighbouring frames with dilated convolutions.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _Across(nn.Module):
 
 
 class _Middle(nn.Module):
-    """Everything of a moment at once, and its neighbours in time; added to its input."""
+    """Mixes all of a frame, and its neighbours in time; adds the result to its input."""
 
     def __init__(self, channels: int, bands: int, settings: VisoSettings) -> None:
         super().__init__()
@@ -104,14 +104,14 @@ class _Middle(nn.Module):
 
 
 class Viso(Banded):
-    """Spectra of mid and side in, their vocal masks out (see the module's drawing).
+    """Computes vocal masks of mid and side from their spectra (see the module's drawing).
 
     Parameters
     ----------
     settings : VisoSettings
     spectral : SpectralConfig
     inputs : int
-        Feature maps: those of `features` first, others may follow.
+        Number of feature maps: those of `features` first, others may follow.
 
     Raises
     ------
@@ -144,7 +144,7 @@ class Viso(Banded):
         )
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        """See `Banded.raw_logits`; `frames` a multiple of 4."""
+        """See `Banded.raw_logits`; `frames` is a multiple of 4."""
         x = self.normalised(features)
         fine = self.down_0(x.contiguous(memory_format=torch.channels_last))
         coarse = self.down_1(self.halve_0(fine))

@@ -1,4 +1,4 @@
-"""The seed's network: four convolutions, two max pools, two dense layers, a sigmoid mask.
+"""The `viso_cnn` network: four convolutions, two max pools, two dense layers, a sigmoid mask.
 
 Read from top to bottom, with B songs, T frames of F bins in mid and side::
 
@@ -8,16 +8,16 @@ Read from top to bottom, with B songs, T frames of F bins in mid and side::
     conv, conv, max pool       (B, c4, T/2, 20)
     flatten, 9 frames each     (B, c4 20 9)       for every second frame
     dense, dropout, dense      (B, 768), (B, 512)
-    logits of two frames       (B, 2, T', 320)     plus the first pool's input, weighed
+    logits of two frames       (B, 2, T', 320)     plus the first pool's input, weighted
                                                    band by band by the dense layers
     sigmoid, bands to bins     (B, 2, F, T')      T' = T - 2 context
 
-After Lin et al. 2018 (arXiv 1812.01278), whose network sees 9 frames and keeps one. Here the
-convolutions run once over a whole chunk and the dense layers slide over it, which costs a
-hundredth; bands replace bins, and mid and side replace two separate mono passes. The dense
-layers of the paper must draw every harmonic anew; here they may also choose, for every band,
-which features of the second convolution speak for a voice (``logit = bias + sum_k w_k f_k``),
-so the mask keeps the detail of the input.
+The network follows Lin et al. 2018 (arXiv 1812.01278), whose network sees 9 frames and keeps one.
+Here the convolutions run once over a whole chunk and the dense layers slide over it, at a hundredth
+of the cost. Bands replace bins, and mid and side replace two separate mono passes. The paper's
+dense layers must produce every harmonic themselves. Here they also weight, for every band, the
+features of the second convolution that indicate a voice (``logit = bias + sum_k w_k f_k``), so the
+mask keeps the detail of the input.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = ["BandMap", "VisoCnn", "band_matrix"]
 def band_matrix(
     spectral: SpectralConfig, *, n_bands: int, linear_to_hz: float, top_hz: float
 ) -> npt.NDArray[np.float32]:
-    """Return triangular bands that share out the bins [shape=(n_bands, bins)].
+    """Return triangular bands that divide the bins [shape=(n_bands, bins)].
 
-    Below `linear_to_hz` there is a band a bin; above, widths grow with frequency up to
+    Below `linear_to_hz` each bin has its own band; above it, widths grow with frequency up to
     `top_hz`. Every column sums to one, so the transpose spreads a mask over the bins.
 
     Raises
@@ -72,12 +72,12 @@ def band_matrix(
 
 
 def _reach(ratio: float, n: int) -> float:
-    """Sum of `n` widths that begin with 1 and grow by `ratio`."""
+    """Return the sum of `n` widths that start with 1 and grow by the factor `ratio`."""
     return float((ratio**n - 1) / (ratio - 1))
 
 
 class BandMap(nn.Module):
-    """Bins to bands (mean power) and masks of bands back to bins.
+    """Converts bins to bands (mean power), and masks of bands to bins.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _conv(inputs: int, outputs: int, kernel: tuple[int, int]) -> nn.Sequential:
 
 
 class VisoCnn(nn.Module):
-    """Magnitudes of mid and side in, their vocal masks out (see the module's drawing).
+    """Computes vocal masks of mid and side from their magnitudes (see the module's drawing).
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class VisoCnn(nn.Module):
         self.dense_2 = nn.Conv1d(h1, h2, 1)
         self.drop_1, self.drop_2 = nn.Dropout(settings.dropout), nn.Dropout(settings.dropout)
         self.out = nn.Conv1d(h2, 2 * self.time_step * settings.bands, 1)
-        # Zero at first: the dense layers alone decide, and learn to ask for local detail.
+        # Start at zero: first the dense layers decide alone, then they learn to use local detail.
         self.height = settings.bands // freq_1
         self.weigh = nn.Conv1d(h2, 2 * c2 * self.height, 1)
         for parameter in self.weigh.parameters():
@@ -160,7 +160,7 @@ class VisoCnn(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def features(self, power: Tensor) -> Tensor:
-        """Return the logarithm of the bands' power, normalised by the chunk's level.
+        """Return the logarithm of the bands' power relative to the chunk's level.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class VisoCnn(nn.Module):
         return middle
 
     def _local(self, fine: Tensor, hidden: Tensor) -> Tensor:
-        """Weigh the second convolution's features, band by band, as the dense layers say.
+        """Weight the second convolution's features, band by band, with weights of the dense layers.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ class VisoCnn(nn.Module):
         """
         power = self.map.bands(magnitude.transpose(2, 3).square())
         mask = torch.sigmoid(self.logits(self.features(power)))
-        # What was learnt lies between the smoothed 0 and 1: stretch it back.
+        # The learnt mask is between the smoothed 0 and 1: stretch it to 0 and 1.
         smoothing = self.settings.smoothing
         mask = ((mask - smoothing) / (1 - 2 * smoothing)).clamp(0.0, 1.0)
         return self.map.bins(mask).transpose(2, 3)

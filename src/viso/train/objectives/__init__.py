@@ -1,1 +1,1 @@
-"""From a batch and a network to a loss."""
+"""Objectives: compute a loss from a batch and a network."""

@@ -1,4 +1,4 @@
-"""Losses: cross-entropy against the ideal binary mask, and what a mask leaves wrong."""
+"""Losses: cross-entropy against the ideal binary mask, and the error of masked spectra."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = [
     "residual_db",
 ]
 
-_CLEAN = 1e-3  # shares of energy below this no longer count
+_CLEAN = 1e-3  # smaller shares of energy do not count
 
 
 def binary_target(vocals: Tensor, instrumental: Tensor, *, smoothing: float) -> Tensor:
-    """Return the ideal binary mask, drawn in from 0 and 1 by `smoothing`.
+    """Return the ideal binary mask, with `smoothing` and 1 - `smoothing` in place of 0 and 1.
 
     Parameters
     ----------
     vocals, instrumental : Tensor
-        Magnitudes of one shape.
+        Magnitudes of the same shape.
     smoothing : float
         0.02 gives 0.02 and 0.98, the paper's values.
 
@@ -40,16 +40,16 @@ def binary_target(vocals: Tensor, instrumental: Tensor, *, smoothing: float) -> 
 def mask_cross_entropy(
     logits: Tensor, target: Tensor, mixture: Tensor, allowed: Tensor, *, power: float
 ) -> Tensor:
-    """Return the mean cross-entropy, loud bands counting for more.
+    """Return the mean cross-entropy, with more weight on loud bands.
 
     Parameters
     ----------
     logits, target, mixture : Tensor [shape=(batch, channels, frames, bands)]
-        `mixture` holds magnitudes; each counts with ``(m / mean m) ** power``.
+        `mixture` holds magnitudes m; the weight of each is ``(m / mean m) ** power``.
     allowed : Tensor [shape=(batch, 1, 1, bands)]
-        1 where the sources have a say, 0 above their bandwidth.
+        1 within the bandwidth of the sources, 0 above it.
     power : float
-        0 weighs all bands alike, as the paper does.
+        0 gives all bands the same weight, as in the paper.
 
     Returns
     -------
@@ -67,14 +67,14 @@ def mask_cross_entropy(
 def band_residual(
     mask: Tensor, mixture_power: Tensor, vocal_power: Tensor, shared: Tensor
 ) -> Tensor:
-    """Return the energy that masked bands miss of the vocals, or have too much.
+    """Return the energy of the difference between masked bands and the vocals.
 
     A factor m for a whole band of bins leaves ``sum |m x - v|^2``, which is
 
         ``m^2 sum |x|^2 - 2 m sum Re(v x*) + sum |v|^2``
 
-    so the complex residual follows from three sums a band, exactly, phases included; its best
-    m is the phase-sensitive mask of Erdogan et al. 2015 (there a factor a bin).
+    So three sums a band give the complex residual exactly, including phases. The best m is the
+    phase-sensitive mask of Erdogan et al. 2015 (there with a factor a bin).
 
     Parameters
     ----------
@@ -96,14 +96,14 @@ def complex_band_residual(
     vocal_power: Tensor,
     shared: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """Return what `band_residual` does, of a complex factor m for each band.
+    """Return the result of `band_residual` for a complex factor m in each band.
 
     ``sum |m x - v|^2 = |m|^2 sum |x|^2 - 2 Re(m* sum v x*) + sum |v|^2``
 
     Parameters
     ----------
     mask, shared : pairs of Tensor [shape=(batch, channels, frames, bands)]
-        Real and imaginary part of m, and of ``sum v x*``.
+        Real and imaginary parts of m, and of ``sum v x*``.
     mixture_power, vocal_power : Tensor of that shape
 
     Returns
@@ -122,16 +122,16 @@ def residual_db(
 ) -> Tensor:
     """Return the residual's energy over the mixture's in decibels, mean over the batch.
 
-    For a given song this is its negative SDR and a constant, so that what is learnt is what is
-    measured; without vocals it is how much of the music leaks into them.
+    For a given song this is its negative SDR plus a constant, so training and evaluation measure
+    the same. Without vocals it is the leak of the music into the vocals.
 
     Parameters
     ----------
     residual, mixture_power : Tensor [shape=(batch, channels, frames, bands)]
     allowed : Tensor [shape=(batch, 1, 1, bands)]
-        1 where the sources have a say, 0 above their bandwidth.
+        1 within the bandwidth of the sources, 0 above it.
     floor : float
-        Shares below this no longer count: what is that clean is clean enough.
+        Smaller shares of energy do not count: they are clean enough.
 
     Returns
     -------
@@ -148,25 +148,25 @@ def residual_db(
 def regional_residual_db(
     residual: Tensor, mixture_power: Tensor, allowed: Tensor, regions: Tensor
 ) -> Tensor:
-    """Return the mean over regions of frequency of what `residual_db` returns for each.
+    """Return the mean of `residual_db` over regions of frequency.
 
-    Nearly all energy of a voice lies below 2.5 kHz: over all bands at once, its consonants and
-    its brightness hardly count.
+    Nearly all energy of a voice is below 2.5 kHz: over all bands together, its consonants and its
+    brightness hardly count.
 
     Parameters
     ----------
     residual, mixture_power : Tensor [shape=(batch, channels, frames, bands)]
     allowed : Tensor [shape=(batch, 1, 1, bands)]
     regions : Tensor [shape=(regions, bands)]
-        1 in the bands of each region, 0 elsewhere. Regions in which a song has no say are left
-        out of its mean.
+        1 in the bands of each region, 0 elsewhere. The mean of a song leaves out regions without
+        allowed bands.
 
     Returns
     -------
     Tensor
         A scalar.
     """
-    # Channels and frames first: what is left is small.
+    # Sum over channels and frames first: the rest is then small.
     left, whole = ((x * allowed).sum(dim=(1, 2)) @ regions.T for x in (residual, mixture_power))
     says = ((allowed[:, 0, 0] @ regions.T) > 0).to(left.dtype)
     level = 10 * torch.log10(left / (whole + 1e-9) + _CLEAN)
@@ -176,14 +176,14 @@ def regional_residual_db(
 def magnitude_share(estimate: Tensor, target: Tensor, mixture: Tensor, allowed: Tensor) -> Tensor:
     """Return the squared error of magnitudes over the mixture's energy, mean over the batch.
 
-    A loud chunk counts no more than a quiet one.
+    Loud and quiet chunks have the same weight.
 
     Parameters
     ----------
     estimate, target, mixture : Tensor [shape=(batch, channels, frames, bins)]
         Magnitudes.
     allowed : Tensor [shape=(batch, 1, 1, bins)]
-        1 where the sources have a say, 0 above their bandwidth.
+        1 within the bandwidth of the sources, 0 above it.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""From a batch of sources to the loss: one objective for each kind of network."""
+"""Computes the loss of a batch of sources; each kind of network has its objective."""
 
 from __future__ import annotations
 
@@ -44,12 +44,15 @@ __all__ = [
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
-    """Real part of ``one * conj(other)``, parts in the last axis; for equal ones the power."""
+    """Return the real part of ``one * conj(other)``; the last axis holds (real, imaginary).
+
+    If both are equal, this is the power.
+    """
     return (one * other).sum(dim=-1)
 
 
 def _cross(one: Tensor, other: Tensor) -> Tensor:
-    """Imaginary part of ``one * conj(other)``, parts in the last axis."""
+    """Return the imaginary part of ``one * conj(other)``; the last axis holds (real, imaginary)."""
     return one[..., 1] * other[..., 0] - one[..., 0] * other[..., 1]
 
 
@@ -75,12 +78,12 @@ class BinaryMaskObjective(nn.Module):
             )
             mixture = vocals + music
             power = _product(mixture, mixture)
-            # Powers compare as magnitudes do.
+            # Comparing powers gives the same mask as comparing magnitudes.
             mask = binary_target(
                 _product(vocals, vocals), _product(music, music), smoothing=settings.smoothing
             )
             bands = network.map.bands(power)
-            # A band of several bins aims at the mean of their binary masks, the loud ones first.
+            # The target of a wide band is the mean of its bins' masks, weighted by power.
             target = network.map.bands(mask * power) / (bands + 1e-9)
             features = network.features(bands)
             bins = torch.arange(network.map.spread.shape[1], device=bands.device)
@@ -125,7 +128,7 @@ _REGIONS_HZ = (800.0, 2500.0, 5000.0, 10_000.0)
 
 
 def _regions(width: Tensor, hz_a_bin: float) -> Tensor:
-    """Return which bands end in which region, 1 or 0 [shape=(regions, bands)]."""
+    """Return 1 where a band ends in a region, otherwise 0 [shape=(regions, bands)]."""
     end_hz = torch.cumsum(width, 0) * hz_a_bin
     edges = torch.tensor([0.0, *_REGIONS_HZ, torch.inf], device=width.device)
     inside = (end_hz > edges[:-1, None]) & (end_hz <= edges[1:, None])
@@ -133,11 +136,11 @@ def _regions(width: Tensor, hz_a_bin: float) -> Tensor:
 
 
 class ResidualObjective(nn.Module):
-    """What the masks of mid and side leave wrong in the spectra, in decibels.
+    """The error of the spectra after the masks of mid and side, in decibels.
 
-    With teachers what is aimed at is a blend of the true vocals and the teachers' estimate. A part
-    of the loss (`regional_loss` of the schedule) is the mean of that over five regions of
-    frequency, up to 0.8, 2.5, 5, 10 kHz and above.
+    With teachers, the target is a blend of the true vocals and the teachers' estimate. A share of
+    the loss (`regional_loss` of the schedule) is the mean of this error over five regions of
+    frequency: up to 0.8, 2.5, 5, 10 kHz and above.
 
     Parameters
     ----------
@@ -161,7 +164,7 @@ class ResidualObjective(nn.Module):
             features = network.inputs(parts, powers)
             vocal_power = bands.sums(_product(vocals, vocals))
             shared = bands.sums(_product(vocals, mixture))
-            # Bands that end above the narrower source would teach that it has nothing there.
+            # Leave out bands above the narrower source: they would teach that it is silent there.
             end_hz = torch.cumsum(bands.width, 0) * (spectral.rate_hz / spectral.n_fft)
             allowed = (end_hz[None] <= batch.bandwidth_hz[:, None]).float()[:, None, None]
         if self._teachers:
@@ -186,7 +189,7 @@ class ResidualObjective(nn.Module):
 
 
 def build_objective(recipe: Recipe) -> nn.Module:
-    """Return the objective of the recipe's kind of network."""
+    """Return the objective for the recipe's kind of network."""
     match recipe.network:
         case VisoCnnSettings():
             return BinaryMaskObjective(recipe)
@@ -201,7 +204,7 @@ def build_objective(recipe: Recipe) -> nn.Module:
 
 
 def build_first_objective(recipe: Recipe) -> tuple[nn.Module | None, float]:
-    """Return what a network is taught before its objective, if so, and for which part of a run."""
+    """Return the objective of a network's first task, if any, and its share of the run."""
     if isinstance(recipe.network, Lin2018Settings):
         return AutoencoderObjective(recipe), recipe.network.autoencoder
     return None, 0.0

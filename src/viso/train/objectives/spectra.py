@@ -1,4 +1,4 @@
-"""Batches of audio as the separator's frames, in torch."""
+"""Transforms batches of audio to the separator's frames, in torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Spectra", "rotated"]
 
 
 class Spectra(nn.Module):
-    """Audio to spectra as real and imaginary parts, the numbers of `viso.dsp.stft`.
+    """Transforms audio to real and imaginary parts of spectra, the same as `viso.dsp.stft`.
 
     Parameters
     ----------
@@ -44,6 +44,6 @@ class Spectra(nn.Module):
 
 
 def rotated(audio: Tensor) -> Tensor:
-    """Turn left and right into mid and side [shape=(batch, 2, samples), both]."""
+    """Convert left and right to mid and side [shape=(batch, 2, samples) for both]."""
     left, right = audio[:, 0], audio[:, 1]
     return torch.stack([left + right, left - right], dim=1) * math.sqrt(0.5)

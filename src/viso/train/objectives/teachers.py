@@ -1,9 +1,9 @@
-"""Trained networks whose masks another network learns from: knowledge distillation.
+"""Knowledge distillation: trained networks (teachers) teach another network (the student).
 
-What a mask cannot reach and what a smaller network cannot know make the truth a hard lesson; a
-better network's estimate is an easier one, and most of it is true (Hinton et al. 2015, arXiv
-1503.02531). Here the lesson is a blend of both: of the true vocals and of what the teachers'
-mean mask lets through of the mixture.
+The true vocals are a hard target: a mask cannot reach them, and a small network cannot learn all
+of them. The estimate of a better network is an easier target, and most of it is true (Hinton et al.
+2015, arXiv 1503.02531). Here the target is a blend of the true vocals and of the mixture times the
+teachers' mean mask.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["Teachers"]
 
 
 class Teachers:
-    """The teachers of a recipe. No module: they are neither trained, averaged nor saved.
+    """The teachers of a recipe. This is no module: they are not trained, averaged or saved.
 
     Parameters
     ----------
     recipe : Recipe
-        Of the student.
+        Recipe of the student.
 
     Raises
     ------
     ConfigError
-        If a teacher's recipe cannot be read, or its network has other bands or cannot hear
-        chunks of the student's length.
+        If a teacher's recipe cannot be read, or its network has other bands or cannot take chunks
+        of the student's length.
     DataError
-        If its weights cannot be had, or are those of another network.
+        If its weights cannot be read, or belong to another network.
     """
 
     def __init__(self, recipe: Recipe) -> None:

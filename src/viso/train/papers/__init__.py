@@ -1,1 +1,1 @@
-"""Networks as papers describe them, with their objectives: Lin et al. 2018, Uhlich et al. 2017."""
+"""Networks of papers, with their objectives: Lin et al. 2018, Uhlich et al. 2017."""

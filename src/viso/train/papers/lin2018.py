@@ -1,6 +1,6 @@
-"""The network of Lin et al. 2018: 9 frames of a magnitude spectrogram in, their binary mask out.
+"""The network of Lin et al. 2018: computes the binary mask of 9 frames from their magnitudes.
 
-Read from top to bottom, with N windows of 9 frames and 2049 bins, each channel by itself::
+Read from top to bottom, with N windows of 9 frames and 2049 bins, each channel separately::
 
     magnitudes                (N, 1, 9, 2049)
     conv 3x12, conv 3x12      (N, 32, ...), (N, 16, 9, 2049)
@@ -10,27 +10,27 @@ Read from top to bottom, with N windows of 9 frames and 2049 bins, each channel 
     flatten                   (N, 4320)
     dropout, dense, ReLU      (N, 2048)
     dropout, dense, ReLU      (N, 512)
-    dense, sigmoid            (N, 9, 2049)      the middle frame alone is kept
+    dense, sigmoid            (N, 9, 2049)      only the middle frame is kept
 
-Every convolution has the size of its input ("same" padding), so at the edge of a window it sees
-zeros where the song goes on, and the dense layers see those edges. A convolution over the whole
-song is therefore *not* what the network does; only its middle frame is free of edges after four
-convolutions of 3 frames. `Lin2018.forward` gives exactly what window after window gives, at less
-than half the work: a convolution is a sum of three products, one a frame that its kernel spans,
-and windows that share a frame share the products::
+Every convolution has the size of its input ("same" padding). So at the edge of a window it sees
+zeros instead of the song, and the dense layers see those edges: after four convolutions of 3 frames
+only the middle frame does not depend on them. Therefore a convolution over the whole song is *not*
+the same network. `Lin2018.forward` gives exactly the result of separate windows, with less than
+half the work: a convolution is a sum of three products, one for each frame of its kernel, and
+windows that share a frame share its products::
 
-    place in the window   0   1   2   3   4   5   6   7   8
+    index in the window   0   1   2   3   4   5   6   7   8
     after convolution 1   L   .   .   .   .   .   .   .   R    .  the same for all windows
-               2          L   L   .   .   .   .   .   R   R    L  knows where the window begins
-               3          L   L   L   .   .   .   R   R   R    R  knows where it ends
+               2          L   L   .   .   .   .   .   R   R    L  depends on the window's start
+               3          L   L   L   .   .   .   R   R   R    R  depends on its end
                4          L   L   L   L   .   R   R   R   R
 
-Nothing else stands in the way: the pools do not reach across frames.
+The pools allow this, because they do not reach across frames.
 
-What the paper's description at hand leaves open, and what is done here: an even kernel pads 5
-bins below and 6 above, the last pool of a row is short, Xavier's weights are drawn uniformly, and
-the values are flattened channel by channel. Its threshold is a step; here it is a ramp 0.01
-wide, so that rounding, which differs between machines, never decides about a bin alone.
+The available description of the paper leaves some details open. Here an even kernel pads 5 bins
+below and 6 above, the last pool of a row is short, Xavier's weights are drawn uniformly, and the
+values are flattened channel by channel. The paper's threshold is a step; here it is a ramp 0.01
+wide, so that rounding, which differs between machines, never switches a bin.
 
 References
 ----------
@@ -55,17 +55,17 @@ from viso.train.network_settings import Lin2018Settings
 __all__ = ["RAMP", "Lin2018"]
 
 RAMP = 0.01
-"""How wide the threshold is: over this much the mask falls from itself to 0."""
+"""Width of the threshold: over this range of the mask, its values fall to 0."""
 _FIRST_BIAS = 0.1
-_PLACES, _TAPS = range(9), range(3)  # of a window, and of a kernel
+_PLACES, _TAPS = range(9), range(3)  # frames of a window, and of a kernel
 
 
 @dataclass(frozen=True)
 class _Places:
-    """A layer's values at every place of every window, none of them twice.
+    """A layer's values for every frame of every window, each stored once.
 
-    `shared` [shape=(frames, ...)] holds what is the same for all windows, by frame; `edges`
-    [shape=(windows, ...)] the outermost places, by window.
+    `shared` [shape=(frames, ...)] holds the values that are the same for all windows, by frame.
+    `edges` [shape=(windows, ...)] holds the outermost frames, by window.
     """
 
     shared: Tensor
@@ -73,7 +73,7 @@ class _Places:
 
     @property
     def n_edge(self) -> int:
-        """Places at either end that know where the window ends."""
+        """The number of frames at either end that depend on where the window ends."""
         return len(self.edges) // 2
 
     @property
@@ -81,14 +81,14 @@ class _Places:
         return len(self.shared) - 8 + 2 * self.n_edge
 
     def at(self, place: int) -> Tensor:
-        """Return one place of every window [shape=(windows, ...)]."""
+        """Return one frame of every window [shape=(windows, ...)]."""
         if place in self.edges:
             return self.edges[place]
         return self.shared[place - self.n_edge :][: self.n_windows]
 
 
 def _products(values: Tensor, layer: nn.Conv2d, taps: Sequence[int]) -> dict[int, Tensor]:
-    """Convolve frames [shape=(n, channels, 1, bins)] with these slices of a kernel in time."""
+    """Convolve frames [shape=(n, channels, 1, bins)] with each of these time slices of a kernel."""
     around = (layer.kernel_size[1] - 1) // 2, layer.kernel_size[1] // 2
     weight = torch.cat([layer.weight[:, :, tap : tap + 1] for tap in taps])
     together = functional.conv2d(functional.pad(values, around), weight)
@@ -96,10 +96,10 @@ def _products(values: Tensor, layer: nn.Conv2d, taps: Sequence[int]) -> dict[int
 
 
 def _convolved(x: _Places, layer: nn.Conv2d, after: nn.Module) -> _Places:
-    """Convolve windows, add the bias and apply what comes after it."""
+    """Convolve windows, add the bias and apply `after`."""
     shared = _products(x.shared, layer, _TAPS)
     edges = {
-        # What a window's end would give to a place outside is not computed.
+        # Skip the products that a window's end would add to frames outside.
         place: _products(part, layer, [tap for tap in _TAPS if place + 1 - tap in _PLACES])
         for place, part in x.edges.items()
     }
@@ -127,7 +127,7 @@ def _convolved(x: _Places, layer: nn.Conv2d, after: nn.Module) -> _Places:
 
 
 class Lin2018(nn.Module):
-    """Magnitudes of one channel in, its vocal mask out (see the module's drawing).
+    """Computes the vocal mask of one channel from its magnitudes (see the module's drawing).
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class Lin2018(nn.Module):
     def __init__(self, settings: Lin2018Settings, spectral: SpectralConfig) -> None:
         super().__init__()
         self.settings, self.n_bins = settings, spectral.n_bins
-        # The paper divides the window by its sum: a sine of amplitude A has a peak of A / 2.
+        # The paper divides the window by its sum, so a sine of amplitude A has a peak of A / 2.
         self.scale = 2 / spectral.window_length
         widths = [1, *settings.channels]
         kernel = (3, settings.kernel_bins)
@@ -166,7 +166,7 @@ class Lin2018(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def logits(self, windows: Tensor) -> Tensor:
-        """Return the masks of whole windows before the sigmoid: what is trained.
+        """Return the masks of whole windows before the sigmoid, for training.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class Lin2018(nn.Module):
         return functional.pad(x, ((size - 1) // 2, size // 2, 1, 1))
 
     def middles(self, frames: Tensor) -> Tensor:
-        """Return the middle frame of `logits` for the window around every frame, quicker.
+        """Return the middle frame of `logits` for the window around every frame, but faster.
 
         Parameters
         ----------
@@ -205,7 +205,7 @@ class Lin2018(nn.Module):
         pooled = nn.Sequential(self.pool, nn.ReLU())
         for layer in (self.conv_1, self.conv_2, self.conv_3, self.conv_4):
             x = _convolved(x, layer, pooled if layer in (self.conv_2, self.conv_4) else nn.ReLU())
-        # (windows, channels, 9, 15), as one window after the other has it.
+        # (windows, channels, 9, 15), the layout of separate windows.
         flat = torch.cat([x.at(place) for place in _PLACES], dim=2).flatten(1)
         hidden = torch.relu(self.dense_2(torch.relu(self.dense_1(flat))))
         middle = slice(4 * self.n_bins, 5 * self.n_bins)

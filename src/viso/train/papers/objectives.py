@@ -1,4 +1,4 @@
-"""From a batch of sources to the loss, for networks after papers of others."""
+"""Computes the loss of a batch of sources, for networks of papers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def _allowed(batch: Batch, recipe: Recipe) -> Tensor:
 
 
 class WindowObjective(nn.Module):
-    """Cross-entropy of `Lin2018` against the smoothed ideal binary mask, all bins alike.
+    """Cross-entropy of `Lin2018` against the smoothed ideal binary mask, with equal weights.
 
-    Left and right are examples of their own. Of each, windows are drawn with torch's global
-    generator, as dropout is.
+    Left and right are separate examples. Windows of each are drawn with torch's global generator,
+    like dropout.
 
     Parameters
     ----------
@@ -52,13 +52,13 @@ class WindowObjective(nn.Module):
     def _task(
         self, network: Lin2018, vocals: Tensor, music: Tensor, mixture: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return what the network sees and what it is to say, both of the shape of `mixture`."""
+        """Return the network's input and its target, both with the shape of `mixture`."""
         return mixture, binary_target(vocals, music, smoothing=network.settings.smoothing)
 
     def _windows(self, network: Lin2018, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return magnitudes of both sources and of the mixture [shape=(n, 1, 9, bins)].
 
-        The last of the four says which bins count [shape=(n, 1, 1, bins)].
+        The fourth tensor marks the bins that count [shape=(n, 1, 1, bins)].
         """
         spectra = [self._spectra(sound) for sound in (batch.vocals, batch.instrumental)]
         spectra.append(spectra[0] + spectra[1])
@@ -77,10 +77,10 @@ class WindowObjective(nn.Module):
 
 
 class AutoencoderObjective(WindowObjective):
-    """The first task of `Lin2018`: to reproduce the magnitudes that the ideal binary mask leaves.
+    """The first task of `Lin2018`: to reproduce the magnitudes after the ideal binary mask.
 
-    The paper's loss, with magnitudes in place of 0 and 1: scaled by the window's sum they are
-    at most 1 where the sound is.
+    The loss is the paper's, with magnitudes in place of 0 and 1: scaled by the window's sum, they
+    are at most 1 if the samples are.
     """
 
     def _task(
@@ -91,7 +91,7 @@ class AutoencoderObjective(WindowObjective):
 
 
 class MagnitudeObjective(nn.Module):
-    """Squared error of the magnitudes that the networks of Uhlich et al. 2017 draw.
+    """Squared error of the magnitudes that the networks of Uhlich et al. 2017 estimate.
 
     Parameters
     ----------

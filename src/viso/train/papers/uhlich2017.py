@@ -1,26 +1,27 @@
-"""The networks of Uhlich et al. 2017: magnitudes of a stereo mixture in, those of the vocals out.
+"""The networks of Uhlich et al. 2017: estimate the vocals' magnitudes from a stereo mixture's.
 
 With T frames of F bins in left and right, 2 F = 4098 values a frame::
 
     magnitudes          (T, 2 F)            (T, 2 F)
-    standardised        (T, 2 F)            (T, 2 F)         by bin, as the training mixtures are
+    standardised        (T, 2 F)            (T, 2 F)         by bin, over the training mixtures
     7 frames together   (T - 6, 14 F)
     dense, ReLU         (T - 6, 500)  x 3   (T, 500)  x 3    LSTM, forwards and backwards
     dense               (T - 6, 2 F)        (T, 2 F)         times the deviation of the bin
     = magnitudes of the vocals
 
-Run, they are told as a mask: the vocals' magnitude over the mixture's, from 0 to 1.
+`forward` returns a mask instead: the vocals' magnitude over the mixture's, from 0 to 1.
 
-Known of the paper's systems: ReLU layers on neighbouring frames; three BLSTM layers of 500 cells
-(of a later submission); FFT 4096 and hop 1024; magnitudes from magnitudes; a network for each
-instrument; how sources are augmented, which is a matter of the recipe. Left open, and chosen here
-as plainly as possible: three ReLU layers of 500, too; three neighbours on either side (with more,
-the file would be larger than 25 MB); half of the 500 cells run backwards (likewise); no layer
-between LSTM and output, which is linear; no dropout, no reduction of the input (such as principal
-components); bins are standardised by mean and deviation; the output begins with silence; the loss
-is that of `viso.train.papers.objectives.MagnitudeObjective`. One thing is not the paper's and
-must be asked for: with `draws = "shares"` outputs are multiplied by the mixture's magnitude, which
-is learnt much sooner.
+The paper states these facts about its systems: ReLU layers on neighbouring frames; three BLSTM
+layers of 500 cells (from a later submission); FFT 4096 and hop 1024; magnitudes from magnitudes; a
+network for each instrument; the augmentation of sources, which the recipe sets here. It leaves the
+following open, and the choices here are as simple as possible: three ReLU layers of 500 as well;
+three neighbours on either side (more would make the file larger than 25 MB); half of the 500 cells
+run backwards (for the same reason); no layer between LSTM and output, which is linear; no dropout;
+no reduction of the input (such as principal components); bins are standardised by mean and
+deviation; the output starts as silence; the loss is that of
+`viso.train.papers.objectives.MagnitudeObjective`. One option is not in the paper and must be
+requested: `draws = "shares"` multiplies outputs by the mixture's magnitude, which is learnt much
+sooner.
 
 References
 ----------
@@ -40,28 +41,28 @@ from viso.train.network_settings import UhlichBlstmSettings, UhlichFnnSettings
 
 __all__ = ["UhlichBlstm", "UhlichFnn"]
 
-_QUIET = 0.01  # a magnitude 100 dB below that of a full-scale sine (1024): no part of a song
+_QUIET = 0.01  # a magnitude 100 dB below that of a full-scale sine (1024): too quiet for music
 
 
 class _Magnitudes(nn.Module):
-    """What both networks share: standardised bins, magnitudes out, and from these the mask.
+    """The base of both networks: standardises bins and computes the output magnitudes.
 
     Parameters
     ----------
     n_bins : int
     n_hidden : int
-        Values a frame that the output is made of.
+        Values a frame at the input of the output layer.
     draws : {"magnitudes", "shares"}
-        What the output is: in deviations of the bin, or of the mixture's magnitude.
+        Unit of the output: the deviation of the bin, or the mixture's magnitude.
     """
 
     def __init__(self, n_bins: int, n_hidden: int, *, draws: str) -> None:
         super().__init__()
         self.n_bins, self.draws = n_bins, draws
-        # No momentum: mean and deviation over all mixtures so far.
+        # Without momentum, mean and deviation are those of all mixtures so far.
         self.norm = nn.BatchNorm1d(n_bins, momentum=None, affine=False)
         self.out = nn.Linear(n_hidden, 2 * n_bins)
-        # It begins with silence, which is a better guess than anything drawn by chance.
+        # The output starts as silence, a better guess than random values.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -70,7 +71,7 @@ class _Magnitudes(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def standardised(self, magnitude: Tensor) -> Tensor:
-        """Return both channels of a frame together, by bin with mean 0 and deviation 1.
+        """Return both channels of a frame together; each bin has mean 0 and deviation 1.
 
         Parameters
         ----------
@@ -84,7 +85,7 @@ class _Magnitudes(nn.Module):
         return flat.view_as(magnitude).transpose(1, 2).flatten(2)
 
     def drawn(self, hidden: Tensor, mixture: Tensor) -> Tensor:
-        """Return the magnitudes of the vocals, of the shape of the mixture's.
+        """Return the magnitudes of the vocals, with the shape of the mixture's.
 
         Parameters
         ----------
@@ -94,7 +95,7 @@ class _Magnitudes(nn.Module):
         if self.norm.running_var is None:
             raise AssertionError("the norm keeps what it has seen")
         deviation = (self.norm.running_var + self.norm.eps).sqrt()
-        # Without a ReLU: outputs that it silenced would never learn again.
+        # No ReLU here: outputs that it sets to 0 would never learn again.
         values = torch.unflatten(self.out(hidden), 2, (2, self.n_bins))
         if self.draws == "shares":
             return values.transpose(1, 2) * mixture
@@ -102,7 +103,7 @@ class _Magnitudes(nn.Module):
 
 
 def _mask(vocals: Tensor, mixture: Tensor) -> Tensor:
-    """Return what of the mixture's magnitude is the vocals', of arrays of one shape."""
+    """Return the vocals' share of the mixture's magnitude; both have the same shape."""
     return torch.minimum(vocals, mixture).clamp_min(0) / mixture.clamp_min(_QUIET)
 
 
@@ -120,8 +121,8 @@ class UhlichFnn(_Magnitudes):
         self.settings = settings
         self.n_seen = 2 * settings.neighbours + 1
         first, *others = settings.hidden
-        # All frames through the part of the layer that belongs to each neighbour, then shifted
-        # and added: the same as a layer on 7 frames put together, without copying them.
+        # Apply the weights for each neighbour to all frames, then shift and add: this equals a
+        # layer on 7 frames together, without copying them.
         self.enter = nn.Linear(2 * spectral.n_bins, self.n_seen * first, bias=False)
         self.bias = nn.Parameter(torch.zeros(first))
         nn.init.kaiming_uniform_(self.enter.weight, nonlinearity="relu")
@@ -169,8 +170,8 @@ class UhlichFnn(_Magnitudes):
 class UhlichBlstm(_Magnitudes):
     """Recurrent layers that run over a chunk both ways (see the module's drawing).
 
-    A chunk's first frames have heard little of what came before, its last of what comes: they
-    are the card's context, computed and dropped.
+    A chunk's first frames have little sound before them, and its last frames little after them.
+    They are the card's context, which is computed and dropped.
 
     Parameters
     ----------
@@ -190,7 +191,7 @@ class UhlichBlstm(_Magnitudes):
         )
 
     def magnitudes(self, mixture: Tensor) -> Tensor:
-        """Return the vocals' magnitudes, of the shape of the mixture's.
+        """Return the vocals' magnitudes, with the shape of the mixture's.
 
         Parameters
         ----------

@@ -1,1 +1,1 @@
-"""A training run: the trainer, what supervises it, and the folder it leaves."""
+"""A training run: the trainer, its supervisor, and the run folder."""

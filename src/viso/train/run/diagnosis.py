@@ -1,4 +1,4 @@
-"""Is this run learning? Judged from its log alone, in plain words."""
+"""Decides from the log of a run whether it learns, and reports it in plain words."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def diagnose(
     history : sequence of LogRow
         The rows of its log so far.
     mixture_db : float or None
-        uSDR of the mixture taken as the vocals: what doing nothing scores.
+        uSDR of the mixture taken as the vocals: the score without any separation.
     warmup_steps : int
-        Of the recipe; nothing is expected before they are over.
+        Warm-up of the recipe; rows before its end do not count.
     is_continued : bool
-        Whether it began with the weights of another run: then its loss need not fall, and what it
-        learns shows in the scores alone.
+        Whether the run began with the weights of another run. Then its loss need not fall; only
+        the scores show what it learns.
 
     Returns
     -------
     str or None
-        One of, the worst first: after three validations nothing is better than the mixture;
-        over eight rows the loss has not fallen by 1 %, nor has a score risen (not said of a run
-        that goes on from another before three validations); the last five
-        validations, and at least the last third of all, brought no new best.
+        The worst of these: after three validations no score is clearly better than the mixture's;
+        over eight rows the loss has not fallen by 1 % and no score has risen (for a continued run
+        only after three validations); the last five validations, and at least the last third of
+        all, gave no new best.
     """
     scored = [row for row in history if row.usdr_db is not None and row.step > warmup_steps]
     scores = [row.usdr_db for row in scored if row.usdr_db is not None]
@@ -51,7 +51,7 @@ def diagnose(
         )
     losses = [row.loss for row in history if row.step > warmup_steps]
     quarter = len(losses) // 4
-    # Fine-tuned, the loss is as low as it will be, and what is learnt shows in the scores.
+    # In fine-tuning the loss may not fall further; only the scores show what is learnt.
     is_rising = len(scores) >= 2 and max(scores[1:]) > scores[0] + _RISE_DB
     is_early = is_continued and len(scores) < 3
     if len(losses) >= 8 and not is_rising and not is_early:

@@ -1,4 +1,4 @@
-"""What Lightning trains: a network, its objective, the optimiser, the average of the weights."""
+"""The module that Lightning trains: a network, its objective, the optimiser, averaged weights."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from viso.train.run.muon import Muon
 
 __all__ = ["Average", "Learner"]
 
-_DROPOUT = 1  # tells its seeds from those of the batches
-_LOWEST_RATE = 0.02  # of the recipe's, at the end of the cosine
+_DROPOUT = 1  # makes its seeds differ from those of the batches
+_LOWEST_RATE = 0.02  # share of the recipe's learning rate at the end of the cosine
 
 
 class Learner(LightningModule):
-    """The network of a recipe on its way to the objective of that recipe.
+    """The network of a recipe with the objective of that recipe.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class Learner(LightningModule):
     ----------
     network : Network
     first_part : float
-        Of the run, in which the network has another task (see `build_first_objective`).
+        Share of the run in which the network has another task (see `build_first_objective`).
     done : float
-        How much of the run lies behind, 0 to 1; the supervisor keeps it up to date.
+        Share of the run that is done, 0 to 1; the supervisor updates it.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -50,7 +50,7 @@ class Learner(LightningModule):
         if recipe.start_from is not None:
             load_weights(network, Path(recipe.start_from))
         if not isinstance(network, TfcTdf):
-            # Instance norm would copy channels that lie last back and forth at every layer.
+            # Not for TfcTdf: at every layer its instance norm would copy channels-last tensors.
             network = network.to(memory_format=torch.channels_last)
         self.network: Network = network
         self.objective = build_objective(recipe)
@@ -60,7 +60,7 @@ class Learner(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        # Dropout draws from torch's global generator: tie it to the step, for exact resume.
+        # Dropout uses torch's global generator: seed it by the step, for an exact resume.
         torch.manual_seed(seed_of(self.recipe.seed, self.global_step, self.global_rank, _DROPOUT))
         objective = self.first_objective if self.is_beginning else self.objective
         loss: Tensor = objective(self.network, batch)
@@ -68,7 +68,7 @@ class Learner(LightningModule):
 
     @property
     def is_beginning(self) -> bool:
-        """Whether the network still has its first task, of which no mask comes."""
+        """Whether the network still has its first task, which gives no mask."""
         return self.done < self.first_part
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -92,7 +92,7 @@ class Learner(LightningModule):
         schedule = self.recipe.schedule
         rise = (self.global_step + 1) / max(1, schedule.warmup_steps)
         if schedule.steps is None:
-            # Short by the clock: a tenth of it is ramp enough.
+            # In a short run by the clock, the ramp takes at most a tenth of the time.
             rise = max(rise, 10 * self.done)
         if rise < 1:
             return rise
@@ -102,12 +102,12 @@ class Learner(LightningModule):
 
 
 class Average(WeightAveraging):
-    """Exponential moving average of the weights: young averages follow quickly, old ones slowly.
+    """Exponential moving average of the weights: quick at first, slower as the run goes on.
 
     Parameters
     ----------
     keep : float
-        Share of itself that an old average keeps in a step.
+        Largest share of the old average that is kept in a step.
     """
 
     def __init__(self, keep: float) -> None:
@@ -118,11 +118,11 @@ class Average(WeightAveraging):
         """Make the average."""
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None:
-            # Looked at after every step: on a GPU each look would wait for the card.
+            # It is read after every step; on a GPU each read would wait for the card.
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def _mix(self, averages: list[Tensor], values: list[Tensor], _count: Tensor | int) -> None:
-        """Draw tensors of one kind towards their new values."""
+        """Move averages of one data type towards the new values."""
         if not averages[0].is_floating_point():
             torch._foreach_copy_(averages, values)
             return

@@ -1,4 +1,4 @@
-"""Memory that a step of training gives back is kept for the next step."""
+"""Keeps memory that a training step frees for the next step."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import sys
 
 __all__ = ["keep_memory"]
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory that it frees, as long as it lives.
+    """Let this process keep the memory that it frees until it ends.
 
-    Every step of training on a CPU takes and frees the same few gigabytes. glibc gives large
-    pieces back to the system at once, and to get them again, filled with zeros, took a quarter
-    to a half of a step's time. The process does not grow by it: what it once needed it needs
-    again.
+    Each training step on a CPU allocates and frees the same few gigabytes. glibc returns large
+    allocations to the system at once. Getting them back, filled with zeros, took a quarter to a
+    half of a step's time. The process does not grow: each step needs the same memory again.
 
     Returns
     -------
     bool
-        Whether it will; False where the C library is another one than glibc.
+        Whether it worked; False if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

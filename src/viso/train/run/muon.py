@@ -1,13 +1,13 @@
 """Muon: steps of equal size in every direction, for weights that are matrices.
 
-The momentum of a matrix is replaced by the nearest matrix with orthogonal rows (or columns),
-so that directions with small gradients are learnt as fast as those with large ones (K. Jordan
-et al., "Muon: an optimizer for hidden layers in neural networks", 2024). It is scaled to the
-size that AdamW's steps have (Liu et al. 2025, arXiv 2502.16982), which takes all other
-parameters here, with the same learning rate.
+Muon replaces the momentum of a matrix by the nearest matrix with orthogonal rows (or columns), so
+that directions with small gradients are learnt as fast as those with large ones (K. Jordan et al.,
+"Muon: an optimizer for hidden layers in neural networks", 2024). The result is scaled to the size
+of AdamW's steps (Liu et al. 2025, arXiv 2502.16982). Here AdamW trains all other parameters, with
+the same learning rate.
 
-Torch has a Muon of its own; it refuses the weights of convolutions, and it computes in
-bfloat16, which is slow on most CPUs.
+Torch has its own Muon, but it refuses the weights of convolutions, and it computes in bfloat16,
+which is slow on most CPUs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 __all__ = ["Muon", "orthogonal"]
 
-# Of the quintic iteration, chosen for speed: singular values end between 0.7 and 1.2.
+# Coefficients of the quintic iteration, chosen for speed: singular values end at 0.7 to 1.2.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _LIKE_ADAM = 0.2  # root mean square of an AdamW step, at a learning rate of 1
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return about ``U V^T`` for ``matrix = U S V^T``: all singular values near 1.
+    """Return approximately ``U V^T`` for ``matrix = U S V^T``: all singular values near 1.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ class Muon(torch.optim.AdamW):
     Parameters
     ----------
     parameters : iterable of nn.Parameter
-        Those with two dimensions or more are taken as matrices [shape=(first, all others)].
+        Those with two dimensions or more count as matrices [shape=(first, all others)].
     lr : float
     weight_decay : float
-        Drawn from the weights in a step, times `lr`.
+        Each step shrinks the weights by this share times `lr`.
     momentum : float
-        Of Muon's, with Nesterov's look ahead.
+        Muon's momentum, with Nesterov's look ahead.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Muon(torch.optim.AdamW):
     def _move(self, weight: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
         state = self.state[weight]
         if not state:
-            # AdamW looks for "step" when states are loaded.
+            # AdamW needs "step" when it loads states.
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(weight))
         state["step"] += 1
         mean = state["momentum"].lerp_(gradient, 1 - self._momentum)

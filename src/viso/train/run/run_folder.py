@@ -1,4 +1,4 @@
-"""The folder of a run: its recipe, where it came from, its log, its weights."""
+"""The folder of a run: its recipe, its origin, its log, its weights."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["LogRow", "RunFolder"]
 class LogRow:
     """The state of a run at a row of its log.
 
-    `loss` is the mean since the row before, `hours` the time spent training, `audio_hours`
-    the length of all mixtures drawn. `usdr_db` is the validation score, after a validation;
-    `drawing` and `waiting` the shares of the time since the row before that went into making
-    batches, and into neither that nor the steps.
+    `loss` is the mean since the row before, `hours` is the training time, `audio_hours` is the
+    length of all mixtures drawn. `usdr_db` is the validation score, if the row follows a
+    validation. `drawing` is the share of the time since the row before for drawing batches;
+    `waiting` is the share for neither batches nor steps.
     """
 
     step: int
@@ -47,7 +47,7 @@ class RunFolder:
     ============== ===============================================================
     recipe.toml    what is trained
     origin.json    revision of the code, versions, hashes of the corpus and of
-                   weights that the recipe names
+                   the weights that the recipe names
     log.csv        a row for every `LogRow`
     last.ckpt      all that a resume needs (Lightning's format)
     best.pt        averaged weights with the highest validation score
@@ -66,21 +66,20 @@ class RunFolder:
         self.log = path / "log.csv"
 
     def claim(self, recipe: Recipe, corpus: Corpus) -> bool:
-        """Make the folder this recipe's, or find that it is.
+        """Create the folder for this recipe, or check that it holds a run of this recipe.
 
-        The run of a recipe may go on to a later end: then the folder holds the new recipe.
+        A run may continue to a later end; then the new recipe replaces the one in the folder.
 
         Returns
         -------
         bool
-            Whether the end is later than it was.
+            Whether the end is later than before.
 
         Raises
         ------
         ConfigError
-            If it holds other files and no run, a run of another recipe or with a later end, or of
-            this one on another
-            corpus or with other weights of its teachers.
+            If the folder holds other files but no run, a run of another recipe or with a later
+            end, or a run of this recipe with another corpus or other weights of its teachers.
         DataError
             If weights that the recipe names cannot be read.
         """
@@ -98,7 +97,7 @@ class RunFolder:
                     f"{self.path}: began with other recordings than {corpus.folder} now holds; "
                     "name a new folder"
                 )
-            # Those of `start_from` are no matter any more: the checkpoint has what became of them.
+            # The weights of `start_from` no longer matter: the checkpoint replaces them.
             hashes = known.get("weights", {})
             for name in (teacher.weights for teacher in recipe.teachers):
                 if name in hashes and hashes[name] != _hash_of(name):
@@ -109,7 +108,7 @@ class RunFolder:
             if before != recipe:
                 _put(path, recipe.to_toml())
             return before != recipe
-        # A run replaces what lies under its names.
+        # A run replaces files that have its names.
         others = {one.name for one in self.path.iterdir()} if self.path.is_dir() else set()
         if others - {"origin.json", "recipe.part"}:
             raise ConfigError(
@@ -160,12 +159,12 @@ class RunFolder:
             )
 
     def trim_log(self, step: int) -> None:
-        """Drop the rows behind the checkpoint: those steps will be taken again."""
+        """Delete the rows after the checkpoint: those steps are repeated."""
         if not self.log.exists():
             return
         with self.log.open(encoding="utf-8", newline="") as lines:
             rows = list(csv.reader(lines))
-        # A row that a crash cut short is behind every checkpoint.
+        # A row that a crash cut short is always after the last checkpoint.
         kept = [row for row in rows[1:] if len(row) == len(_COLUMNS) and int(row[0]) <= step]
         unfinished = self.log.with_suffix(".part")
         with unfinished.open("w", encoding="utf-8", newline="") as lines:
@@ -192,7 +191,7 @@ class RunFolder:
         ]
 
     def keep_best(self, state: dict[str, Tensor]) -> None:
-        """Save averaged weights; `best.pt` is always whole."""
+        """Save averaged weights; `best.pt` is always complete."""
         unfinished = self.path / "best.part"
         torch.save({"network": state}, unfinished)
         unfinished.replace(self.best)
@@ -226,9 +225,9 @@ def _hash_of(name: str) -> str:
 
 
 def _git_revision() -> str | None:
-    """Commit of the checkout that this code lies in, ``+`` if it has changes."""
+    """Return the commit of the checkout with this code, with ``+`` if it has changes."""
     here = Path(__file__).resolve()
-    # Installed into an environment inside somebody's repository, it is not that one's code.
+    # An installed copy may be inside another repository, whose commit is not ours.
     if not (here.parents[4] / ".git").exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""How many processes share a run, on one machine or on several, and that they mean the same run."""
+"""Finds how many processes share a run, on one or more machines, and checks that they agree."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Sharing:
-    """Who shares a run.
+    """The processes that share a run.
 
-    `devices` are the processes on each of so many `machines`, `rank` is this one among all of
-    them and `local_rank` among those of its machine.
+    `devices` is the number of processes on each of the `machines`. `rank` is the number of this
+    process among all of them, `local_rank` its number on its machine.
     """
 
     devices: int
@@ -35,22 +35,22 @@ class Sharing:
 
     @property
     def n_processes(self) -> int:
-        """All processes on all machines."""
+        """The number of processes on all machines."""
         return self.devices * self.machines
 
 
 def sharing(devices: int) -> Sharing:
-    """Return who shares a run: what torchrun says if it has begun this process.
+    """Return the processes that share a run, from torchrun if it started this process.
 
     Parameters
     ----------
     devices : int
-        Processes on this machine, if torchrun has not.
+        Processes on this machine, if torchrun did not start this process.
 
     Raises
     ------
     ConfigError
-        If both say something, or the machines have different numbers of processes.
+        If both torchrun and `devices` set a number, or the machines have different numbers.
     """
     if not TorchElasticEnvironment.detect():
         rank = int(getattr(rank_zero_only, "rank", 0))
@@ -69,7 +69,7 @@ def sharing(devices: int) -> Sharing:
 
 
 def check_devices(device: Device, shared: Sharing, *, batch: int) -> None:
-    """Refuse devices that are not there, or cannot share a batch.
+    """Raise an error if the devices do not exist or cannot share a batch.
 
     Raises
     ------
@@ -88,12 +88,12 @@ def check_devices(device: Device, shared: Sharing, *, batch: int) -> None:
 
 
 class Agreement(Callback):
-    """Ends a run before its first step if one of its processes means another.
+    """Ends a run before its first step if its processes do not agree.
 
     Parameters
     ----------
     facts : mapping of str to str
-        What must be the same for all, by its name.
+        Facts, by name, that must be the same in all processes.
     """
 
     def __init__(self, facts: dict[str, str]) -> None:
@@ -105,7 +105,7 @@ class Agreement(Callback):
         Raises
         ------
         DataError
-            In all of them, if any differs from the first.
+            In all processes, if any of them differs from the first.
         """
         if trainer.world_size == 1:
             return

@@ -1,4 +1,4 @@
-"""Stands beside the loop: log, validation, checkpoints, the clock and the end of the run."""
+"""Supervises the training loop: log, validation, checkpoints, the clock and the end of the run."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from viso.train.run.validation import Judge, TorchModel
 __all__ = ["Outlook", "Supervisor", "done_of"]
 
 _PROBES = 3
-_CLOCK_STEPS = 10  # between two comparisons of the clocks of several processes
+_CLOCK_STEPS = 10  # steps between two comparisons of the clocks of several processes
 _LISTEN_S = 10.0
-_PAUSE = 4  # times what a validation took, before the next one of a run by the clock
+_PAUSE = 4  # in a run by the clock: least pause between validations, in durations of one
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is known as training begins.
+    """The estimates at the start of training.
 
     Attributes
     ----------
     step_s : float
-        Seconds a step takes on this device, drawing included (the median of three).
+        Seconds of a step on this device, drawing included (the median of three).
     validation_s : float
-        Seconds a validation takes.
+        Seconds of a validation.
     steps : int
-        Steps the run will have when it ends, as far as one can tell.
+        Estimated number of steps at the end of the run.
     seconds : float
-        From now to the end, the validations on the way included.
+        Seconds from now to the end, validations included.
     """
 
     step_s: float
@@ -52,12 +52,12 @@ class Outlook:
 
 
 def done_of(state: Mapping[str, Any], schedule: Schedule) -> float:
-    """Return how much of a run lies behind, 0 to 1, by what `Supervisor.state_dict` has kept.
+    """Return the share of a run that is done, 0 to 1, from the state of `Supervisor.state_dict`.
 
-    If the run is to be longer than when that was kept, it is that much of the longer one.
+    If the schedule is now longer than in the state, the result is the share of the longer run.
     """
     done: float = state["done"]
-    # Checkpoints of earlier versions have no length; by steps the sum is the same to the bit.
+    # Checkpoints of earlier versions have no length; by steps the result is equal to the bit.
     if tuple(state.get("length", ())) == schedule.length:
         return done
     parts = _parts_done(state["step"], state["seconds"], state["validation_s"], schedule)
@@ -67,11 +67,11 @@ def done_of(state: Mapping[str, Any], schedule: Schedule) -> float:
 def _parts_done(
     step: int, seconds: float, validation_s: float, schedule: Schedule
 ) -> tuple[float, float]:
-    """Return how much is done by steps and by the clock."""
+    """Return the share of the run that is done, by steps and by the clock."""
     by_steps = step / schedule.steps if schedule.steps else 0.0
     if not schedule.time_s:
         return by_steps, 0.0
-    # The last validation belongs to the time there is.
+    # The last validation is part of the available time.
     return by_steps, seconds / max(schedule.time_s / 2, schedule.time_s - validation_s)
 
 
@@ -87,12 +87,12 @@ class Supervisor(Callback):
     judge : Judge
         Scores the averaged weights.
     on_start, on_progress : callable
-        Told about the run, in the first process only.
+        Called with reports about the run, in the first process only.
 
     Raises
     ------
     DataError
-        While training, where the loss is no longer a number; nothing is saved then.
+        During training, if the loss is no longer a number; nothing is saved then.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Supervisor(Callback):
     # -- what a resume needs -----------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of this."""
+        """Return the state that a checkpoint keeps."""
         return {
             "seconds": self.seconds,
             "best_db": self.best_db,
@@ -132,7 +132,7 @@ class Supervisor(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up where a checkpoint was made."""
+        """Restore the state from a checkpoint."""
         self.seconds, self.best_db = state_dict["seconds"], state_dict["best_db"]
         self.step, self._losses = state_dict["step"], list(state_dict["losses"])
         self._validation_s = state_dict["validation_s"]
@@ -145,8 +145,8 @@ class Supervisor(Callback):
     # -- Lightning's hooks ---------------------------------------------------------------
 
     def on_train_start(self, trainer: LightningTrainer, pl_module: LightningModule) -> None:
-        """Say what is to come."""
-        # All processes together: their batch norms may wait for one another.
+        """Measure the cost of a step and of a validation, and report the outlook."""
+        # All processes measure together: their batch norms may wait for one another.
         step_s = self._cost_of_a_step(trainer)
         if trainer.is_global_zero:
             self.folder.trim_log(self.step)
@@ -162,7 +162,7 @@ class Supervisor(Callback):
     def on_train_batch_start(
         self, trainer: LightningTrainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note that the time until here was spent waiting."""
+        """Record the time until now as waiting."""
         self._batches.stopwatch.mark("wait")
 
     def on_train_batch_end(
@@ -173,7 +173,7 @@ class Supervisor(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the clock; log, validate, save and stop where it is time."""
+        """Check the clock; log, validate, save and stop when each is due."""
         self._batches.stopwatch.mark("step")
         self._fresh.append(outputs["loss"].detach())
         self.step = trainer.global_step
@@ -195,23 +195,23 @@ class Supervisor(Callback):
         parts = self._schedule.validations
         due = math.floor(self._learner.done * parts) > math.floor(before * parts)
         if not due or self._schedule.steps is not None:
-            return due  # by steps alone, or a resumed run would differ
-        # Only the first process knows what a validation costs, and all must come along.
+            return due  # by steps only; otherwise a resumed run would differ
+        # Only the first process knows the cost of a validation, but all must do the same.
         is_over = self.seconds - self._judged_s >= _PAUSE * self._validation_s
         return bool(trainer.strategy.broadcast(is_over))
 
     # -- the clock -----------------------------------------------------------------------
 
     def _look_at_the_clock(self, trainer: LightningTrainer) -> bool:
-        """Update how much of the run is done; return whether this was its last step."""
+        """Update the share of the run that is done; return whether this was the last step."""
         schedule = self._schedule
         self.seconds = time.monotonic() - self._began
         by_steps, by_time = _parts_done(self.step, self.seconds, self._validation_s, schedule)
         if schedule.time_s and trainer.world_size > 1:
-            # One clock for all, or their learning rates would drift apart.
+            # Use one clock for all processes; otherwise their learning rates would drift apart.
             is_asked = self.step % _CLOCK_STEPS == 0
             by_time = float(trainer.strategy.broadcast(by_time)) if is_asked else 0.0
-        # Never backwards, though the next validation may turn out to be quicker than the last.
+        # The share never falls, even if the next validation is quicker than the last.
         self._learner.done = min(1.0, max(self._learner.done, by_steps, by_time))
         return self._learner.done >= 1.0
 
@@ -229,31 +229,31 @@ class Supervisor(Callback):
         return Outlook(step_s, validation_s, self.step + steps, steps * step_s + judging_s)
 
     def _cost_of_a_step(self, trainer: LightningTrainer) -> float:
-        """Time a few steps of a copy of the network; the run itself does not notice."""
+        """Time a few steps with a copy of the network, without any effect on the run."""
         network = deepcopy(self._learner.network).train()
         took = []
         for number in range(_PROBES + 1):
             began = time.perf_counter()
-            # Batches that the run never comes to.
+            # The run never reaches these batches.
             batch = self._batches.draw((1 << 20) - 1 - number)
             with trainer.precision_plugin.forward_context():
                 loss = self._learner.objective(network, batch)
             loss.backward()
             float(loss.detach())  # waits for the device
             took.append(time.perf_counter() - began)
-        # The first one pays for allocation and for the choice of kernels.
+        # The first step includes allocation and the choice of kernels.
         return sorted(took[1:])[_PROBES // 2]
 
     # -- rows, scores, checkpoints ---------------------------------------------------------
 
     def _settle(self, trainer: LightningTrainer) -> None:
-        """Bring the losses home from all devices, and refuse to go on without a number."""
+        """Collect the losses from all devices; raise an error if a loss or weight is not finite."""
         if not self._fresh:
             return
         mean: Any = trainer.strategy.reduce(torch.stack(self._fresh).float(), reduce_op="mean")
         values = mean.cpu().tolist()
         self._fresh = []
-        # The last loss is that of the weights before its step: it knows nothing of these.
+        # The last loss is from before the last step, so it does not show the weights of now.
         weights = torch.stack([p.detach().sum() for p in self._learner.network.parameters()])
         if not all(math.isfinite(value) for value in [*values, float(weights.sum())]):
             raise DataError(
@@ -284,7 +284,7 @@ class Supervisor(Callback):
             if not self._learner.is_beginning:
                 score_db, self._validation_s = self._validated(trainer)
             self._note(trainer, score_db)
-            # Without songs to judge by, the latest are the best.
+            # Without validation songs, the latest weights are the best.
             if score_db is None or score_db > self.best_db or not self.folder.best.exists():
                 self.best_db = self.best_db if score_db is None else score_db
                 self.folder.keep_best(self._average.network.state_dict())
@@ -293,7 +293,7 @@ class Supervisor(Callback):
         return score_db
 
     def _validated(self, trainer: LightningTrainer) -> tuple[float | None, float]:
-        """Return the score of the averaged weights, and the seconds it took."""
+        """Return the score of the averaged weights, and the seconds that it took."""
         began = time.monotonic()
         card = self._learner.recipe.card(parameters=0)
         model = TorchModel(self._average.network, card, trainer.strategy.root_device)
@@ -317,7 +317,7 @@ class Supervisor(Callback):
 
     def _save_if_time(self, trainer: LightningTrainer, *, at_once: bool) -> None:
         due = at_once or self.seconds - self._saved_s >= self._schedule.checkpoint_every_s
-        # All processes must agree: saving is something they do together.
+        # All processes must agree, because they save together.
         if trainer.world_size > 1 and not at_once:
             due = self.step % _CLOCK_STEPS == 0 and bool(trainer.strategy.broadcast(due))
         if due:

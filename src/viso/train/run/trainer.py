@@ -1,4 +1,4 @@
-"""A training run from beginning to end: put together what stands beside Lightning's loop."""
+"""A training run from start to end: builds everything around Lightning's loop and runs it."""
 
 from __future__ import annotations
 
@@ -36,36 +36,36 @@ __all__ = ["LogRow", "Outlook", "Trainer"]
 
 
 class Trainer:
-    """One training run in one folder (see `RunFolder` for what lies in it).
+    """One training run in one folder (see `RunFolder` for its files).
 
     Parameters
     ----------
     recipe : Recipe
     folder : Path
-        Created if missing. If it holds a run, that run goes on; its end may be later than it was.
+        Created if missing. If it holds a run, that run continues; its end may be later than before.
     device : {"auto", "cpu", "cuda"}
-        "auto" takes a GPU where there is one.
+        "auto" uses a GPU if there is one.
     devices : int
-        How many of them; each is a process of its own, and they share out the batch. Leave it out
-        under torchrun, which says how many there are, on how many machines.
+        Number of devices; each has its own process, and they share the batch. Leave it out under
+        torchrun, which sets the numbers of processes and machines.
     baseline : mapping of str to float, optional
-        Another system's vocals uSDR by validation song, in decibels, to be shown beside ours.
+        Another system's vocals uSDR by validation song, in decibels, for comparison.
     baseline_name : str
     cache : Path, optional
-        Where a corpus that lies in a store is kept (see `corpus_at`).
+        Folder for a corpus from a store (see `corpus_at`).
 
     Attributes
     ----------
     is_longer : bool
-        Whether the folder's run goes on to a later end than it had (in the first process).
+        Whether the folder's run continues to a later end than before (in the first process).
 
     Raises
     ------
     DataError
         If the corpus is missing or does not fit the recipe.
     ConfigError
-        If the folder belongs to another recipe, the devices are not there, or the batch cannot
-        be shared out evenly among them.
+        If the folder belongs to another recipe, the devices do not exist, or they cannot share the
+        batch evenly.
     """
 
     def __init__(
@@ -93,36 +93,36 @@ class Trainer:
         self._device = device
         self._judge = Judge(corpus, baseline=baseline, baseline_name=baseline_name)
         self._batches = Batches(recipe, corpus)
-        # Before the folder is claimed: a recipe that cannot be run leaves none behind.
+        # Build these before claiming the folder: a recipe that cannot run leaves no folder.
         self._learner = Learner(recipe)
         self._mixer = self._batches.prepare(self._main_device())
         self.is_longer = self.is_main and self.folder.claim(recipe, corpus)
         self.best_db, self.step = -math.inf, 0
 
     def references(self) -> dict[str, float]:
-        """Return the medians to hold a score against (see `Judge.references`)."""
+        """Return the medians to compare a score with (see `Judge.references`)."""
         return self._judge.references(self.recipe.spectral)
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """Return how often each group is drawn, by role; each role sums to one."""
+        """Return how often each group is drawn, by role; the shares of a role sum to one."""
         return self._mixer.shares
 
     @property
     def n_parameters(self) -> int:
-        """Trained parameters of the network."""
+        """The number of trained parameters of the network."""
         return self._learner.network.count()
 
     @property
     def n_songs(self) -> int:
-        """Songs that a validation scores."""
+        """The number of songs that a validation scores."""
         return self._judge.n_songs
 
     def diagnose(self, references: Mapping[str, float]) -> str | None:
-        """Return what is wrong with the run so far, or None (see `verdict.diagnose`)."""
+        """Return what is wrong with the run so far, or None (see `diagnosis.diagnose`)."""
         history, schedule = self.folder.history(), self.recipe.schedule
         warmup_steps = schedule.warmup_steps
         if schedule.steps is None and schedule.time_s:
-            # By the clock the ramp is over after a tenth of it (see `Learner.rate_factor`).
+            # By the clock, the ramp ends after a tenth of the time (see `Learner.rate_factor`).
             early = [row.step for row in history if row.hours * 3600 < schedule.time_s / 10]
             warmup_steps = min(warmup_steps, max(early, default=0))
         # Losses of the first task cannot be compared with those of the second.
@@ -148,21 +148,21 @@ class Trainer:
     ) -> None:
         """Train to the end of the recipe's schedule.
 
-        A run that is complete is left as it is.
+        A complete run is left as it is.
 
         Parameters
         ----------
         on_start : callable
-            Told once, before the first step, what a step costs and when the end will be.
+            Called once, before the first step, with the cost of a step and the expected end.
         on_progress : callable
-            Told every row of the log as it is written.
+            Called with every row of the log after it is written.
 
         Raises
         ------
         DataError
             If the loss is no longer a number, or the checkpoint is damaged.
         KeyboardInterrupt
-            Of which nothing is caught; the run can be taken up from its last checkpoint.
+            After Ctrl-C; the run can continue from its last checkpoint.
         """
         average = Average(self.recipe.schedule.ema)
         supervisor = Supervisor(
@@ -205,7 +205,7 @@ class Trainer:
             gradient_clip_val=schedule.clip,
             benchmark=True,
             logger=TensorBoardLogger(
-                # Hides what an interrupted run wrote of steps that are taken again.
+                # Hides what an interrupted run wrote about steps that are repeated.
                 self.folder.path,
                 name="",
                 version="tensorboard",
@@ -220,8 +220,8 @@ class Trainer:
         )
 
     def _agreement(self, begun: int) -> Agreement:
-        """Return what all processes of the run must have in common."""
-        # Where the corpus lies is each machine's own affair.
+        """Return the check that all processes mean the same run."""
+        # Each machine may have the corpus in a different place.
         recipe = self.recipe.model_dump_json(exclude={"corpus"})
         facts = {
             "viso": __version__,
@@ -239,12 +239,12 @@ class Trainer:
     def _usual_precision(self) -> Literal["bf16-mixed", "32-true"]:
         if self._main_device().type != "cuda":
             return "32-true"
-        # Older cards only emulate it, and crawl.
+        # Older GPUs only emulate it and are very slow.
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if has_bf16 else "32-true"
 
     def _checkpoint(self) -> dict[str, Any] | None:
-        """Return what the supervisor left in the last checkpoint, if there is one."""
+        """Return the supervisor's state in the last checkpoint, if there is one."""
         path = self.folder.last
         if not path.exists():
             return None
@@ -260,7 +260,7 @@ class Trainer:
 
 
 class _WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside and renames it: under its name it is whole."""
+    """Writes a checkpoint under another name and renames it, so that it is always complete."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
@@ -272,11 +272,11 @@ class _WholeFiles(TorchCheckpointIO):
 
 @contextmanager
 def _ended_together(trainer: LightningTrainer) -> Iterator[None]:
-    """Pass Ctrl-C on as what it is; leave no process that waits for one that has failed."""
+    """Raise `KeyboardInterrupt` for Ctrl-C; end all processes if one of them fails."""
     try:
         yield
     except SystemExit as error:
-        # Lightning's answer to Ctrl-C.
+        # Lightning raises this for Ctrl-C.
         raise KeyboardInterrupt from error
     except Exception:
         if trainer.strategy.launcher is not None:
@@ -286,14 +286,14 @@ def _ended_together(trainer: LightningTrainer) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice out of a run that says for itself what matters."""
+    """Hide Lightning's advice; the run itself reports what matters."""
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # Batches are made on the device; loader processes would only be in the way.
+            # Batches are drawn on the device; loader processes would not help.
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated.*")
             yield

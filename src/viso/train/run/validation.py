@@ -1,4 +1,4 @@
-"""How good a network is: whole validation songs through the separator's own stream."""
+"""Scores a network: the separator's own stream separates the validation songs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Song:
 class Judge:
     """Scores models on the validation songs of a corpus: median vocals uSDR in decibels.
 
-    Only songs with the levels of finished records count; of long ones the middle 30 s.
+    Only songs with the levels of finished records count; of a long song only the middle 30 s.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Judge:
     baseline : mapping of str to float, optional
         Another system's vocals uSDR by song, in decibels.
     baseline_name : str
-        What to call it.
+        Name of the other system.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Judge:
         self.n_songs = len(self._pairs)
 
     def score(self, model: Model) -> float | None:
-        """Return the median over the songs, or None if there is no song to judge by.
+        """Return the median over the songs, or None if there is no score.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class Judge:
         return _median(list(self.scores(model).values()))
 
     def scores(self, model: Model) -> dict[str, float]:
-        """Return the vocals uSDR of every song in decibels; nan where nobody sings.
+        """Return the vocals uSDR of every song in decibels, or nan if nobody sings.
 
         Parameters
         ----------
@@ -104,22 +104,22 @@ class Judge:
         return scores
 
     def _estimate(self, model: Model, mixture: Floats) -> Floats:
-        """Return a model's vocals at the corpus's rate, whatever its own."""
+        """Return a model's vocals at the corpus's rate."""
         return Separator(model).separate(mixture, rate_hz=self.rate_hz).vocals
 
     def references(self, spectral: SpectralConfig) -> dict[str, float]:
-        """Return the medians that put a score into perspective.
+        """Return the medians to compare a score with.
 
         Parameters
         ----------
         spectral : SpectralConfig
-            Transform of the ideal masks, which look at the whole band of the corpus.
+            Transform for the ideal masks; they use the whole band of the corpus.
 
         Returns
         -------
         dict of str to float
-            The mixture taken as the vocals, the baseline (over the songs it knows; absent if
-            it knows fewer than half) and the ideal binary and ratio mask, in decibels.
+            In decibels: the mixture taken as the vocals, the baseline (over the songs that it
+            has; absent if it has fewer than half), the ideal binary mask and the ideal ratio mask.
         """
         rows: dict[str, list[float]] = {
             "mixture": [],
@@ -146,12 +146,12 @@ class Judge:
         return {label: value for label, value in medians.items() if value is not None}
 
     def example(self, seconds: float) -> list[tuple[str, Floats, npt.NDArray[np.uint8]]]:
-        """Return name, sound and spectrogram of what the last score made of the first song.
+        """Return name, sound and spectrogram of the stems of the first song in the last scoring.
 
         Parameters
         ----------
         seconds : float
-            How much of it.
+            Length of the excerpt from its start.
 
         Returns
         -------
@@ -172,13 +172,13 @@ class Judge:
         span = slice(start, min(start + most, n_samples))
         truth = self._corpus.read(vocals)[:, span]
         mixture = truth + self._corpus.read(music)[:, span]
-        # Mono vocals stand on both sides of a stereo mixture.
+        # Mono vocals go to both channels of a stereo mixture.
         truth = np.broadcast_to(truth, mixture.shape)
         return _Song(vocals.song.rsplit("/", 1)[-1], truth, mixture)
 
 
 def _as_long(spectral: SpectralConfig, rate_hz: int) -> SpectralConfig:
-    """Return a transform of the same lengths in seconds at a rate some times as high."""
+    """Return a transform with the same lengths in seconds at a multiple of its rate."""
     factor = rate_hz // spectral.rate_hz
     sizes = {"n_fft": spectral.n_fft, "hop": spectral.hop, "window": spectral.window_length}
     return SpectralConfig(rate_hz=rate_hz, **{name: n * factor for name, n in sizes.items()})

@@ -1,9 +1,9 @@
-"""The data linter: what is wrong with recordings before anything is trained on them.
+"""The data linter: finds what is wrong with recordings before a network trains on them.
 
-`levels` looks at one sound, `agreement` at stems beside their mixture, `bleed` at stems beside
-each other, `fingerprint` and `duplicates` at all songs together; `checks` has the thresholds and
-words, `sources` brings the songs. One song is in memory at a time; of the others there are
-fingerprints.
+`levels` checks one sound, `agreement` compares stems with their mixture, `bleed` compares stems
+with each other, `fingerprint` and `duplicates` compare all songs. `checks` has the thresholds and
+messages, `sources` reads the songs. One song is in memory at a time, with the fingerprints of the
+others.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 _NARROW = 0.6
-"""Sound that ends below this part of the Nyquist frequency was sampled lower once. MP3 at its
-lowest usual rates still reaches 16 of 22 kHz."""
+"""Sound that ends below this share of the Nyquist frequency had a lower sampling rate once. MP3 at
+its lowest usual rates still reaches 16 of 22 kHz."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in one song; in the last of a run, in all of them together."""
+    """The findings about one song; the last one of a run is about all songs together."""
 
     song: str
     duration_s: float
@@ -46,14 +46,14 @@ class Checked:
 
 
 def lint(songs: Iterable[CheckedSong], *, rate_hz: int | None = None) -> Iterator[Checked]:
-    """Check song after song, then what can be seen of all of them only.
+    """Check each song, then compare all songs.
 
     Parameters
     ----------
     songs : iterable of CheckedSong
-        Best lazy: each is let go before the next.
+        Best a lazy one: each song is released before the next is read.
     rate_hz : int, optional
-        Sampling rate that the files ought to have.
+        Sampling rate that the files should have.
 
     Yields
     ------
@@ -71,7 +71,7 @@ def lint(songs: Iterable[CheckedSong], *, rate_hz: int | None = None) -> Iterato
 
 
 class _Whole:
-    """Remembers of every song what is compared between songs."""
+    """Keeps the facts about every song that are compared between songs."""
 
     def __init__(self) -> None:
         self._duplicates = Duplicates()

@@ -1,4 +1,4 @@
-"""Checks of stems against the mixture that a data set brings: in time, and in sum."""
+"""Checks of stems against the mixture of a data set: their alignment and their sum."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SAME = 2
 
 @dataclass(frozen=True)
 class Lag:
-    """Where a stem lies in the mixture.
+    """The position of a stem in the mixture.
 
-    `samples` is how many samples the stem is late against the mixture (negative: early), at the
-    start of the song; `drift` how many more it is late towards the end; `sign` is -1 where its
-    polarity is inverted.
+    `samples` is how many samples the stem is late against the mixture at the start of the song
+    (negative: early). `drift` is how many more samples it is late towards the end. `sign` is -1
+    if its polarity is inverted.
     """
 
     samples: int
@@ -35,11 +35,11 @@ def lag_of(
 ) -> Lag | None:
     """Find a stem inside its mixture by cross-correlation with flattened spectra.
 
-    Three pieces of 12 s (the loudest of each third of the song) are each whitened (only the
-    phase counts, GCC-PHAT of Knapp and Carter 1976) and correlated over lags of up to 2 s. A
-    piece is trusted if its peak stands eight standard deviations out of the rest: 0.0001 of the
-    88,000 lags would by chance at six. A lag other than zero has in addition to be twice as
-    high as lag zero, because music made of repeated samples correlates with itself a bar later.
+    Three segments of 12 s (the loudest of each third of the song) are whitened (only the phase
+    counts, GCC-PHAT of Knapp and Carter 1976) and correlated over lags of up to 2 s. A segment
+    counts if its peak is more than eight standard deviations high; by chance, 0.0001 of the
+    88,000 lags exceed six. The peak at a lag other than zero must also be twice as high as at lag
+    zero, because music made of repeated samples correlates with itself a bar later.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def lag_of(
     Returns
     -------
     Lag or None
-        None where the stem cannot be found: it is silent, too quiet, or not in the mixture.
+        None if the stem cannot be found: it is silent, too quiet, or not in the mixture.
     """
     n = min(stem.shape[1], mixture.shape[1])
     a, b = (sound[:, :n].mean(axis=0) for sound in (stem, mixture))
@@ -66,7 +66,7 @@ def lag_of(
 
 
 def _pieces(wave: npt.NDArray[np.float32], length: int) -> list[tuple[int, int]]:
-    """Return the loudest piece of each third; of a short sound, the whole."""
+    """Return the loudest segment of each third, or the whole of a short sound."""
     if wave.size <= length:
         return [(0, wave.size)]
     n_thirds = min(3, wave.size // length)
@@ -88,7 +88,7 @@ def _lag_in(
     size = 1 << int(np.ceil(np.log2(stem.size + longest)))
     cross = np.fft.rfft(stem, size) * np.fft.rfft(mixture, size).conj()
     strength = np.abs(cross)
-    # Where there is next to nothing (above the source's bandwidth) the phase is that of noise.
+    # Where there is almost no sound (above the source's bandwidth), the phase is noise.
     cross = np.where(strength > 1e-8 * strength.max(initial=0), cross / (strength + 1e-30), 0)
     line = np.fft.irfft(cross)
     line = np.concatenate([line[-longest:], line[: longest + 1]])
@@ -102,9 +102,10 @@ def _lag_in(
 
 @dataclass(frozen=True)
 class Disagreement:
-    """What is left of a mixture without its stems.
+    """The rest of a mixture after its stems are subtracted.
 
-    `level_db` is its level against the mixture, after the stems got `gain_db`.
+    `gain_db` is the gain of the stems in the subtraction; `level_db` is the level of the rest
+    against the mixture.
     """
 
     level_db: float
@@ -114,12 +115,12 @@ class Disagreement:
 def residual(
     total: npt.NDArray[np.float32], mixture: npt.NDArray[np.float32]
 ) -> Disagreement | None:
-    """Take the sum of the stems, at its best gain, from the mixture; offsets do not count.
+    """Subtract the sum of the stems, at its best gain, from the mixture; DC offsets do not count.
 
     Parameters
     ----------
     total, mixture : float32 arrays [shape=(channels, n)]
-        Where the channels differ in number, both are mixed to mono.
+        If their numbers of channels differ, both are mixed to mono.
 
     Returns
     -------
@@ -134,7 +135,7 @@ def residual(
         for sound in (total, mixture)
     )
     power = float(np.dot(m, m))
-    # What is left of a constant is rounding.
+    # A constant leaves only rounding errors.
     if power <= 1e-12 * max(1, m.size):
         return None
     own = float(np.dot(s, s))

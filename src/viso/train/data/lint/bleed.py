@@ -1,25 +1,26 @@
-"""Bleed: how much of one stem can be heard, as a copy, inside another.
+"""Bleed: how much of one stem is audible, as a copy, inside another.
 
-Vocals and instrumental of a song are alike in many ways (the same notes at the same time, the
-same beat), yet not coherent: the phase between two independent sound sources wanders. What leaks
-is coherent: a copy, scaled by a gain ``a`` and late by a lag ``tau``. With the spectra of the
-frames, ``S`` of the stem that may leak and ``T`` of the stem that it may leak into::
+The vocals and the instrumental of a song are similar in many ways (the same notes at the same
+time, the same beat), but they are not coherent: the phase between two independent sound sources
+wanders. A leak is coherent: it is a copy, scaled by a gain ``a`` and late by a lag ``tau``. Let
+``S`` be the spectra of the frames of the stem that may leak, and ``T`` those of the other stem::
 
     T = a exp(-j w tau) S + (the rest of T)
 
-the gain of largest likelihood is the cross-correlation, every point of time and frequency
-weighted by the inverse power ``W = 1 / <|T|^2>`` of what the leak has to be heard against::
+The gain of largest likelihood is the cross-correlation, with each point of time and frequency
+weighted by the inverse power ``W = 1 / <|T|^2>`` of the sound that may hide the leak::
 
     a(tau) = sum_f exp(j w tau) sum_t W conj(S) T  /  sum_f sum_t W |S|^2
 
-so that the places where T is quiet and S is loud speak loudest (generalised cross-correlation,
-Knapp and Carter 1976). The peak over tau is the leak. Whether it is one, two controls settle:
+So the points where T is quiet and S is loud have most weight (generalised cross-correlation,
+Knapp and Carter 1976). The peak over tau is the leak. Two controls decide whether it is real:
 
-- The sum over time is cut into blocks of about a note's length, and added up again with half of
-  them, drawn at random, of opposite sign. A leak has one phase in all blocks and cancels;
-  two instruments that play one melody have another phase in each note, and do not.
-- Frames of S are rotated against those of T. A hum that both stems have stays as coherent as it
-  was; a leak does not.
+- The sum over time is cut into groups of frames, each about as long as a note. The groups are
+  added again, half of them, drawn at random, with opposite sign. A leak has the same phase in all
+  groups and cancels; two instruments that play one melody have another phase in each note and do
+  not cancel.
+- The frames of S are rotated against those of T. A hum in both stems stays as coherent as it was;
+  a leak does not.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ _FRAMES_A_BLOCK, _MOST_BLOCKS = 8, 32
 _WORTH_ROTATING = 1.5
 _SMOOTH_BINS = 8
 _FAINTEST_DB = -50.0
-"""A point of time and frequency never tells of leaks fainter than this, lest a few points in
-which T is digital silence outvote all others."""
+"""No point of time and frequency counts for leaks fainter than this; otherwise a few points where T
+is digital silence would outweigh all others."""
 _AUDIBLE = 1e-4
 
 _Frames = npt.NDArray[np.complex64]
@@ -54,10 +55,10 @@ _Frames = npt.NDArray[np.complex64]
 class Bleed:
     """A copy of one stem inside another.
 
-    `gain` is the factor of the copy against the stem it is a copy of (negative: of opposite
-    polarity), `lag` how many samples it is late (negative: early), `ratio` the height of the
-    peak over that of the controls. Of a leak with a colour of its own (through a
-    wall, a headphone) the gain is a mean over frequency, and the leak somewhat louder.
+    `gain` is the factor of the copy against its original (negative: opposite polarity). `lag` is
+    how many samples the copy is late (negative: early). `ratio` is the height of the peak over
+    that of the controls. If the leak is filtered (by a wall, a headphone), the gain is a mean
+    over frequency, and the real leak is somewhat louder.
     """
 
     gain: float
@@ -66,7 +67,7 @@ class Bleed:
 
     @property
     def level_db(self) -> float:
-        """Level of the copy against its original, in decibels."""
+        """The level of the copy against its original, in decibels."""
         return 20 * float(np.log10(abs(self.gain) + 1e-12))
 
 
@@ -78,14 +79,14 @@ def bleed(
     Parameters
     ----------
     source, target : float32 arrays [shape=(channels, n)]
-        Two stems of one song. Where the number of channels differs, both are mixed to mono.
+        Two stems of one song. If their numbers of channels differ, both are mixed to mono.
     rate_hz : int
 
     Returns
     -------
     Bleed or None
-        None where less than 1.9 s of the stems sound together. The result is a measurement, not
-        a verdict: compare `ratio` and `level_db` with the thresholds of `checks`.
+        None if the stems sound together for less than 1.9 s. The result is a measurement only:
+        compare `ratio` and `level_db` with the thresholds of `checks`.
     """
     source, target = _alike(source, target)
     n = _frame_length(rate_hz)
@@ -99,10 +100,11 @@ def bleed(
 def mutual_bleed(
     vocals: npt.NDArray[np.float32], instrumental: npt.NDArray[np.float32], *, rate_hz: int
 ) -> tuple[Bleed | None, Bleed | None]:
-    """Return what leaks of the vocals into the instrumental, and the other way round.
+    """Return the leak of the vocals into the instrumental, and the leak the other way round.
 
-    A strong leak in one direction is coherent in both. So each is taken out in turn, and the one
-    that explains the other best is believed; the other is what is left of it.
+    A strong leak in one direction is coherent in both directions. So each leak is subtracted in
+    turn. The leak that explains the other one best is accepted; the other one is measured again
+    without it.
 
     Parameters
     ----------
@@ -134,10 +136,10 @@ def _taken_out(
     *,
     rate_hz: int,
 ) -> tuple[Bleed | None, npt.NDArray[np.float32]]:
-    """Take a leak out of the target; return what it was, and the target without it."""
+    """Subtract a leak from the target; return the corrected leak and the clean target."""
     assert leak is not None
     clean = target - np.float32(leak.gain) * shifted(source, -leak.lag)
-    # A strong leak is among what it is heard against, and so measured too low: look again.
+    # A strong leak raises the power of the target, so its gain is measured too low: measure again.
     rest = bleed(source, clean, rate_hz=rate_hz)
     if rest is not None and rest.lag == leak.lag and rest.ratio > _WORTH_ROTATING:
         clean -= np.float32(rest.gain) * shifted(source, -rest.lag)
@@ -160,7 +162,7 @@ def _bins(n: int, rate_hz: int) -> slice:
 def _alike(
     a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return both with one length and one number of channels."""
+    """Return both sounds with the same length and number of channels."""
     n = min(a.shape[1], b.shape[1])
     a, b = a[:, :n], b[:, :n]
     if a.shape[0] != b.shape[0]:
@@ -171,7 +173,7 @@ def _alike(
 def _telling_frames(
     source: npt.NDArray[np.float32], target: npt.NDArray[np.float32], n: int
 ) -> npt.NDArray[np.intp]:
-    """Return the starts of the frames in which both sound and `source` dominates most."""
+    """Return the starts of the frames where both stems sound and `source` dominates most."""
     levels = []
     for audio in (source, target):
         blocks = audio[:, : audio.shape[1] // (n // 2) * (n // 2)].reshape(len(audio), -1, n // 2)
@@ -208,7 +210,7 @@ def _strongest(source: _Frames, target: _Frames, n: int, bins: slice) -> Bleed:
     faintest = np.float32(10 ** (_FAINTEST_DB / 10)) * _smooth(source_power)
 
     def gains(k: int) -> npt.NDArray[np.float64]:
-        """``a(tau)`` of each block, frames of the source rotated by k [shape=(blocks, lags)]."""
+        """Return ``a(tau)`` of each group, the source rotated by k [shape=(groups, lags)]."""
         turned, power, least = (np.roll(x, k, 0) for x in (source, source_power, faintest))
         weight = 1 / (heard_against + least)
         top = float(np.sum(power * weight, dtype=np.float64)) + 1e-20
@@ -228,7 +230,7 @@ def _strongest(source: _Frames, target: _Frames, n: int, bins: slice) -> Bleed:
 
 
 def _patterns(n_blocks: int) -> npt.NDArray[np.float64]:
-    """Return signs, as many plus as minus [shape=(patterns, blocks)]; the same at each call."""
+    """Return half plus and half minus signs [shape=(patterns, groups)]; the same at each call."""
     signs = np.resize([1.0, -1.0], n_blocks)
     return np.random.default_rng(0).permuted(np.tile(signs, (_N_PATTERNS, 1)), axis=1)
 
@@ -238,11 +240,11 @@ def _power(frames: _Frames) -> npt.NDArray[np.float32]:
 
 
 def _lines(product: _Frames, n: int, bins: slice) -> npt.NDArray[np.float64]:
-    """Return the cross-correlation of each block for lags of up to a quarter of a frame."""
+    """Return the cross-correlation of each group for lags of up to a quarter of a frame."""
     n_blocks = min(_MOST_BLOCKS, len(product) // _FRAMES_A_BLOCK)
     edges = np.linspace(0, len(product), n_blocks, endpoint=False).astype(int)
     cross = np.zeros((n_blocks, n // 2 + 1), np.complex64)
     cross[:, bins] = np.add.reduceat(product.sum(axis=1), edges, axis=0)
-    # irfft divides by n and takes each bin twice, for its negative frequency.
+    # irfft divides by n and counts each bin twice, because of its negative frequency.
     taps = np.fft.irfft(cross, axis=1).astype(np.float64) * n / 2
     return np.concatenate([taps[:, -(n // 4) :], taps[:, : n // 4 + 1]], axis=1)

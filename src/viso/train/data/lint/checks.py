@@ -1,8 +1,8 @@
-"""What counts as a fault, what is worth a note: the thresholds, each with its reason.
+"""The thresholds for faults and notes, each with its reason.
 
-Those that depend on what real recordings are like were set on 6.7 h of songs with stems (101 of
-rock and pop at 44.1 kHz, most of them excerpts of 7 s, and 110 of karaoke at 16 kHz) and on faults
-put into them, so that no song was called faulty for what its makers did on purpose.
+The thresholds that depend on real recordings were set with 6.7 h of songs with stems (101 of rock
+and pop at 44.1 kHz, most of them excerpts of 7 s, and 110 of karaoke at 16 kHz) and with faults
+added to them. They were set so that no song has a fault for what its makers did on purpose.
 """
 
 from __future__ import annotations
@@ -22,30 +22,32 @@ from viso.train.data.lint.sound import CheckedSong, Part, Stem, add, shifted
 __all__ = ["check_song"]
 
 SILENT_DB = -60.0
-"""RMS of the loudest tenth of a second, full scale = 0 dB. In 16 bits there are five left."""
+"""RMS of the loudest tenth of a second, full scale = 0 dB. Of 16 bits, five are left."""
 PASSAGE_S = 30.0
-"""A shorter excerpt may lie in a passage without singing (an intro, a solo): a silent stem is
-then only worth a note, while the other one sounds."""
+"""A shorter excerpt may come from a passage without singing (an intro, a solo): then a silent stem
+is only a note if the other stem sounds."""
 CLIPPED_SHARE = 1e-4
-"""Share of samples in flat tops from which clipping is a fault: 1 ms in 10 s. Below it, it is a
-stray peak that a limiter let through."""
+"""Clipping is a fault if the share of samples in flat tops is above this: 1 ms in 10 s. Below it,
+it is a stray peak that passed a limiter."""
 CLIPPED_NOTE = 10
-"""Samples in flat tops that are worth a note: fewer are one overshoot cut off, as resampling and
-rounding to 16 bits leave it."""
+"""Samples in flat tops for a note: fewer are a single cut overshoot, as resampling and rounding to
+16 bits leave it."""
 OFFSET_DB, OFFSET_SHARE = -60.0, 0.05
-"""A mean is an offset if above this level and this part of the RMS. Voices are lopsided, but
-their mean is not; a few low periods in a short excerpt leave a few thousandths."""
+"""A mean is an offset if it is above this level and this share of the RMS. Waves of voices are not
+symmetric, but their mean is near zero; a few low periods in a short excerpt leave a few
+thousandths."""
 LENGTH_FAULT_S = 0.1
-"""Coders add up to a few thousand samples at an end; more is another recording (and is what
-packing refuses)."""
+"""Codecs add up to a few thousand samples at an end; a larger difference means another recording,
+which packing refuses."""
 SUM_FAULT_DB, SUM_NOTE_DB = -15.0, -30.0
-"""What the stems leave of the mixture, at the best gain. Rounding leaves -90 dB, coding with loss
-about -20 to -30, a limiter on the mixture -20 to -35; a missing stem is rarely below -15."""
+"""Level of the mixture minus the stems at their best gain. Rounding leaves -90 dB, lossy coding
+about -20 to -30, a limiter on the mixture -20 to -35; a missing stem rarely leaves less than
+-15."""
 GAIN_NOTE_DB = 0.5
-"""The ear's own step in level."""
+"""The smallest difference in level that the ear hears."""
 BLEED_FAULT_DB, BLEED_FAULT_RATIO = -40.0, 2.0
-"""Gain of the copy of the other stem, and its height over chance (see `bleed`). At -40 dB it is
-heard in the pauses of a stem played alone."""
+"""Gain of the copy of the other stem, and its ratio to chance (see `bleed`). At -40 dB the copy is
+audible in the pauses of a stem played alone."""
 BLEED_NOTE_DB, BLEED_NOTE_RATIO = -60.0, 2.5
 
 
@@ -56,19 +58,19 @@ def check_song(song: CheckedSong, *, rate_hz: int | None = None) -> list[Finding
     ----------
     song : CheckedSong
     rate_hz : int, optional
-        Sampling rate that the files ought to have.
+        Sampling rate that the files should have.
 
     Returns
     -------
     list of Finding
-        Those met while reading the song first.
+        Findings from reading the song come first.
     """
     findings = list(song.findings)
     parts = [(part, stem) for stem in song.stems for part in stem.parts]
     names = [(part, _name(part, stem)) for part, stem in parts]
     if song.mixture is not None:
         names.append((song.mixture, "mixture"))
-    # A mixture of which the instrumental is the difference is part of a stem, too.
+    # If the instrumental is mixture minus vocals, the mixture is also a file of a stem.
     names = list({part.name: (part, name) for part, name in names}.values())
     findings += _rates(song, names, rate_hz)
     for part, name in names:
@@ -186,7 +188,7 @@ def _against_mixture(song: CheckedSong, mixture: Part) -> list[Finding]:
             lag = lags[part.name] or Lag(0, 0, 1)
             placed.append(np.float32(lag.sign * part.sign) * shifted(part.audio, lag.samples))
     drifts = any(lag is not None and lag.drift for lag in lags.values())
-    # Once the stems are known to drift the sum has nothing to add.
+    # If the stems drift, their sum gives no more information.
     if len(song.stems) == 2 and not drifts:
         findings += _sum(song, add(placed), mixture, max(_shift(lag) for lag in lags.values()))
     return findings
@@ -199,7 +201,7 @@ def _shift(lag: Lag | None) -> int:
 def _sum(
     song: CheckedSong, total: npt.NDArray[np.float32], mixture: Part, margin: int
 ) -> Iterator[Finding]:
-    """Compare the sum with the mixture, but for the ends that shifting left empty."""
+    """Compare the sum with the mixture, without the ends that are empty after shifting."""
     inner = slice(margin, min(total.shape[1], mixture.audio.shape[1]) - margin)
     if rest := residual(total[:, inner], mixture.audio[:, inner]):
         if rest.level_db > SUM_NOTE_DB:

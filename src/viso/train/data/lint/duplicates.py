@@ -1,4 +1,4 @@
-"""The same sound more than once: in both splits (a fault), or twice inside one (a note)."""
+"""Finds the same sound in both splits (a fault) or more than once in one split (a note)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from viso.train.data.lint.sound import CheckedSong
 __all__ = ["Duplicates", "matched_s"]
 
 _LARGEST_ERROR = 0.30
-"""Share of differing bits up to which a second of two fingerprints is of one sound. Chance gives
-0.5; Haitsma and Kalker's own threshold, for three seconds, is 0.35."""
+"""Two fingerprints of one second are of the same sound up to this share of differing bits. Chance
+gives 0.5; Haitsma and Kalker's own threshold, for three seconds, is 0.35."""
 _SHORTEST_S = 4
 _FEWEST_VOTES = 4
 _NEIGHBOURS = 6
@@ -28,7 +28,7 @@ _Bits = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class _Sound:
-    """What is kept of a stem."""
+    """The facts kept about a stem."""
 
     song: str
     group: str
@@ -39,7 +39,7 @@ class _Sound:
 
 
 def matched_s(a: _Bits, b: _Bits, *, offset: int) -> int:
-    """Return for how many seconds on end two fingerprints are of the same sound.
+    """Return for how many seconds in a row two fingerprints are of the same sound.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def matched_s(a: _Bits, b: _Bits, *, offset: int) -> int:
 
 
 class Duplicates:
-    """Collects the fingerprints of songs, then compares all with all."""
+    """Collects the fingerprints of songs, then compares each with all others."""
 
     def __init__(self) -> None:
         self._sounds: list[_Sound] = []
@@ -81,8 +81,8 @@ class Duplicates:
             self._sounds.append(_Sound(song.name, song.group, stem.role, song.split, digest, bits))
 
     def findings(self) -> list[Finding]:
-        """Return one fault for each validation stem that is also trained on, and one note for
-        each set of equal stems inside a split."""
+        """Return the duplicates: a fault for each validation stem that is also a training stem,
+        and a note for each set of equal stems inside a split."""
         links = {pair: float("inf") for pair in self._equal_pairs()}
         for pair in self._candidates():
             seconds = self._matched(*pair)
@@ -95,7 +95,7 @@ class Duplicates:
         return found
 
     def _equal_pairs(self) -> list[tuple[int, int]]:
-        """Chain the sounds that are the same to the last bit, however short."""
+        """Return pairs of sounds of different songs that are equal to the last bit."""
         last: dict[bytes, int] = {}
         pairs = []
         for k, sound in enumerate(self._sounds):
@@ -114,7 +114,7 @@ class Duplicates:
         time = np.concatenate([np.arange(len(sound.bits)) for sound in sounds])
         names = {name: k for k, name in enumerate(dict.fromkeys(s.song for s in sounds))}
         song = np.array([names[sound.song] for sound in sounds])
-        # Held notes repeat a value: its first frame says it all.
+        # Held notes repeat a value: keep its first frame only.
         fresh = np.concatenate([[True], values[1:] != values[:-1]]) & (values != SILENT)
         values, owner, time = values[fresh], owner[fresh], time[fresh]
         order = np.argsort(values, kind="stable")
@@ -181,7 +181,7 @@ def _elected(votes: npt.NDArray[np.int64]) -> list[tuple[int, int, int]]:
 
 
 def _clusters(n: int, links: dict[tuple[int, int], float]) -> list[set[int]]:
-    """Return the sets of sounds that are linked, directly or over others."""
+    """Return the sets of sounds that are linked, directly or through others."""
     head = list(range(n))
 
     def find(k: int) -> int:

@@ -1,4 +1,4 @@
-"""What a check has to say."""
+"""The checks and the findings that they report."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Finding:
     Attributes
     ----------
     severity : {"fault", "note"}
-        A fault teaches a network something wrong or makes a validation worthless; a note is for
-        a person to know and decide.
+        A fault teaches a network something wrong or makes a validation worthless; with a note, a
+        person decides.
     check : str
         Key of `CHECKS`.
     song : str
@@ -58,7 +58,7 @@ class Finding:
     role : str
         "vocals", "instrumental", "mixture", the name of a file, or empty.
     message : str
-        What, how much, and the way out, on one line.
+        What was found, how much of it, and what to do, on one line.
     """
 
     severity: Severity

@@ -1,8 +1,8 @@
-"""Fingerprints: 32 bits for each 1/32 s of a sound that survive coding, level, rate and shift.
+"""Fingerprints: 32 bits for each 1/32 s of a sound, robust to coding, level, rate and shift.
 
-The scheme of Haitsma and Kalker (2002): the spectrum of a frame in 33 bands, and for each pair of
-neighbouring bands one bit that says whether their difference has grown since the frame before.
-Frames of 0.37 s overlap so far that two recordings cut at different places still agree.
+The scheme is that of Haitsma and Kalker (2002): the spectrum of a frame has 33 bands, and each pair
+of neighbouring bands gives one bit: whether their difference is larger than in the frame before.
+Frames of 0.37 s overlap so much that two recordings cut at different positions still agree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["FRAMES_A_SECOND", "SILENT", "fingerprint"]
 
 FRAMES_A_SECOND = 32
 SILENT = np.uint32(0)
-"""Stands where there is nothing to compare."""
+"""The value of frames with nothing to compare."""
 
 _FRAME_S = 0.37
 _BANDS_HZ = np.geomspace(200.0, 2000.0, 34)
@@ -30,7 +30,7 @@ def fingerprint(audio: npt.NDArray[np.float32], *, rate_hz: int) -> npt.NDArray[
     ----------
     audio : float32 array [shape=(channels, n)]
     rate_hz : int
-        4200 or more, or there is nothing to see of the highest band.
+        4200 or more; below that, the highest band is lost.
 
     Returns
     -------
@@ -56,13 +56,13 @@ def fingerprint(audio: npt.NDArray[np.float32], *, rate_hz: int) -> npt.NDArray[
 def _mono(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     middle: npt.NDArray[np.float32] = audio.mean(axis=0)
     first: npt.NDArray[np.float32] = audio[0]
-    # What is in opposite phase would vanish from the sum.
+    # Channels of opposite phase would vanish in the sum.
     is_opposite = np.dot(middle, middle) < 0.01 * np.dot(first, first)
     return first if is_opposite else middle
 
 
 def _reduced(wave: npt.NDArray[np.float32], rate_hz: int) -> tuple[npt.NDArray[np.float32], float]:
-    """Return the wave at every `factor`-th sample, what would fold below 2 kHz filtered out."""
+    """Return every `factor`-th sample; a filter first removes what would alias below 2 kHz."""
     factor = max(1, rate_hz // _REDUCED_HZ)
     if factor == 1:
         return wave, float(rate_hz)
@@ -83,7 +83,7 @@ def _reduced(wave: npt.NDArray[np.float32], rate_hz: int) -> tuple[npt.NDArray[n
 def _band_powers(
     wave: npt.NDArray[np.float32], rate: float, length: int, n_frames: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the power of each frame in 33 bands, and altogether [shape=(frames,)]."""
+    """Return the power of each frame in 33 bands, and its total power [shape=(frames,)]."""
     edges = np.round(_BANDS_HZ * length / rate).astype(int)
     window = np.hanning(length).astype(np.float32)
     bands = np.empty((n_frames, 33), np.float32)

@@ -1,4 +1,4 @@
-"""Checks that need one sound alone: finite, audible, unclipped, without offset."""
+"""Checks of a single sound: finite values, level, clipping and DC offset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STEP_16_BIT = 1 / 32768
 
 
 def not_finite(audio: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """Count the samples that are NaN or infinite, and say where the first is.
+    """Count the samples that are NaN or infinite, and find the first one.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ def not_finite(audio: npt.NDArray[np.float32]) -> tuple[int, int]:
     Returns
     -------
     count, first : int
-        `first` is a sample index, -1 if there is none.
+        `first` is a sample index, or -1 if there is none.
     """
-    # A sum is much faster than a test of every sample, and finite only if all of them are
-    # (float64, lest many loud samples overflow).
+    # A sum is much faster than a test of every sample, and is finite only if all samples are.
+    # It is in float64 so that many loud samples do not overflow.
     with np.errstate(invalid="ignore"):
         total = np.sum(audio, dtype=np.float64)
     if np.isfinite(total):
@@ -38,7 +38,7 @@ def not_finite(audio: npt.NDArray[np.float32]) -> tuple[int, int]:
 
 
 def loudest_db(audio: npt.NDArray[np.float32], *, rate_hz: int) -> float:
-    """Return the RMS of the loudest tenth of a second in dB of full scale (-inf: silence).
+    """Return the RMS of the loudest tenth of a second in dB full scale (-inf: silence).
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def loudest_db(audio: npt.NDArray[np.float32], *, rate_hz: int) -> float:
 
 @dataclass(frozen=True)
 class Clipping:
-    """Flat tops of waves: how many, how many samples in all, the longest one, and the level."""
+    """Flat tops of waves: their number, their samples in total, the longest one, their level."""
 
     n_runs: int
     n_samples: int
@@ -65,12 +65,12 @@ class Clipping:
 def clipping(audio: npt.NDArray[np.float32]) -> Clipping:
     """Count the runs of samples that stay at a channel's own extreme.
 
-    A run is three samples or more within 0.01 % of the extreme whose neighbours lie at least
-    0.1 % (and six steps of 16 bits) below it. A smooth peak cannot do that: near its top a wave
-    is a parabola, whose next sample lies at most four times as low as its last. So the level
-    does not matter, sound clipped first and lowered later is found too, and low notes, whose
-    rounded tops repeat a value, are not. What was coded with loss after clipping is no longer
-    flat and goes unseen.
+    A run is three samples or more within 0.01 % of the extreme, whose neighbours are at least
+    0.1 % (and six steps of 16 bits) below it. A smooth peak has no such run: near its top a wave
+    is a parabola, whose next sample is at most four times as low as its last. So the level does
+    not matter: sound that was clipped and then lowered is found too. Low notes, whose rounded
+    tops repeat a value, are not counted. Clipped sound is no longer flat after lossy coding and
+    is not found.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def clipping(audio: npt.NDArray[np.float32]) -> Clipping:
     Returns
     -------
     Clipping
-        Of all channels together; `level_db` is the highest extreme with a flat top, in dB of full
-        scale, -inf where there is none.
+        Of all channels together; `level_db` is the highest extreme with a flat top, in dB full
+        scale, or -inf if there is none.
     """
     lengths: list[npt.NDArray[np.intp]] = []
     level = 0.0
@@ -106,7 +106,7 @@ def _flat_tops(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
     breaks = np.flatnonzero(np.diff(at_top) > 1)
     first = at_top[np.concatenate([[0], breaks + 1])]
     last = at_top[np.concatenate([breaks, [at_top.size - 1]])]
-    # Beyond the ends of the sound the wave may well go on at the top.
+    # Beyond the ends of the sound the wave may stay at the top.
     before = np.where(first > 0, wave[np.maximum(first - 1, 0)], -np.inf)
     after = np.where(last < wave.size - 1, wave[np.minimum(last + 1, wave.size - 1)], -np.inf)
     lengths = last - first + 1
@@ -115,7 +115,7 @@ def _flat_tops(wave: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
 
 
 def dc_offset(audio: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Return the largest mean of a channel, and the same over the RMS of what is left.
+    """Return the largest mean of a channel, and its ratio to the RMS of the rest.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def dc_offset(audio: npt.NDArray[np.float32]) -> tuple[float, float]:
     for channel in audio:
         mean = float(np.mean(channel, dtype=np.float64)) if channel.size else 0.0
         power = float(np.dot(channel, channel)) / max(1, channel.size) - mean**2
-        # Rounding of a constant leaves a little power, or less than none.
+        # Rounding errors of a constant leave a little power, or a negative value.
         share = abs(mean) / power**0.5 if power > 1e-6 * mean**2 else float("inf")
         if abs(mean) > abs(worst[0]):
             worst = (mean, share)

@@ -1,4 +1,4 @@
-"""A song as the checks see it: its stems, each the sum of one or several files."""
+"""A song for the checks: its stems, each of which is the sum of one or more files."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Part:
     ----------
     name : str
     audio : float32 array [shape=(channels, n)]
-        At the rate of the song, as it is in the file.
+        The sound of the file, at the rate of the song.
     file_rate_hz : int
         Rate of the file itself.
     sign : float
-        What the samples are multiplied by in the sum that is the stem.
+        The factor for the samples in the sum of the stem.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Stem:
-    """Vocals or instrumental: the sum of its parts."""
+    """Vocals or instrumental: the sum of its files (`parts`)."""
 
     role: str
     parts: tuple[Part, ...]
 
     @cached_property
     def audio(self) -> npt.NDArray[np.float32]:
-        """The stem [shape=(channels, n)], as long as its shortest part."""
+        """The stem [shape=(channels, n)], as long as its shortest file."""
         if len(self.parts) == 1 and self.parts[0].sign == 1.0:
             return self.parts[0].audio
         return add([np.float32(part.sign) * part.audio for part in self.parts])
@@ -51,9 +51,9 @@ class Stem:
 
 @dataclass(frozen=True)
 class CheckedSong:
-    """What is known and decoded of one song.
+    """The facts about one song and its decoded sound.
 
-    `findings` are those met while reading it: files that cannot be decoded.
+    `findings` come from reading it: they are about files that cannot be decoded.
     """
 
     name: str
@@ -67,13 +67,13 @@ class CheckedSong:
 
     @property
     def duration_s(self) -> float:
-        """Seconds of the longest stem."""
+        """The duration of the longest stem, in seconds."""
         lengths = [part.audio.shape[1] for stem in self.stems for part in stem.parts]
         return max(lengths, default=0) / self.rate_hz
 
 
 def add(sounds: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    """Return the sum, as long as the shortest; mono goes to both sides of stereo."""
+    """Return the sum, as long as the shortest sound; mono goes to both channels of stereo."""
     total = np.zeros((max(map(len, sounds)), min(s.shape[1] for s in sounds)), np.float32)
     for sound in sounds:
         total += sound[:, : total.shape[1]]
@@ -81,7 +81,7 @@ def add(sounds: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
 
 
 def shifted(audio: npt.NDArray[np.float32], lag: int) -> npt.NDArray[np.float32]:
-    """Return a sound moved earlier by `lag` samples (later: negative), zeros coming in."""
+    """Return a sound moved earlier by `lag` samples (negative: later) and filled with zeros."""
     moved = np.zeros_like(audio)
     n = audio.shape[1]
     if abs(lag) < n:

@@ -1,4 +1,4 @@
-"""Songs to be checked, one at a time: from a packed corpus, or from a folder as it came."""
+"""Reads the songs to check, one at a time, from a packed corpus or from a folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ __all__ = ["songs_of_corpus", "songs_of_items"]
 
 
 def songs_of_corpus(corpus: Corpus) -> tuple[int, Iterator[CheckedSong]]:
-    """Return how many songs a corpus has, and the songs one after the other.
+    """Return the number of songs in a corpus, and an iterator over them.
 
-    The mixtures that a data set brought are no longer in it: there is nothing to say of sums and
-    alignment.
+    A corpus does not hold the mixtures of the data set, so sums and alignment are not checked.
     """
     songs: dict[str, list[Track]] = {}
     for track in corpus.tracks:
@@ -43,9 +42,9 @@ def _of_tracks(corpus: Corpus, tracks: list[Track]) -> CheckedSong:
 
 
 def songs_of_items(items: list[Item]) -> tuple[int, Iterator[CheckedSong]]:
-    """Return how many songs the items of readers make, and the songs one after the other.
+    """Return the number of songs in the items of readers, and an iterator over them.
 
-    Every file is decoded at its own rate, so that clipping can be seen; one that cannot be
+    A song has the rate of its first file, so that clipping is visible. A file that cannot be
     decoded becomes a finding of its song.
     """
     songs: dict[str, list[Item]] = {}
@@ -60,7 +59,7 @@ def _of_items(items: list[Item]) -> CheckedSong:
     for item in items:
         parts = [reader.part(item, source) for source in item.sources]
         whole = tuple(part for part in parts if part is not None)
-        # Half the files of a stem are not the stem: its level and its sum would mislead.
+        # If a file of a stem is missing, leave the stem out: its level and sum would be wrong.
         if whole and len(whole) == len(parts):
             stems.append(Stem(item.role, whole))
     mixtures = [item for item in items if item.mixture is not None]
@@ -80,7 +79,7 @@ def _of_items(items: list[Item]) -> CheckedSong:
 
 
 class _Reader:
-    """Decodes the files of one song, each once."""
+    """Decodes each file of one song once."""
 
     def __init__(self, song: str) -> None:
         self.song = song
@@ -89,7 +88,7 @@ class _Reader:
         self._parts: dict[tuple[Path, int], Part | None] = {}
 
     def part(self, item: Item, source: Source) -> Part | None:
-        """Return one source of an item at the rate of the song's first, None if it is broken."""
+        """Return one source at the rate of the song's first file, or None if it is broken."""
         key = (source.path, source.track)
         if key not in self._parts:
             self._parts[key] = self._decoded(item, source)
@@ -104,7 +103,7 @@ class _Reader:
             alone = replace(item, sources=(replace(source, sign=1.0),), mixture=None)
             audio = load(alone, rate_hz=self.rate_hz)
         except VisoError as error:
-            # Decoders refuse such samples; the words are theirs, kept by a test.
+            # Decoders refuse such samples; a test keeps these words of their message.
             check: Check = "not-finite" if "NaN or infinity" in str(error) else "decode"
             name = source.path.name
             self.findings.append(Finding("fault", check, self.song, name, str(error)))

@@ -1,6 +1,6 @@
-"""Readers: folders as data sets come become items, each a track to be packed.
+"""Readers: turn the folders of data sets into items; each item is a track to be packed.
 
-A module for each layout: `musdb18` (``.stem.mp4``), `stems` (a folder a song; MUSDB18-HQ),
+Each layout has a module: `musdb18` (``.stem.mp4``), `stems` (a folder a song; MUSDB18-HQ),
 `pairs` (mixture and vocals), `solo` (voices, music), `listed` (a table of music) and `shared`
 (several of these side by side).
 """
@@ -40,31 +40,31 @@ def items_in(
     music_root: Path | None = None,
     longest_s: float | None = None,
 ) -> list[Item]:
-    """Recognise the layout of a folder and return what it holds.
+    """Recognise the layout of a folder and return its items.
 
     Parameters
     ----------
     folder : Path
     licence : str, optional
-        Of a data set whose licence the reader does not know.
+        The licence of a data set, where the reader does not know it.
     music_root : Path, optional
         Where the packages of a table of music are unpacked (see `viso.train.data.readers.shared`).
     longest_s : float, optional
-        Of a longer track of such a table keep the middle, this many seconds.
+        Longest duration of a track of such a table, in seconds; a longer track keeps its middle.
 
     Returns
     -------
     list of Item
-        Song after song, its vocals before its instrumental. Nothing is decoded yet.
+        Song by song, vocals before instrumental. Nothing is decoded yet.
 
     Raises
     ------
     DataError
-        If the folder is not there, has no known layout, or is a test set.
+        If the folder does not exist, has no known layout, or is a test set.
 
     See Also
     --------
-    left_out : what of the folder is not among the items, and why.
+    left_out : the files that are not among the items, and why.
     voices_in, music_in : for folders that could hold either.
     """
     if not folder.is_dir():
@@ -81,7 +81,7 @@ def items_in(
 
 
 def _advice(folder: Path) -> str:
-    """Say why no layout was recognised, and what to do."""
+    """Return a message: why no layout was recognised, and what to do."""
     if (folder / TEST).is_dir() and len(folders_in(folder)) == 1:
         return f"{folder}: only a test set in it, which is never packed; name a training set"
     files = sounds_below(folder)
@@ -101,7 +101,7 @@ def _advice(folder: Path) -> str:
 
 
 def left_out(folder: Path, *, music_root: Path | None = None) -> list[str]:
-    """Say what of a folder its reader does not take, a line each, with the reason.
+    """Return a line for each thing in a folder that its reader leaves out, with the reason.
 
     Parameters
     ----------

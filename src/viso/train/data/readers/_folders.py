@@ -1,4 +1,4 @@
-"""What all layouts have in common: sound files, splits, and what names tell."""
+"""Code for all layouts: finding sound files and splits, and reading names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sounds_below(folder: Path) -> list[Path]:
 
 
 def _is_sound(path: Path) -> bool:
-    # Archives made on a Mac have a hidden twin of every file.
+    # An archive made on a Mac has a hidden twin of every file.
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
@@ -52,17 +52,17 @@ def is_folder_of(folder: Path, *names: str) -> bool:
 
 
 def splits_of(folder: Path) -> list[tuple[Path, Split | None]]:
-    """Return the parts of a data set that may be packed, with the split of each.
+    """Return the folders of a data set that may be packed, with the split of each.
 
-    ``train`` and ``valid`` are splits; beside ``valid`` what lies in the folder itself is for
-    training, too, if there is no ``train``. Without ``valid`` the split is for the reader to say
-    (None). A part that is `folder` itself does not include folders of these names. ``test`` is
-    never a part: what a model is judged by at the end is neither learnt from nor chosen by.
+    The folders ``train`` and ``valid`` are splits. If there is a ``valid`` but no ``train``,
+    `folder` itself is for training. Without ``valid`` the reader decides the split (None). If
+    `folder` itself is returned, the subfolders with these names do not belong to it. ``test`` is
+    never returned: a test set must not influence training or the choice of a model.
 
     Raises
     ------
     DataError
-        If the folder itself is called ``test``, or is not there.
+        If the folder itself is called ``test``, or does not exist.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the name")
@@ -80,15 +80,15 @@ def splits_of(folder: Path) -> list[tuple[Path, Split | None]]:
 
 
 def group_of(folder: Path) -> str:
-    """Return a folder's own name; of ``name/train`` and ``name/valid`` the name."""
+    """Return a folder's own name; for ``name/train`` and ``name/valid`` return ``name``."""
     path = folder.resolve() if folder.name in ("", "..") else folder
     return path.absolute().parent.name if path.name in ("train", "valid") else path.name
 
 
 def singer_of(name: str) -> str | None:
-    """Return who sings, if a file's or a song's name tells it.
+    """Return the singer, if the name of a file or song contains it.
 
-    ``Artist - Title`` does, and so do the numbered pieces of a singer: ``abjones-1``,
+    Such names are ``Artist - Title`` and the numbered files of a singer: ``abjones-1``,
     ``actor01-00``, ``anna_12``.
     """
     artist, dash, _ = name.partition(" - ")

@@ -1,4 +1,4 @@
-"""Songs: the two items each becomes, and which songs are for validation."""
+"""Songs: makes the two items of each song, and chooses the songs for validation."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ VALIDATION = frozenset({
     "Triviul - Angelsaint",
     "Young Griffo - Pennies",
 })  # fmt: skip
-"""The songs of MUSDB18's training set that everybody validates with."""
+"""The songs of MUSDB18's training set that are its usual validation set."""
 
-_TRACKS = ("mixture", "drums", "bass", "other", "vocals")  # of a .stem.mp4
+_TRACKS = ("mixture", "drums", "bass", "other", "vocals")  # tracks of a .stem.mp4
 
 _FOLDED = frozenset(name.casefold() for name in VALIDATION)
 
 
 def split_of(song: str) -> Split:
-    """Return the split of a song, by its name ``Artist - Title``, where no folder tells it."""
+    """Return the split of a song by its name ``Artist - Title``, where no folder decides it."""
     return "valid" if song.casefold() in _FOLDED else "train"
 
 
@@ -55,9 +55,9 @@ def song_items(
     Parameters
     ----------
     name : str
-        Tells the singer, and the split if `split` is None.
+        Contains the singer's name, and decides the split if `split` is None.
     vocals, music : tuple of Source
-        What each is the sum of.
+        The sources whose sum is the vocals, or the instrumental.
     mixture, group, split, licence, release_level
         As in `Item`.
     """
@@ -79,19 +79,19 @@ def song_items(
 
 
 def parts_of(items: Iterable[Item]) -> list[Item]:
-    """Return the single parts of the training songs' music: drums, bass and so on.
+    """Return the single stems of the training songs' music: drums, bass and so on.
 
     Parameters
     ----------
     items : iterable of Item
-        Their splits settled: what is for validation has no parts.
+        With their final splits: validation songs are left out.
 
     Returns
     -------
     list of Item
-        An instrumental for each source of a song's music that is the sum of several, called
-        ``SONG/PART`` and of the group ``GROUP-PART``. A part is named as its file; tracks of one
-        file as those of MUSDB18.
+        An instrumental for each source, where a song's music is the sum of several. Its song is
+        ``SONG/PART`` and its group ``GROUP-PART``. PART is the name of the file; for tracks of one
+        file it is the name of MUSDB18's track.
     """
     return [
         replace(
@@ -108,7 +108,7 @@ def parts_of(items: Iterable[Item]) -> list[Item]:
 
 
 def _is_sum(item: Item) -> bool:
-    # A mixture less its vocals has two sources, too.
+    # A mixture minus its vocals has two sources, too.
     return len(item.sources) > 1 and all(source.sign > 0 for source in item.sources)
 
 
@@ -117,25 +117,25 @@ def _part(source: Source) -> str:
 
 
 def hold_out(items: Sequence[Item], *, share: float = 0.1) -> tuple[list[Item], list[str]]:
-    """Keep some songs from training, where nobody said which.
+    """Hold out some songs for validation, if no song is marked for it.
 
-    Whole singers are held out, so that no voice is on both sides, in an order that depends on
-    their names alone: more songs later change little.
+    All songs of a singer are held out together, so that no voice is in both splits. The order
+    depends on the singers' names only: songs added later change little.
 
     Parameters
     ----------
     items : sequence of Item
     share : float
-        Of the songs that have vocals and an instrumental; a little more where a singer has
-        several.
+        Share of the songs that have vocals and an instrumental; the result is a little more where
+        a singer has several songs.
 
     Returns
     -------
     items : list of Item
-        The same, those of the songs held out with the split "valid".
+        The same items; those of held-out songs have the split "valid".
     songs : list of str
-        Which they are, one at least; none where there is one song only, or one singer of all
-        songs, or one already is "valid".
+        The songs held out, at least one. The list is empty if there is only one song, if one
+        singer sings all songs, or if an item already is "valid".
     """
     roles: dict[str, set[Role]] = {}
     singer: dict[str, str] = {}
@@ -149,7 +149,7 @@ def hold_out(items: Sequence[Item], *, share: float = 0.1) -> tuple[list[Item], 
     singers = sorted({singer[song] for song in songs}, key=lambda s: sha256(s.encode()).digest())
     for name in singers:
         theirs = [song for song in songs if singer[song] == name]
-        # Nothing but one singer: then there is no way to keep voices apart.
+        # Do not hold out all songs: with a single singer, voices cannot be kept apart.
         if len(held) + len(theirs) < len(songs):
             held += theirs
         if len(held) >= share * len(songs):

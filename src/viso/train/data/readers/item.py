@@ -1,4 +1,4 @@
-"""What a reader finds, an `Item` for each track to be packed, and how it becomes sound."""
+"""What a reader finds, an `Item` for each track to be packed, and how to decode it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Source:
     ----------
     path : Path
     track : int
-        Which audio track of the file, counted from 0.
+        Number of the audio track in the file, from 0.
     sign : float
-        What its samples are multiplied by.
+        The factor for its samples.
     """
 
     path: Path
@@ -40,17 +40,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Item:
-    """One track to be packed: the sum of its sources, with what is known about it.
+    """One track to be packed: the sum of its sources, with the facts about it.
 
     Attributes
     ----------
     sources : tuple of Source
     song : str
-        Name of the song, unique to it in a corpus; its vocals and its instrumental share it.
+        Name of the song, unique in a corpus; its vocals and its instrumental share it.
     role, group, split, singer, licence, release_level
         As in `viso.train.data.corpus.Track`.
     longest_s : float or None
-        Of a longer recording keep the middle, this many seconds.
+        Longest duration, in seconds; a longer recording keeps its middle.
     mixture : Source or None
         The song's own mixture, where the data set has one.
     """
@@ -79,8 +79,9 @@ def load(item: Item, *, rate_hz: int) -> npt.NDArray[np.float32]:
     Returns
     -------
     np.ndarray [shape=(channels, n), float32]
-        One channel, or two if a source has two; a mono source then goes to both sides. Of more
-        than two channels the front pair is kept. As long as the shortest source.
+        One channel, or two if a source has two; then a mono source goes to both channels. If a
+        source has more than two channels, the front pair is kept. The length is that of the
+        shortest source.
 
     Raises
     ------
@@ -100,8 +101,8 @@ def load(item: Item, *, rate_hz: int) -> npt.NDArray[np.float32]:
 
 
 def check_lengths(what: str, lengths: list[int], rate_hz: int) -> None:
-    """Raise a `DataError` unless the lengths, in samples, are those of one recording."""
-    # A coder may add a frame or two; more means that the stems are not of one recording.
+    """Raise a `DataError` if the lengths, in samples, are too different for one recording."""
+    # A codec may add a frame or two; more means that the stems are not from one recording.
     if max(lengths) - min(lengths) > _TOLERANCE_S * rate_hz:
         seconds = ", ".join(f"{n / rate_hz:.2f}" for n in lengths)
         raise DataError(
@@ -115,7 +116,7 @@ def _names(item: Item) -> str:
 
 
 def _middle(item: Item) -> float:
-    """Where to start, in seconds, to keep the middle of a recording: the same for all sources."""
+    """Return where the middle of a recording starts, in seconds; the same for all sources."""
     if item.longest_s is None:
         return 0.0
     with open_audio(item.sources[0].path, track=item.sources[0].track) as song:

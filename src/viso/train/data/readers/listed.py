@@ -1,4 +1,4 @@
-"""Music named by a table, such as that of recordings inside of packages."""
+"""Music listed in a table, such as a table of recordings inside packages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def music_listed(
 ) -> list[Item]:
     """Return the tracks of a tab-separated table (columns: package, path, split).
 
-    Only the rows of the training split that exist below `root` are taken.
+    Only tracks of the training split that exist below `root` are returned.
 
     Parameters
     ----------
@@ -38,18 +38,18 @@ def music_listed(
     group : str, optional
         The table's name, if None.
     longest_s : float, optional
-        Of a longer track keep the middle, this many seconds.
+        Longest duration, in seconds; a longer track keeps its middle.
 
     Raises
     ------
     DataError
-        If the table cannot be read, lacks a column, or none of its tracks is there.
+        If the table cannot be read, lacks a column, or none of its tracks exists.
     """
     group = group or table.stem
     items = [
         Item(
             sources=(Source(root / path),),
-            # Several tracks of a package may share a file name, in folders of their own.
+            # Several tracks of a package may have the same file name in different folders.
             song=f"{group}/{package}/{Path(path).with_suffix('').as_posix()}",
             role="instrumental",
             group=group,

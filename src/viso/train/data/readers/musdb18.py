@@ -1,4 +1,4 @@
-"""MUSDB18 as it is published: a folder of ``.stem.mp4``, five audio tracks in each file.
+"""MUSDB18 as published: a folder of ``.stem.mp4`` files with five audio tracks each.
 
 Reference: Rafii, Liutkus, Stoeter, Mimilakis, Bittner, "MUSDB18, a corpus for music separation",
 2017, https://doi.org/10.5281/zenodo.1117372.
@@ -36,20 +36,20 @@ def songs_in(folder: Path, *, licence: str | None = None) -> list[Item]:
     Parameters
     ----------
     folder : Path
-        With ``train`` in it, or a folder of files. Its ``test`` is left out.
+        Holds the files, or ``train`` with the files. Its ``test`` is left out.
     licence : str, optional
-        In place of MUSDB18's own.
+        Replaces MUSDB18's own licence.
 
     Returns
     -------
     list of Item
-        The 14 songs of `VALIDATION` are of the split "valid", unless a folder ``valid`` says
-        which ones are.
+        The 14 songs of `VALIDATION` have the split "valid", unless a folder ``valid`` holds the
+        validation songs.
 
     Raises
     ------
     DataError
-        If there is none, or the folder is a test set.
+        If there is no file, or the folder is a test set.
     """
     items: list[Item] = []
     for part, split in splits_of(folder):

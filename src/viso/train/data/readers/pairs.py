@@ -1,8 +1,7 @@
 """Pairs of a mixture and its vocals: the instrumental is their difference.
 
-The pairs may lie in two folders side by side, ``mixture/NAME.*`` and ``vocals/NAME.*``; a folder
-for each song, with ``mixture.*`` and ``vocals.*`` in it, is read by
-`viso.train.data.readers.stems`.
+This module reads two folders side by side, ``mixture/NAME.*`` and ``vocals/NAME.*``.
+`viso.train.data.readers.stems` reads a folder for each song with ``mixture.*`` and ``vocals.*``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _VOCALS = "vocals"
 def pair(
     mixture: Path, vocals: Path, *, name: str, group: str, split: Split | None, licence: str
 ) -> list[Item]:
-    """Return the two items of a mixture and its vocals, which have the levels of the record."""
+    """Return the two items of a mixture and its vocals; they have the levels of the record."""
     whole = Source(mixture)
     return song_items(
         name,
@@ -47,7 +46,7 @@ def is_one(folder: Path) -> bool:
 
 
 def _named(folder: Path) -> dict[str, Path]:
-    """Return the sound files below a folder by their path without suffix."""
+    """Return the sound files below a folder, by their path without suffix."""
     files: dict[str, Path] = {}
     for path in sounds_below(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
@@ -69,14 +68,14 @@ def songs_in(folder: Path, *, licence: str | None = None) -> list[Item]:
     Parameters
     ----------
     folder : Path
-        With ``mixture`` (or ``mixtures``, ``mix``) and ``vocals`` in it, or in its ``train`` and
-        ``valid``.
+        Holds ``mixture`` (or ``mixtures``, ``mix``) and ``vocals``, or its ``train`` and ``valid``
+        do.
     licence : str, optional
 
     Raises
     ------
     DataError
-        If no name is in both, or two files of one folder have one name.
+        If no name is in both, or two files in one folder have the same name.
     """
     group = group_of(folder)
     items: list[Item] = []

@@ -1,10 +1,10 @@
-"""A folder that brings several data sets together, each in a folder of its own::
+"""A folder with several data sets, each in its own subfolder::
 
 songs/train/SONG/    songs/valid/SONG/       stems (see `viso.train.data.readers.stems`)
 karaoke16k/train/    karaoke16k/valid/       the same
 singing/SET/NAME-00.ogg                      solo voices, a group for each set
 mixes/SONG/mixture.ogg                       songs without stems: left out
-instrumentals.tsv                            music inside of packages, a table
+instrumentals.tsv                            a table of music inside packages
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TABLE = "instrumentals.tsv"
 _KARAOKE = "karaoke16k"
 _SONGS = ("songs", _KARAOKE)
 _NON_COMMERCIAL = "CC BY-NC-SA 4.0"
-# What the origins say, by group; of the other sets of singing it is the terms of their pages.
+# Licences by group, as their origins state them; other singing sets have the terms of their pages.
 _LICENCES = {
     "songs": musdb18.LICENCE,
     "karaoke16k": "MIR-1K: research use",
@@ -35,8 +35,8 @@ _LICENCES = {
     "utau": "editing and redistribution with credit",
 }
 _PAGE = "terms of the data set's page"
-_REMIXED = "EIR - "  # songs of "Everything Is Remixed" among those of MUSDB18
-# Sets whose file names are those of a singer; in the others a file has several.
+_REMIXED = "EIR - "  # songs of "Everything Is Remixed" among the songs of MUSDB18
+# In these sets each file name names one singer; in the others a file has several singers.
 _ONE_SINGER_A_FILE = {"nitsong070", "ravdess", "utau"}
 
 
@@ -49,15 +49,15 @@ def is_one(folder: Path) -> bool:
 def items_in(
     folder: Path, *, music_root: Path | None = None, longest_s: float | None = None
 ) -> list[Item]:
-    """Return what all the data sets in a folder hold.
+    """Return the items of all data sets in a folder.
 
     Parameters
     ----------
     folder : Path
     music_root : Path, optional
-        Where the table's packages are unpacked; without it the table is left out.
+        Where the table's packages are unpacked; if None, the table is left out.
     longest_s : float, optional
-        Of a longer track of the table keep the middle, this many seconds.
+        Longest duration of a track of the table, in seconds; a longer track keeps its middle.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def items_in(
 
 
 def _as_known(item: Item) -> Item:
-    """Say what the files do not: whose licence it is, and that pairs are not at release level."""
+    """Set what the files do not contain: the licence, and whether levels are those of a record."""
     is_remixed = item.song.startswith(f"songs/{_REMIXED}")
     if is_remixed:
         item = replace(item, licence="CC0")

@@ -24,8 +24,8 @@ def voices_in(
 ) -> list[Item]:
     """Return every file at any depth below a folder as solo singing.
 
-    Who sings is told by the subfolder a file lies in, or by its name if that is numbered
-    (``anna-01.wav``).
+    The name of the subfolder is the singer's; without a subfolder, a numbered file name contains
+    the singer's name (``anna-01.wav``).
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def voices_in(
         The folder's name, if None.
     licence : str, optional
     singers : bool
-        False if the names do not tell who sings.
+        False if the names do not name the singer.
 
     Raises
     ------
     DataError
-        If there is none.
+        If there is no file.
     """
     group = group or group_of(folder)
     return [
@@ -71,7 +71,7 @@ def music_in(folder: Path, *, group: str | None = None, licence: str | None = No
     Raises
     ------
     DataError
-        If there is none.
+        If there is no file.
     """
     group = group or group_of(folder)
     return [
@@ -88,7 +88,7 @@ def music_in(folder: Path, *, group: str | None = None, licence: str | None = No
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str, Path, Split]]:
-    """Yield each file, its name, its path inside of its split, and the split."""
+    """Yield each file, its name, its path inside its split, and the split."""
     found = False
     for part, split in splits_of(folder):
         for path in sounds_below(part):

@@ -1,4 +1,4 @@
-"""A folder for each song, with a file for each stem: MUSDB18-HQ and whatever looks like it."""
+"""A folder for each song with a file for each stem, such as MUSDB18-HQ."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from viso.train.data.readers.pairs import pair
 __all__ = ["incomplete", "is_one", "songs_in"]
 
 _VOCALS = "vocals"
-# The first that is there; all of them are no stems.
+# The first one that exists is the mixture; none of them is a stem.
 _MIXTURES = ("mixture", "linear_mixture", "mix")
 _INSTRUMENTALS = ("instrumental", "accompaniment")
 
 
 def _stems_of(song: Path) -> dict[str, Path]:
-    """Return the files of a song folder by the name of the stem, in lower case."""
+    """Return the files of a song folder, by the name of the stem in lower case."""
     stems: dict[str, Path] = {}
     for path in sounds_in(song):
         name = path.stem.lower()
@@ -36,7 +36,7 @@ def _is_song(song: Path) -> bool:
 
 
 def _songs_of(folder: Path) -> Iterator[tuple[Path, Split | None, bool]]:
-    """Yield every folder where a song may be, its split, and whether a song is there."""
+    """Yield each folder that may be a song, its split, and whether it is a song."""
     for part, split in splits_of(folder):
         for song in folders_in(part):
             if part != folder or song.name not in SPLITS:
@@ -57,25 +57,25 @@ def songs_in(
 ) -> list[Item]:
     """Return the vocals and the instrumental of every song folder.
 
-    A song folder holds `vocals.*` and `instrumental.*` (or `accompaniment.*`), or any stems with
-    `vocals.*` among them, of which the rest are summed, or `vocals.*` and `mixture.*` alone, of
-    which the difference is taken. All are taken to have the levels of the finished record.
+    A song folder holds `vocals.*` and `instrumental.*` (or `accompaniment.*`); or `vocals.*` and
+    other stems, whose sum is the instrumental; or only `vocals.*` and `mixture.*`, whose
+    difference is the instrumental. All are assumed to have the levels of the finished record.
 
     Parameters
     ----------
     folder : Path
-        Holds song folders, or ``train`` and ``valid`` that do. Its ``test`` is left out.
+        Holds song folders, or ``train`` and ``valid`` with song folders. Its ``test`` is left out.
     group : str, optional
         The folder's name, if None.
     split : str, optional
-        Of all songs. If None: what the folders ``train`` and ``valid`` say; where there is no
-        ``valid``, MUSDB18's validation songs are of the split "valid".
+        The split of all songs. If None, the folders ``train`` and ``valid`` decide; if there is no
+        ``valid``, MUSDB18's validation songs have the split "valid".
     licence : str, optional
 
     Raises
     ------
     DataError
-        If no song is found, or a song has two files of one stem.
+        If there is no song, or a song has two files of one stem.
     """
     group = group or group_of(folder)
     items: list[Item] = []
@@ -114,5 +114,5 @@ def _of_one(song: Path, group: str, split: Split | None, licence: str) -> list[I
 
 
 def incomplete(folder: Path) -> list[Path]:
-    """Return the folders that hold sound but no vocals with something beside them."""
+    """Return the folders that hold sound files, but not both vocals and another file."""
     return [song for song, _, is_song in _songs_of(folder) if not is_song and sounds_in(song)]
