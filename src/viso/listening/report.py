@@ -137,7 +137,7 @@ def _parts(analysis: Analysis, pictures: Mapping[str, str]) -> list[str]:
         f"{test.loudness_lufs:.1f} LUFS. {analysis.n_listeners} listeners"
         f"{_left_out(analysis)}. <small>test {test.id}, viso {__version__}</small></p>"
     ]
-    parts += [f"<p><b>Note:</b> {html.escape(summary)}</p>" for summary in caveats(analysis)]
+    parts += [f"<p><b>Note:</b> {html.escape(caveat)}</p>" for caveat in caveats(analysis)]
     if test.kind == "mushra" and not analysis.n_kept:
         # The screening comes first, as it explains the missing results.
         return [*parts, _screening(analysis), *_shown(pictures)]

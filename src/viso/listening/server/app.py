@@ -128,11 +128,11 @@ class _Service:
         return self._description()
 
     def _description(self) -> dict[str, Any]:
-        problems = as_page(self._test, listeners=[0])
+        page = as_page(self._test, listeners=[0])
         for hidden in ("trials", "orders", "questions"):
-            del problems[hidden]
+            del page[hidden]
         return {
-            **problems,
+            **page,
             "is_open": self._entrance.is_open,
             "is_closed": self._entrance.is_closed,
         }
