@@ -27,6 +27,8 @@ MEMORY_BYTES = 4 << 30
 Device = Literal["auto", "cpu", "cuda"]
 Floats = npt.NDArray[np.float32]
 
+_AS_REQUESTED = 1  # memory grows by what is needed; by default it doubles
+
 
 class OnnxSession:
     """A network in an ONNX file, opened by ONNX Runtime.
@@ -113,7 +115,9 @@ def _limit_memory() -> None:
     where = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
     )
-    ort.create_and_register_allocator(where, ort.OrtArenaCfg({"max_mem": MEMORY_BYTES}))
+    ort.create_and_register_allocator(
+        where, ort.OrtArenaCfg({"max_mem": MEMORY_BYTES, "arena_extend_strategy": _AS_REQUESTED})
+    )
 
 
 def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
