@@ -56,7 +56,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Cancel:
-    """The request is to be cancelled if it still runs."""
+    """Cancel a request if it still runs."""
 
     number: int
 
