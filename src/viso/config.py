@@ -1,7 +1,7 @@
-"""Settings as frozen models, and the JSON and TOML that they are read from.
+"""Settings as frozen models, and parsers for the JSON and TOML that hold them.
 
-The parsers raise `ValueError` for whatever is wrong with a text that somebody else wrote. (Those
-of the standard library raise `RecursionError` for deep nesting, or let it through.)
+The parsers raise `ValueError` for every fault of a text. (The standard library's parsers raise
+`RecursionError` for deep nesting, or accept it.)
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ __all__ = [
 ]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
-"""A regular expression for the names of models."""
+"""The regular expression for names of models."""
 
 DEEPEST = 64
-"""So many lists and tables may lie in one another; nothing that viso reads has a tenth of it."""
+"""How deep lists and tables may be nested; nothing that viso reads has a tenth of it."""
 LARGEST_TOML = 16 << 20
-"""A TOML file may have so many bytes; no recipe, card or listening test comes near."""
+"""How many bytes a TOML file may have; no recipe, card or listening test comes near."""
 
 _TOO_DEEP = f"values in values, more than {DEEPEST} deep"
 
@@ -59,7 +59,7 @@ class Settings(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "settings"
             field = cls.model_fields.get(str(first["loc"][0])) if first["loc"] else None
-            # What is not shown in the settings is a secret, and may be right but for a letter.
+            # A field that is not shown is a secret, and the input may be the secret with a typo.
             is_shown = first["type"] != "missing" and (field is None or field.repr)
             given = f", not {first['input']!r:.60}" if is_shown else ""
             raise ConfigError(f"{origin}: {key}: {first['msg']}{given}") from error
@@ -71,22 +71,22 @@ class Settings(BaseModel):
         Raises
         ------
         ConfigError
-            If the file cannot be read, is not TOML, or does not fit.
+            If the file cannot be read, is not TOML, or has wrong keys or values.
         """
         return cls.from_mapping(load_toml(path), origin=str(path))
 
     def to_toml(self) -> str:
-        """Return the settings as TOML; what is None is left out."""
+        """Return the settings as TOML, without those that are None."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what a JSON text holds.
+    """Return the value of a JSON text.
 
     Raises
     ------
     ValueError
-        If it is no JSON, is not in UTF-8, or is nested deeper than `DEEPEST`.
+        If it is not JSON, is not in UTF-8, or is nested deeper than `DEEPEST`.
     """
     try:
         return _shallow(json.loads(text))
@@ -95,12 +95,12 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return what a TOML text holds.
+    """Return the table of a TOML text.
 
     Raises
     ------
     ValueError
-        If it is no TOML, or is nested deeper than `DEEPEST`.
+        If it is not TOML, or is nested deeper than `DEEPEST`.
     """
     try:
         found: dict[str, Any] = _shallow(tomllib.loads(text))
@@ -110,17 +110,17 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file holds.
+    """Return the table of a TOML file.
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ValueError
-        If it is no regular file, larger than `LARGEST_TOML`, or `parse_toml` refuses it.
+        If it is not a regular file, is larger than `LARGEST_TOML`, or `parse_toml` refuses it.
     """
     about = path.stat()
-    # A pipe would keep us waiting for ever.
+    # Reading a pipe could wait for ever.
     if not stat.S_ISREG(about.st_mode):
         raise ValueError("no regular file")
     if about.st_size > LARGEST_TOML:
@@ -145,7 +145,7 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def _shallow(values: Any) -> Any:
-    """Return the values if they are not nested too deep."""
+    """Return the values; raise ValueError if they are nested too deep."""
     level = [values]
     for _ in range(DEEPEST + 1):
         inner: list[Any] = []

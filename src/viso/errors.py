@@ -5,7 +5,7 @@ The tree::
     VisoError
     ├── AudioError    a file or an array that is not usable audio, or cannot be written
     ├── ModelError    a model file, its card, or the device it should run on
-    ├── DataError     a corpus, a folder of songs, or a store that they lie in
+    ├── DataError     a corpus, a folder of songs, or the store they lie in
     └── ConfigError   a recipe, a card or an option with an impossible value
 
 Every message names the file, the value and the way out, on one line.
@@ -33,7 +33,7 @@ class AudioError(VisoError):
 
 
 class ModelError(VisoError):
-    """A model file that cannot be run, or a device that is not there."""
+    """A model file that cannot be run, or a device that does not exist."""
 
 
 class DataError(VisoError):
@@ -45,12 +45,12 @@ class ConfigError(VisoError):
 
 
 def how_to_install(*extras: str) -> str:
-    """Return the command that adds extras, to be run in a checkout of viso's repository."""
+    """Return the command that installs extras; run it in a checkout of viso's repository."""
     return f'pip install -c constraints.txt ".[{",".join(extras)}]"'
 
 
 def unexpected(error: BaseException) -> str:
-    """Return what one line says of an error that is no `VisoError`: it is ours, not the user's."""
+    """Return one line for an error that is not a `VisoError`: a fault of viso, not of the user."""
     words = " ".join(str(error).split()) or "no reason given"
     return (
         f"viso itself failed ({type(error).__name__}: {words:.200}); please report it with what "

@@ -1,4 +1,4 @@
-"""Which machine and which process a hidden file is of, and whether that process still runs."""
+"""Which machine and process made a hidden file, and whether that process still runs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HIDDEN = re.compile(r"\.viso-(\d{1,10})-([0-9a-f]{8})-[0-9a-f]{8}(\.[^/]*)?")
 
 
 def hidden_name(suffix: str) -> str:
-    """Return a new name for a file of this process that is not finished yet."""
+    """Return a new name for an unfinished file of this process."""
     return f".viso-{os.getpid()}-{_mark(this_host())}-{secrets.token_hex(4)}{suffix}"
 
 
 def is_left_over(name: str) -> bool:
-    """Tell whether a file has such a name, of a process of this machine that is no more."""
+    """Tell whether a name is from `hidden_name`, in a process of this machine that has ended."""
     found = _HIDDEN.fullmatch(name)
     return found is not None and found[2] == _mark(this_host()) and not runs(int(found[1]))
 
@@ -34,7 +34,7 @@ def _mark(host: str) -> str:
 
 
 def this_host() -> str:
-    """Name the machine, and of a container also its own numbering of processes."""
+    """Return the machine's name and, where there is one, its process namespace (a container's)."""
     try:
         return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
@@ -42,8 +42,8 @@ def this_host() -> str:
 
 
 def runs(pid: int) -> bool:
-    """Tell whether there is such a process on this machine; of Windows it is not known: True."""
-    if os.name == "nt":  # os.kill would end it; wait for its signs of life to fail
+    """Tell whether a process runs on this machine; on Windows always True, as it is unknown."""
+    if os.name == "nt":  # os.kill would end the process; its signs of life must decide
         return True
     try:
         os.kill(pid, 0)
@@ -51,7 +51,7 @@ def runs(pid: int) -> bool:
         return False
     except OSError:
         return True
-    # One that was killed is there until its parent has noticed: in containers that may take long.
+    # A killed process stays a zombie until its parent notices; in containers that may take long.
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     return True

@@ -1,9 +1,9 @@
-"""Many songs: a plan of what is to be done, carried out side by side, and gone on with later.
+"""Separate many songs: make a plan, carry it out in parallel, resume it later.
 
-    files and folders -> plan -> claims in the manifest -> workers -> stems, noted when whole
+    files and folders -> plan -> claims in the manifest -> workers -> stems, recorded when whole
 
-The manifest (`viso-batch.sqlite` in the output folder) is written by the one process that
-coordinates a batch; workers only separate. So any `Engine` can carry out a plan.
+Only the process that coordinates the batch writes the manifest (`viso-batch.sqlite` in the output
+folder); workers only separate. So any `Engine` can carry out a plan.
 
 from viso import batch
 

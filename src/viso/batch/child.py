@@ -1,4 +1,4 @@
-"""A spawned process and this side of the pipe to it."""
+"""A spawned process and our end of the pipe to it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 
 __all__ = ["Child"]
 
-_PATIENCE_S = 15.0  # for a process to take notice and clear up
+_PATIENCE_S = 15.0  # for a process to notice that it must end, and to clear up
 
 
 class Child:
-    """A process that was started with one end of a pipe.
+    """A process that gets one end of a pipe when it starts.
 
     Parameters
     ----------
     target : callable
-        What it runs; its first argument is its `Connection`.
+        The function it runs; the first argument is its `Connection`.
     args : tuple
-        The others.
+        The other arguments.
     name : str
     patience_s : float
-        For it to take notice that it shall end, and again after SIGTERM.
+        Seconds for it to end by itself, and again after SIGTERM.
 
     Attributes
     ----------
@@ -53,16 +53,16 @@ class Child:
         )
         with _deaf_children():
             self.process.start()
-        # Else its end would not be noticed.
+        # Otherwise we would not notice that the process ends.
         theirs.close()
 
     @property
     def pid(self) -> int:
-        """The process, as the system numbers it."""
+        """The process id."""
         return self.process.pid or 0
 
     def end(self) -> str:
-        """Wait for the process, by force if need be; return how it ended."""
+        """End the process, by force if necessary; return how it ended."""
         self.connection.close()
         for hurry in (self.process.terminate, self.process.kill, lambda: None):
             self.process.join(self._patience_s)
@@ -79,11 +79,11 @@ class Child:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Have processes that are started in the block not hear a Ctrl-C before they can mind it."""
+    """Hold Ctrl-C back from processes started in the block, until they can handle it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # It would be started in the block, and lift the block.
+    # Otherwise the tracker would start here, where signals are blocked, and unblock them.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:

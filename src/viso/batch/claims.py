@@ -1,8 +1,8 @@
 """What a running batch writes into the manifest: claims before work, results after it.
 
-Only the process that coordinates a batch writes, never one that separates. Several batches may
-run on one folder, on one machine or on many: a song is claimed before it is worked on, in one
-transaction, and a claim whose batch has died is free for the next.
+Only the process that coordinates the batch writes; workers never do. Several batches may run on
+one folder, on one machine or on many. A batch claims each song in one transaction before it works
+on it. When a batch dies, other batches may take its claims.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from viso.stores.objects import listing, remove
 
 __all__ = ["Claim", "ClaimRefusal", "Claims", "remove_hidden"]
 
-_QUESTIONS = 32  # asked of a store at a time
+_QUESTIONS = 32  # requests to a store at a time
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A song that is ours to work on, and the files it gets (below the output folder)."""
+    """A song that this batch has claimed, and its files (below the output folder)."""
 
     entry: int
     files: dict[str, Path]
@@ -46,7 +46,7 @@ class ClaimRefusal:
     """Why a song cannot be claimed.
 
     "busy": another batch works on it; "done" or "failed": another batch has ended it since;
-    "taken": the file `path` is another song's; "foreign_file": no batch made what is there.
+    "taken": the file `path` is another song's; "foreign_file": no batch made the file `path`.
     """
 
     why: Literal["busy", "done", "failed", "taken", "foreign_file"]
@@ -92,7 +92,7 @@ class Claims:
         overwrite: bool,
         ended_s: float | None = None,
     ) -> Claim | ClaimRefusal:
-        """Make a song ours, and its files the song's.
+        """Claim a song for this batch, and its files for the song.
 
         Parameters
         ----------
@@ -103,10 +103,10 @@ class Claims:
         overwrite : bool
             Take over files that no batch made, or that were changed since.
         ended_s : float, optional
-            When it was last done or failed, as far as the plan knew. It is compared, not put in
-            an order: clocks jump, and those of other machines differ.
+            When the song was last done or failed, according to the plan. It is only tested for
+            equality: clocks jump, and the clocks of machines differ.
         """
-        # Outside of the lock: a store takes its time to answer, and others wait a minute at most.
+        # Outside the lock: a store may be slow, and others wait for the lock a minute at most.
         there = {} if overwrite else self._there(files.values())
         leftovers: list[tuple[list[Location], int]] = []
         found: Claim | ClaimRefusal | None
@@ -119,7 +119,7 @@ class Claims:
         return found
 
     def _taken(self, song: str, files: Mapping[str, Path]) -> Claim:
-        """Write down that the song is ours."""
+        """Record the claim."""
         self._database.execute(
             "INSERT INTO entries (song, settings, state, owner) VALUES (?, ?, 'claimed', ?)"
             " ON CONFLICT DO UPDATE SET state = 'claimed', owner = excluded.owner,"
@@ -140,7 +140,7 @@ class Claims:
     def _of_song(
         self, song: str, known_s: float | None, leftovers: list[tuple[list[Location], int]]
     ) -> ClaimRefusal | None:
-        """Return why the song is not free, if so; add what a dead batch has left of it."""
+        """Return why the song is not free, or None; add a dead batch's files to `leftovers`."""
         row = self._database.execute(
             "SELECT id, state, owner, ended_s, kind, reason FROM entries"
             " WHERE song = ? AND settings = ?",
@@ -160,7 +160,7 @@ class Claims:
     def _of_files(
         self, song: str, files: Mapping[str, Path], there: Mapping[Path, int]
     ) -> ClaimRefusal | None:
-        """Return why the files may not be written, if so; `there` are sizes of those to be kept."""
+        """Return why the files may not be written, or None; `there` has sizes of files to keep."""
         for path in files.values():
             row = self._database.execute(
                 "SELECT song, state, owner, files.n_bytes FROM files"
@@ -176,13 +176,13 @@ class Claims:
                     return ClaimRefusal("busy")
             if (size := there.get(path)) is None:
                 continue
-            # What is as large as noted, or smaller and so cut short, is what a batch made.
+            # A file of the recorded size was made by a batch; a smaller one is cut short.
             if row is None or (row[3] is not None and size > row[3]):
                 return ClaimRefusal("foreign_file", path=path)
         return None
 
     def note_workers(self, pids: Iterable[int]) -> None:
-        """Note which processes write for this batch: if it dies, others clear up after them."""
+        """Record which processes write for this batch; if it dies, others clear up after them."""
         with transaction(self._database):
             self._database.execute(
                 "UPDATE batches SET workers = ? WHERE owner = ?",
@@ -190,7 +190,7 @@ class Claims:
             )
 
     def _leftovers(self, entry: int, owner: str) -> list[tuple[list[Location], int]]:
-        """Return the files of a song whose batch died on this machine, with each dead worker."""
+        """Return a song's files with each dead worker, if its batch died on this machine."""
         row = self._database.execute(
             "SELECT host, workers FROM batches WHERE owner = ?", (owner,)
         ).fetchone()
@@ -198,7 +198,7 @@ class Claims:
             return []
         files = self._database.execute("SELECT path FROM files WHERE entry = ?", (entry,))
         paths: list[Location] = [self._folder / readable(path) for (path,) in files]
-        # A batch may be silent and alive: after a jump of the clock, or in a debugger.
+        # A silent batch may still live: after a jump of the clock, or in a debugger.
         pids = [pid for pid in map(int, row[1].split()) if os.name == "nt" or not runs(pid)]
         return [(paths, pid) for pid in pids]
 
@@ -213,17 +213,18 @@ class Claims:
         n_jobs: int,
         sizes: Mapping[str, int],
     ) -> bool:
-        """Note that a song is done, with the sizes of its files; False if the claim was lost.
+        """Record that a song is done, and the sizes of its files; False if the claim was lost.
 
         Parameters
         ----------
         sizes : mapping of str to int
-            Of objects in a store, as who sent them has seen them there; files are looked at.
+            Sizes of objects in a store, as the worker reports them; the sizes of files on a disk
+            are read from the disk.
 
         Raises
         ------
         OSError
-            If a file is not there.
+            If a file is missing.
         """
         found = [
             (self._size_now(claim.files[stem], sizes.get(stem)), _key(path), claim.entry)
@@ -255,8 +256,8 @@ class Claims:
         return size
 
     def fail(self, claim: Claim, *, kind: str, reason: str) -> None:
-        """Note why a song failed; files that it did not get are free for others."""
-        there = self._there(claim.files.values())  # outside of the lock; they are ours alone
+        """Record why a song failed; release its files that do not exist."""
+        there = self._there(claim.files.values())  # outside the lock: only we write them
         with transaction(self._database):
             n_changed = self._database.execute(
                 "UPDATE entries SET state = 'failed', kind = ?, reason = ?, ended_s = ?"
@@ -267,11 +268,11 @@ class Claims:
                 self._free(path for path in claim.files.values() if path not in there)
 
     def release(self) -> None:
-        """Give back whatever is still claimed."""
+        """Release all songs that are still claimed."""
         claimed = self._claimed_files()
-        there = self._there(claimed)  # outside of the lock
+        there = self._there(claimed)  # outside the lock
         with transaction(self._database):
-            # Another batch may have taken over what it thinks is dead.
+            # Another batch may have thought this one dead and taken its claims.
             still_ours = self._claimed_files()
             self._free(path for path in claimed if path in still_ours and path not in there)
             self._database.execute(
@@ -280,7 +281,7 @@ class Claims:
             )
 
     def _claimed_files(self) -> set[Path]:
-        """Return the files of the songs that are ours now."""
+        """Return the files of the songs that this batch has claimed now."""
         rows = self._database.execute(
             "SELECT path FROM files JOIN entries ON entries.id = entry"
             " WHERE owner = ? AND state = 'claimed'",
@@ -289,15 +290,15 @@ class Claims:
         return {Path(readable(path)) for (path,) in rows}
 
     def _free(self, paths: Iterable[Path]) -> None:
-        """Let others have files of ours."""
+        """Release files, so that other songs may have them."""
         self._database.executemany("DELETE FROM files WHERE key = ?", [(_key(p),) for p in paths])
 
     def _there(self, paths: Iterable[Path]) -> dict[Path, int]:
-        """Return the sizes of those files that are there."""
+        """Return the sizes of the files that exist."""
         paths = list(paths)
         places = [self._folder / path for path in paths]
         if isinstance(self._folder, Address) and places:
-            # The time is spent on waiting.
+            # Nearly all the time is spent waiting for the store.
             with ThreadPoolExecutor(min(len(places), _QUESTIONS)) as pool:
                 sizes = list(pool.map(_size, places))
         else:
@@ -306,7 +307,7 @@ class Claims:
 
 
 def remove_hidden(paths: Iterable[Location], pid: int) -> None:
-    """Remove what a process that is no more has left unfinished beside these files."""
+    """Remove the unfinished files that a dead process left beside these files."""
     for folder in {path.parent for path in paths}:
         with suppress(OSError, VisoError):
             if isinstance(folder, Address):

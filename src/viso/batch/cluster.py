@@ -1,7 +1,7 @@
-"""A plan carried out on a Ray cluster: actors with a model each, on whichever nodes there are.
+"""Carry out a plan on a Ray cluster, with one actor and one model for each worker.
 
-Claims and manifest stay with the one process that coordinates, as ever. Ray is told nothing of
-retries: an actor that dies is an event of its song, which the batch then hands in once more.
+Claims and manifest stay with the process that coordinates the batch. Ray retries nothing: when an
+actor dies, its song gets an event, and the batch submits the song once more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Cluster", "RayEngine"]
 _LOOK_S = 2.0  # between two looks at the nodes
 _NOBODY_S = 600.0  # without any worker, until the batch gives up
 _PATIENCE_S = 20.0  # for all workers to give up their songs
-_STILLBORN = 4  # workers in a row that end before their model is loaded
+_STILLBORN = 4  # workers in a row that die before they load their model
 
 
 class Cluster:
@@ -39,12 +39,12 @@ class Cluster:
     ----------
     address : str
         "auto" finds the cluster that this machine belongs to, "host:6379" names one, "local"
-        starts one of this machine alone.
+        starts one on this machine alone.
 
     Raises
     ------
     ConfigError
-        If Ray is not installed, or there is no such cluster.
+        If Ray is not installed or there is no such cluster.
     """
 
     def __init__(self, address: str = "auto") -> None:
@@ -73,25 +73,25 @@ class Cluster:
             self._ray.shutdown()
 
     def n_slots(self, config: SeparationConfig, *, threads: int = 1) -> int:
-        """Return how many workers the nodes that are alive have room for, at least 1.
+        """Return how many workers fit on the live nodes, at least 1.
 
         Parameters
         ----------
         config : SeparationConfig
-            With the device "cuda" a worker takes a GPU.
+            With the device "cuda" each worker takes a GPU.
         threads : int
-            CPU threads, so cores, of each worker.
+            CPU threads of each worker, and so its cores.
         """
         return max(1, _n_slots(self._ray, _needs(config, threads)))
 
     def engine(self, plan: Plan) -> RayEngine:
-        """Return what carries out a plan here; see `viso.batch.run`."""
+        """Return an engine that carries out a plan on this cluster; see `viso.batch.run`."""
         return RayEngine(self._ray, plan)
 
 
 def _connect(ray: Any, address: str) -> None:
     how = {"include_dashboard": False} if address == "local" else {}
-    # Ray would end the process at once, where viso clears up.
+    # Ray's handler would end the process at once; viso's clears up first.
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **how)
@@ -117,7 +117,7 @@ def _n_slots(ray: Any, needs: dict[str, float]) -> int:
 
 @dataclass
 class _Remote:
-    """An actor; what it has yet to say comes through `stream`."""
+    """An actor; its next messages come through `stream`."""
 
     actor: Any
     stream: Any
@@ -132,8 +132,9 @@ class _Remote:
 class RayEngine:
     """Separates songs in actors of a cluster; see `Engine` and `Cluster.engine`.
 
-    A song goes to a worker that is ready and has nothing to do, so no more songs are claimed than
-    are worked on. Workers are started as nodes come, up to the plan's jobs, and where they died.
+    A song goes only to a worker that is ready and idle, so the batch claims no more songs than it
+    works on. The engine starts workers as nodes join, up to the plan's jobs, and replaces workers
+    that died.
     """
 
     def __init__(self, ray: Any, plan: Plan) -> None:
@@ -149,12 +150,12 @@ class RayEngine:
 
     @property
     def n_jobs(self) -> int:
-        """The workers that are ready; 1 while there is none."""
+        """How many workers are ready; 1 while there is none."""
         return max(1, len(self.pids))
 
     @property
     def pids(self) -> list[int]:
-        """The workers' processes, as their own machines number them."""
+        """The workers' process ids, each on its own machine."""
         return [worker.hello.pid for worker in self._workers if worker.hello]
 
     def submit(self, order: Order) -> None:
@@ -179,7 +180,7 @@ class RayEngine:
         if not streams:
             time.sleep(timeout_s)
             return []
-        # The first call waits for one, the second collects what else is there by then.
+        # The first call waits for one message; the second collects all that have arrived.
         self._ray.wait(list(streams), timeout=timeout_s)
         ready, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)
         found: list[Event] = []
@@ -212,7 +213,7 @@ class RayEngine:
             num_gpus=self._needs.get("GPU", 0),
             max_restarts=0,
             max_task_retries=0,
-            max_concurrency=3,  # stop is heard beside a song, and beside one that is just ending
+            max_concurrency=3,  # so that `stop` runs beside a song and beside one that is ending
         )(ClusterWorker)
         actor = kind.remote(plan.config, plan.threads, absolute(plan.out))
         return _Remote(actor, actor.load.remote())
@@ -224,7 +225,7 @@ class RayEngine:
                 continue
             self._waiting.remove(order)
             worker.order = order
-            # Another node has another working folder.
+            # Another node has another working folder, so paths must be absolute.
             table = None if order.table is None else absolute(order.table)
             targets = {stem: absolute(place) for stem, place in order.targets.items()}
             there = replace(order, song=absolute(order.song), targets=targets, table=table)
@@ -232,13 +233,13 @@ class RayEngine:
             worker.stream = method.remote(there)
 
     def _worker_for(self, order: Order) -> _Remote | None:
-        """Return a free worker; of a song whose worker died, one elsewhere if there is any."""
+        """Return a free worker; if the song's worker died, one on another node where possible."""
         died_on = self._died_on.get(order.number)
         elsewhere = [w for w in self._workers if w.hello and w.hello.node != died_on]
         return next((w for w in elsewhere or self._workers if w.is_free), None)
 
     def _receive(self, worker: _Remote) -> list[Event]:
-        """Take the next message of a worker that has one."""
+        """Take the next message of a worker, and return its events."""
         ray = self._ray
         try:
             if worker.hello is None:
@@ -252,7 +253,7 @@ class RayEngine:
         order, worker.order, worker.stream = worker.order, None, None
         self._died_on.pop(event.number, None)
         if isinstance(event, Done) and order is not None:
-            # As the order said it, for those who read the report.
+            # The report names the paths of the order, not those of the node.
             report = replace(event.report, song=order.song, outputs=order.targets)
             event = replace(event, report=report)
         return [event]
@@ -293,7 +294,7 @@ class RayEngine:
         if worker.order is None:
             return []
         self._died_on[worker.order.number] = worker.hello.node
-        # A living worker of the same number, on another machine, would lose its file.
+        # A living worker on another machine may have the same pid; it would lose its files.
         pid = None if worker.hello.pid in self.pids else worker.hello.pid
         return [Died(worker.order.number, f"{text:.200} on {worker.hello.host}", pid)]
 
@@ -302,15 +303,15 @@ class RayEngine:
         self._waiting.clear()
         busy = [worker for worker in self._workers if worker.order]
         try:
-            # A cluster that is gone answers with errors of any kind.
+            # A lost cluster can raise any kind of error.
             with suppress(Exception):
-                if text := [worker.actor.stop.remote() for worker in busy]:
-                    self._ray.wait(text, num_returns=len(text), timeout=_PATIENCE_S)
+                if stops := [worker.actor.stop.remote() for worker in busy]:
+                    self._ray.wait(stops, num_returns=len(stops), timeout=_PATIENCE_S)
             while self._workers:
                 with suppress(Exception):
                     self._ray.kill(self._workers.pop().actor)
         finally:
-            # Those that were ended before they could, as when the whole cluster is stopped.
+            # Some workers ended before they could clear up, as when the whole cluster is stopped.
             for worker in busy:
                 if worker.hello and worker.order:
                     remove_hidden(worker.order.targets.values(), worker.hello.pid)

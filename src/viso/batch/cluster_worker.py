@@ -1,6 +1,6 @@
-"""What runs on the nodes of a cluster: an actor that holds one loaded model.
+"""The worker on a cluster's node: an actor that holds one loaded model.
 
-It is told of songs by their paths, and reads and writes them itself: no sound goes through Ray.
+It gets the paths of songs, and reads and writes the files itself: no audio goes through Ray.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from viso.stores.objects import is_there
 
 __all__ = ["ClusterWorker", "Hello"]
 
-_STEP_S = 1.0  # between two signs of progress: a thousand workers tell one process
+_STEP_S = 1.0  # between two progress messages: a thousand workers may report to one process
 _PATIENCE_S = 15.0  # for a song to be given up
 
 
 @dataclass(frozen=True)
 class Hello:
-    """A worker is ready; where it is, and what it would separate with."""
+    """A worker is ready: where it runs and what it separates with."""
 
     pid: int
     node: str
@@ -61,7 +61,7 @@ class ClusterWorker:
         self._is_busy = threading.Lock()
 
     def load(self) -> Hello | Unable:
-        """Load the model, and say so or why not."""
+        """Load the model; return `Hello`, or `Unable` with the reason."""
         import ray
 
         try:
@@ -83,7 +83,7 @@ class ClusterWorker:
         )
 
     def separate(self, order: Order) -> Generator[Step | Done | Failed]:
-        """See `separate_order`; the stream ends early, and leaves no file, after `stop`."""
+        """See `separate_order`; after `stop` the stream ends early and leaves no file."""
         if self._separator is None:
             raise AssertionError("a worker loads its model first")
         sent_s = time.monotonic()
@@ -101,7 +101,7 @@ class ClusterWorker:
                 yield event
 
     def stop(self) -> None:
-        """Give up the song that is being separated, and return when nothing of it is left."""
+        """Give up the current song; return when none of its files is left."""
         self._is_over.set()
         if self._is_busy.acquire(timeout=_PATIENCE_S):
             self._is_busy.release()

@@ -1,7 +1,7 @@
-"""The manifest's file: SQLite as the standard library has it, its tables, its errors.
+"""The manifest's file: an SQLite database, its tables and its errors.
 
-The rollback journal is kept, not the write-ahead log: that needs memory shared between all who
-open the file, which network drives do not have. Writers wait for one another.
+It uses the rollback journal, not the write-ahead log: the log needs memory that all processes
+share, which network drives do not have. Writers wait for one another.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ _TABLES = (
         name TEXT PRIMARY KEY,         -- of this manifest
         address TEXT NOT NULL)""",
 )
-# What the tables of the first version lack.
+# What the tables of version 1 lack.
 _SINCE_1 = ("ALTER TABLE entries ADD COLUMN version TEXT NOT NULL DEFAULT ''", _TABLES[-1])
 
 
 class DiskFullError(DataError):
-    """The disk of the output folder is full; a batch stops then, to be gone on with later."""
+    """The disk of the output folder is full; the batch stops and can be resumed later."""
 
 
 def storable(text: str) -> str | bytes:
-    """Return a path as SQLite can hold it: text, or its bytes if they are no text."""
+    """Return a path in a form that SQLite can hold: text, or bytes if it is not valid text."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -79,13 +79,13 @@ def storable(text: str) -> str | bytes:
 
 
 def readable(value: str | bytes) -> str:
-    """Return what `storable` was given."""
+    """Return the path that `storable` got."""
     return value if isinstance(value, str) else os.fsdecode(value)
 
 
 @contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+    """Convert SQLite's errors to `DataError` and `DiskFullError`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -103,7 +103,7 @@ def _translated_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def connected(folder: Path, *, is_new: bool) -> Iterator[sqlite3.Connection]:
-    """Open the manifest of an output folder while in the block.
+    """Open the manifest of an output folder for the length of the block.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def connected(folder: Path, *, is_new: bool) -> Iterator[sqlite3.Connection]:
     ------
     DataError
         If it cannot be opened, is damaged, or was made by a later viso. SQLite's errors in the
-        block become this one, too, or its child `DiskFullError`.
+        block also become this error, or its subclass `DiskFullError`.
     """
     path = folder / FILE
     try:
@@ -125,7 +125,7 @@ def connected(folder: Path, *, is_new: bool) -> Iterator[sqlite3.Connection]:
         why = f"cannot be made ({error.strerror})"
         raise DataError(f"{folder}: {why}; choose another output folder") from error
     with _translated_errors(path):
-        # Else an empty manifest would appear where the folder was removed and made again.
+        # Otherwise an empty manifest would appear if the folder was removed and made again.
         address = f"{path.absolute().as_uri()}?mode={'rwc' if is_new else 'rw'}"
         database = sqlite3.connect(
             address, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
@@ -144,7 +144,7 @@ def _make_tables(database: sqlite3.Connection, path: Path) -> None:
 
     if version() < _VERSION:
         with transaction(database):
-            # Another may have been faster.
+            # Another process may have been faster.
             for statement in {0: _TABLES, 1: _SINCE_1}.get(version(), ()):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {max(version(), _VERSION)}")
@@ -154,7 +154,7 @@ def _make_tables(database: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Write all of the block or nothing, while nobody else writes.
+    """Write all of the block or nothing, while no other process writes.
 
     Raises
     ------

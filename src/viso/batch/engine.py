@@ -1,7 +1,7 @@
 """An engine separates the songs of a batch: processes of this machine, or a cluster.
 
-An engine knows nothing of manifests and plans. It takes orders and reports their progress and how
-they ended. It must see the output folder under the path that the orders have.
+An engine knows nothing about manifests and plans. It takes orders, and reports their progress and
+results. It must see the output folder under the path that the orders give.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Engine(Protocol):
     Attributes
     ----------
     n_jobs : int
-        Orders that it takes at a time; it may change.
+        How many orders it takes at a time; this may change.
     pids : sequence of int
-        Processes that write the files of orders, as their machines number them.
+        Ids of the processes that write the orders' files, each on its own machine.
     """
 
     @property
@@ -32,19 +32,19 @@ class Engine(Protocol):
     def pids(self) -> Sequence[int]: ...
 
     def submit(self, order: Order) -> None:
-        """Begin a song; no more than `n_jobs` at a time, but for those whose worker `Died`."""
+        """Begin a song; at most `n_jobs` run at a time, not counting songs whose worker `Died`."""
         ...
 
     def events(self, *, timeout_s: float) -> list[Event]:
-        """Return what has happened since, after waiting for it no longer than this.
+        """Return the events since the last call; wait at most `timeout_s` for one.
 
         Raises
         ------
         VisoError
-            If no song can be separated, whichever it is.
+            If the engine cannot separate any song.
         """
         ...
 
     def stop(self) -> None:
-        """End all that runs, and remove what is half-made. Nothing may be submitted after."""
+        """End all workers and remove unfinished files. Nothing may be submitted after this."""
         ...

@@ -1,4 +1,4 @@
-"""How long songs are and how large their stems become, told from a sample of them."""
+"""Estimate the length of songs and the size of their stems from a sample of the songs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["Lengths", "look_at"]
 
 _SAMPLE = 200  # songs that are opened for a plan
 _LONGEST_LOOK_S = 10.0
-_BROUGHT = 5  # of these so many at most are brought here from a store
+_BROUGHT = 5  # of these, how many at most are downloaded from a store
 
 _BYTES = {"16": 2, "24": 3, "float": 4}
-_FLAC = 0.6  # of the size of PCM, about
-# What the encoders take if no rate is said, bits per second; for each channel where it is small.
+_FLAC = 0.6  # size relative to PCM, roughly
+# The encoders' default rates in bits per second; 128,000 is for each channel.
 _BPS = {"mp3": 320_000, "ogg": 320_000, "opus": 128_000, "m4a": 128_000}
 
 
@@ -39,11 +39,11 @@ class _Inspected:
 
 @dataclass(frozen=True)
 class Lengths:
-    """What a sample of songs tells of all of them.
+    """What a sample of songs says about all of them.
 
-    `exact` are the songs that were opened, in seconds by path, `s_per_byte` the length that a
-    byte stands for by suffix, "" for all of them, `stem_bytes_per_s` is what a second of song
-    becomes on the disk.
+    `exact` holds the lengths of the opened songs in seconds, by path. `s_per_byte` holds the
+    seconds per byte of a file, by suffix; "" is for all suffixes together. `stem_bytes_per_s` is
+    how many bytes of stems a second of song gives.
     """
 
     exact: dict[Location, float]
@@ -51,15 +51,15 @@ class Lengths:
     stem_bytes_per_s: float
 
     def seconds(self, path: Location, n_bytes: int) -> float:
-        """Return how long a song is, or is likely to be."""
+        """Return the length of a song in seconds, exact or estimated."""
         rate = self.s_per_byte.get(path.suffix.lower(), self.s_per_byte.get("", 0.0))
         return self.exact.get(path, rate * n_bytes)
 
 
 def look_at(songs: Sequence[tuple[Location, int]], config: SeparationConfig) -> Lengths:
-    """Open some of the songs, all if there are few.
+    """Open a sample of the songs, or all if there are few, and measure their lengths.
 
-    They are opened in another process: a file that crashes its decoder ends no batch.
+    Another process opens them, so a file that crashes its decoder does not end the batch.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def look_at(songs: Sequence[tuple[Location, int]], config: SeparationConfig) -> 
 def _brought(
     sample: Sequence[tuple[Location, int]], stack: ExitStack, until: float
 ) -> dict[tuple[Location, int], Path]:
-    """Return the files of songs, by song and size; of those in stores, of a few."""
+    """Return the local files of songs, by song and size; only a few come from stores."""
     here: dict[tuple[Location, int], Path] = {}
     n_brought = 0
     for song in sample:
@@ -102,7 +102,7 @@ def _brought(
             here[song] = place
         elif n_brought < _BROUGHT and time.monotonic() < until:
             n_brought += 1
-            with suppress(VisoError):  # the batch itself will say so
+            with suppress(VisoError):  # the batch itself reports it
                 here[song] = stack.enter_context(brought(place))[0]
     return here
 
@@ -110,7 +110,7 @@ def _brought(
 def _look(
     path: Location, n_bytes: int, facts: AudioInfo | AudioError, config: SeparationConfig
 ) -> _Inspected | None:
-    if isinstance(facts, AudioError):  # the batch itself will say so
+    if isinstance(facts, AudioError):  # the batch itself reports it
         return None
     duration_s = region_s(facts.duration_s, config.start_s, config.duration_s)
     if duration_s is None:

@@ -1,7 +1,7 @@
-"""Processes of this machine, each with a model of its own.
+"""Separate songs in processes of this machine, each with its own model.
 
-The standard library's pool is not used: if one of its processes is killed, all of its work is
-lost. Here such a death is an event of the one song, and the next song gets a new process.
+The standard library's pool loses all its work if one of its processes is killed. Here such a death
+is an event of one song, and the next song gets a new process.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from viso.separator.uninterrupted import uninterrupted
 __all__ = ["LocalEngine", "n_cores", "usual_jobs"]
 
 _WORKER_BYTES = 500e6  # that a process takes with a large model
-_STILLBORN = 4  # processes in a row that end before their model is loaded
+_STILLBORN = 4  # processes in a row that die before they load their model
 _SILENT_S = 600.0  # without a sign of life: a step takes seconds, with the largest models minutes
 
 
 def n_cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
@@ -36,7 +36,7 @@ def n_cores() -> int:
 
 
 def usual_jobs() -> int:
-    """Return how many songs at a time are worth it: one for each core, if memory allows."""
+    """Return the usual number of songs at a time: one for each core, if memory allows."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
@@ -61,17 +61,17 @@ class LocalEngine:
     ----------
     config : SeparationConfig
     n_jobs : int
-        Processes side by side.
+        Processes that run at the same time.
     threads : int
         CPU threads of each network; 0 takes all cores.
     patience_s : float
-        Seconds without a sign of life from a process that separates, until it is ended and its
-        song has failed. Those in which this process itself stood still do not count.
+        Seconds without a sign of life from a working process, until it is ended and its song
+        fails. Seconds in which this process itself was stopped do not count.
 
     Raises
     ------
     ConfigError
-        If there is no job.
+        If `n_jobs` is less than 1 or `threads` less than 0.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class LocalEngine:
 
     @property
     def pids(self) -> list[int]:
-        """The processes, as the system numbers them."""
+        """The ids of the processes."""
         return [worker.pid for worker in self._workers]
 
     def submit(self, order: Order) -> None:
@@ -101,12 +101,12 @@ class LocalEngine:
         if worker is None:
             if len(self._workers) >= self.n_jobs:
                 raise AssertionError("more orders than jobs")
-            # Nothing may come between the start of a process and its place in the list.
+            # An interrupt between the start and the append would lose the process.
             with uninterrupted():
                 worker = _Worker(self._config, self._threads)
                 self._workers.append(worker)
         worker.order, worker.silent_s = order, 0.0
-        # If it has died, its connection tells when events are asked for.
+        # If it has died, `events` learns it from the connection.
         with suppress(OSError):
             worker.connection.send(order)
 
@@ -117,7 +117,7 @@ class LocalEngine:
             return []
         began = time.monotonic()
         ready = wait([worker.connection for worker in self._workers], timeout_s)
-        waited_s = min(time.monotonic() - began, timeout_s)  # more if we were stopped
+        waited_s = min(time.monotonic() - began, timeout_s)  # longer only if we were stopped
         found: list[Event] = []
         for worker in list(self._workers):
             if worker.connection in ready:
@@ -130,7 +130,7 @@ class LocalEngine:
         return found
 
     def _end_silent(self, worker: _Worker, order: Order) -> list[Event]:
-        """End a process that hangs: in a decoder, or on a drive that does not answer."""
+        """End a process that hangs, in a decoder or on a drive that does not answer."""
         worker.process.kill()
         reason = (
             f"{order.song}: its process gave no sign of life for {self._patience_s:g} s and was "

@@ -1,6 +1,6 @@
-"""What is done, and from what: the manifest of an output folder, as a plan reads it.
+"""Read the manifest of an output folder: what is done, and from which songs.
 
-An entry is a song with its settings; it owns its files, and no file has two owners.
+An entry is a song with its settings. It owns its files; no file has two owners.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Entry", "Manifest", "Renewed", "manifest_if_there"]
 
 @dataclass(frozen=True)
 class Entry:
-    """What the manifest has noted of a song with its settings.
+    """The manifest's record of a song with its settings.
 
     `files` are the paths of its stems below the output folder, `sizes` their bytes if they were
-    made whole; `sha256` and `stamp` are the song's when it was done, `ended_s` the Unix time at
-    which it was last done or failed.
+    made whole. `sha256` and `stamp` describe the song when it was done. `ended_s` is the Unix
+    time at which it was last done or failed.
     """
 
     song: str
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Renewed:
-    """A song that is done, and whose time or path is another now (`before`: the real path then)."""
+    """A song that is done and whose time or path has changed; `before` is the old real path."""
 
     before: str
     song: str
@@ -50,7 +50,7 @@ class Renewed:
 
 @contextmanager
 def manifest_if_there(folder: Path) -> Iterator[Manifest | None]:
-    """Open the manifest of an output folder while in the block; there may be none.
+    """Open the manifest of an output folder for the length of the block; None without one.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def manifest_if_there(folder: Path) -> Iterator[Manifest | None]:
 
 
 class Manifest:
-    """Queries; see `manifest_if_there`. What it takes as `facts` is `SeparationConfig.facts`."""
+    """Queries to a manifest; see `manifest_if_there`. `facts` is `SeparationConfig.facts`."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def entries(self, facts: str) -> dict[str, Entry]:
-        """Return all entries of these settings by the song's real path."""
+        """Return all entries with these settings, by the song's real path."""
         settings = key_of(facts)
         files: dict[int, list[tuple[str, str | bytes, int | None]]] = {}
         for entry, *rest in self._database.execute(
@@ -96,14 +96,14 @@ class Manifest:
         return found
 
     def files(self) -> list[tuple[str, Path]]:
-        """Return the song and the path below the output folder of every file, of all settings."""
+        """Return the song and the path below the output folder of every file, for all settings."""
         query = "SELECT song, path FROM files JOIN entries ON entries.id = entry"
         return [
             (readable(song), Path(readable(path))) for song, path in self._database.execute(query)
         ]
 
     def speed(self, facts: str, *, n_jobs: int) -> float | None:
-        """Return the times real time that so many jobs reached on this machine, if known."""
+        """Return how many times real time `n_jobs` jobs reached on this machine, if known."""
         duration_s, took_s = self._database.execute(
             "SELECT sum(duration_s), sum(took_s) FROM (SELECT duration_s, took_s FROM entries"
             " WHERE settings = ? AND state = 'done' AND host = ? AND n_jobs = ?"
@@ -113,7 +113,7 @@ class Manifest:
         return n_jobs * float(duration_s) / float(took_s) if duration_s and took_s else None
 
     def bytes_per_s(self, facts: str) -> float | None:
-        """Return how many bytes of stems a second of song has become, if known."""
+        """Return how many bytes of stems a second of song gave, if known."""
         n_bytes, total_s = self._database.execute(
             "SELECT (SELECT sum(files.n_bytes) FROM files JOIN entries ON entries.id = entry"
             " WHERE settings = :key AND state = 'done'),"
@@ -123,7 +123,7 @@ class Manifest:
         return float(n_bytes) / float(total_s) if n_bytes and total_s else None
 
     def renew(self, songs: Iterable[Renewed], facts: str) -> None:
-        """Note new paths and times of songs whose content is still the same."""
+        """Record new paths and times of songs whose content has not changed."""
         key = key_of(facts)
         with transaction(self._database):
             self._database.executemany(

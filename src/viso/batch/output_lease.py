@@ -1,7 +1,7 @@
-"""Which manifest keeps an output that lies in a store: a small object there says so.
+"""Bind an output in a store to one manifest: a small object there names the manifest.
 
-A store has no locks. So its manifest lies on a file system, where batches that share it keep out
-of each other's way as ever, and an output with another manifest is refused.
+A store has no locks, so its manifest lies on a file system, where batches can share it safely. A
+batch refuses an output that has another manifest.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from viso.stores.address import Address
 __all__ = ["MARK", "OutputLease"]
 
 MARK = "viso-batch.json"
-"""Name of the object that says which manifest keeps an output."""
+"""Name of the object that names the output's manifest."""
 
 _LOOK_S = 60.0  # between two looks at it
 
 
 class OutputLease:
-    """Makes an output the manifest's own, and looks now and then that it still is.
+    """Binds an output to a manifest, and checks now and then that this still holds.
 
     Parameters
     ----------
     out : Address
     folder : Path
-        Of the manifest.
+        The manifest's folder.
     database : sqlite3.Connection
         See `database.connected`.
 
     Raises
     ------
     ConfigError, DataError
-        If another manifest keeps it, or nothing can be written there.
+        If another manifest keeps the output, or nothing can be written there.
     """
 
     def __init__(self, out: Address, folder: Path, database: sqlite3.Connection) -> None:
@@ -60,12 +60,12 @@ class OutputLease:
         self.check()
 
     def check(self) -> None:
-        """Refuse an output that is another manifest's now.
+        """Raise an error if the output belongs to another manifest now.
 
         Raises
         ------
         DataError
-            If it is, or its store does not answer.
+            If it does, or its store does not answer.
         """
         found = self._read()
         self._looked_s = time.monotonic()
@@ -78,7 +78,7 @@ class OutputLease:
         )
 
     def check_if_time(self) -> None:
-        """Do so if the last look was a minute ago."""
+        """Call `check` if the last look was over a minute ago."""
         if time.monotonic() - self._looked_s > _LOOK_S:
             self.check()
 
@@ -97,7 +97,7 @@ class OutputLease:
 
 
 def _name_of(out: Address, database: sqlite3.Connection) -> str:
-    """Return the name of the manifest, which keeps one output only."""
+    """Return the manifest's name; a manifest keeps one output only."""
     with transaction(database):
         database.execute(
             "INSERT INTO outputs (name, address) SELECT ?, ? WHERE NOT EXISTS"

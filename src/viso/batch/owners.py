@@ -1,4 +1,4 @@
-"""Who works on an output folder: batches that give a sign of life, and those that died."""
+"""Which batches work on an output folder, and which of them have died."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from viso.processes import runs, this_host
 __all__ = ["STALE_S", "Owner", "is_alive", "runs", "this_host"]
 
 STALE_S = 120.0
-"""A batch that has given no sign of life for so many seconds is over; so is its claim."""
+"""A batch that gives no sign of life for this many seconds is dead, and its claims are free."""
 
 _BEAT_S = 15.0
 
 
 class Owner:
-    """A batch that runs; it gives signs of life in a thread of its own while in the block.
+    """A running batch; inside the ``with`` block a thread records its signs of life.
 
     Parameters
     ----------
     folder : Path
-        That of the manifest.
+        The manifest's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +64,7 @@ class Owner:
 
     def _beat(self) -> None:
         while not self._is_over.wait(_BEAT_S):
-            # A full disk or a drive that is away for a moment ends no batch here.
+            # A full disk or a drive that is briefly away must not end the batch here.
             with suppress(VisoError), connected(self._folder, is_new=False) as database:
                 database.execute(
                     "UPDATE batches SET beat_s = ? WHERE owner = ?", (time.time(), self.name)
@@ -72,7 +72,7 @@ class Owner:
 
 
 def is_alive(database: sqlite3.Connection, owner: str | None) -> bool:
-    """Tell whether the batch of this name still runs, as far as can be seen from here."""
+    """Tell whether the batch of this name still runs, as far as this machine can tell."""
     found = database.execute(
         "SELECT host, pid, beat_s FROM batches WHERE owner = ?", (owner,)
     ).fetchone()

@@ -1,4 +1,4 @@
-"""What a batch is going to do, before it does anything."""
+"""Plan what a batch is going to do, before it does anything."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["Plan", "Task", "plan", "possible_files", "unique_files"]
 class Task:
     """A song to separate.
 
-    `files` are its stems below the output folder, `spare` others that no song but this can have,
-    should another batch be faster to take the first. `expected_s` is the song's length in
-    seconds, as far as it is known. `ended_s` is when the manifest says that it was last done or
-    failed: if that is another time when it is claimed, another batch has ended it since.
+    `files` are the stems' paths below the output folder. `spare` are paths that only this song
+    can have, in case another batch takes the first ones. `expected_s` is the song's length in
+    seconds, exact or estimated. `ended_s` is when the song was last done or failed, by the
+    manifest; if it differs when the song is claimed, another batch has ended the song since.
     """
 
     song: Song
@@ -47,35 +47,35 @@ class Plan:
     ----------
     out : Path or Address
     manifest : Path
-        The folder of the manifest: `out`, unless that is an address.
+        The manifest's folder: `out`, unless that is an address.
     config : SeparationConfig
     facts : str
         See `SeparationConfig.facts`.
     tasks : tuple of Task
-        What is to be done, in this order.
+        Songs to do, in this order.
     finished : tuple of Finished
-        What is done, and will be passed over.
+        Songs that are done and will be skipped.
     unreadable : tuple of Unreadable
-        Folders that could not be looked into: they count as failed.
+        Folders that could not be read: they count as failed.
     n_again : int
-        Songs met more than once, separated once.
+        Songs found more than once; they are separated once.
     n_others : int
-        Files of the folders that are no sound by their name.
+        Files in the folders whose names are not those of audio files.
     n_renewed : int
-        Songs to do that were done before: from another content, or a stem is gone or cut short.
+        Songs to do again: their content has changed, or a stem is missing or cut short.
     audio_s : float
         Length of all `tasks` in seconds; an estimate unless `is_exact`.
     is_exact : bool
     stem_bytes : float
-        About what the stems of `tasks` will take on the disk.
+        Estimated bytes of the stems of `tasks`.
     free_bytes : int or None
-        What is free on the disk of `out`; of a store nobody knows.
+        Free bytes on the disk of `out`; None for a store.
     n_jobs, threads : int
         Songs at a time, and threads of each network.
     speed : float or None
-        Times real time that `n_jobs` reached here before with these settings, together.
+        Times real time that `n_jobs` together reached here before with these settings.
     renewed : tuple of Renewed
-        Songs whose time or path is new but not their content.
+        Songs whose time or path has changed but not their content.
     """
 
     out: Location
@@ -99,7 +99,7 @@ class Plan:
 
     @property
     def expected_s(self) -> float | None:
-        """Seconds that the batch is going to take; None if no batch here was measured yet."""
+        """Seconds that the batch will take; None if no batch has been measured here yet."""
         return None if not self.speed else self.audio_s / self.speed
 
 
@@ -113,17 +113,17 @@ def plan(
     jobs: int | None = None,
     threads: int | None = None,
 ) -> Plan:
-    """Plan what there is to do. Nothing is written.
+    """Plan a batch. Nothing is written.
 
     Parameters
     ----------
     inputs : iterable of paths
         Songs, and folders of songs; also addresses such as ``s3://bucket/archive``.
     out : path
-        The output folder, or the address of one. What its manifest says is done is not done again.
+        The output folder or its address. Songs that are done by its manifest are not done again.
     manifest : path, optional
-        Folder of the manifest of an address, on a file system with locks; needed there, and of no
-        use otherwise.
+        If `out` is an address: the manifest's folder, on a file system with locks. It is required
+        then, and refused otherwise.
     config : SeparationConfig, optional
     recursive : bool
         Also look into folders of folders.
@@ -138,7 +138,7 @@ def plan(
         If the model cannot be loaded, a number is impossible, or two files of one song would
         have the same name.
     DataError
-        If the manifest cannot be read, or a store cannot be looked into.
+        If the manifest cannot be read or a store cannot be listed.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def plan(
     n_jobs = usual_jobs() if jobs is None else jobs
     threads = max(1, n_cores() // max(1, n_jobs)) if threads is None else threads
     if n_jobs < 1 or threads < 0:
-        raise ConfigError(f"{jobs} jobs of {threads} threads: need 1 or more, and 0 or more")
+        raise ConfigError(f"{n_jobs} jobs of {threads} threads: need 1 or more, and 0 or more")
     separator = config.separator(threads=1)
     facts = config.facts(model=separator.made_of, sha256=separator.sha256, wiener=separator.wiener)
     with manifest_if_there(home) as noted:
@@ -197,7 +197,7 @@ def plan(
 
 
 def _home(out: Location, manifest: str | PathLike[str] | None) -> Path:
-    """Return the folder of the manifest."""
+    """Return the manifest's folder."""
     if isinstance(out, Path):
         if manifest is not None:
             raise ConfigError(f"manifest {str(manifest)!r}: that of {out} lies in it; leave it out")
@@ -215,14 +215,14 @@ def _named(
     model: str,
     out: Location,
 ) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return the files of a song, those it has had if it has any, and spare ones."""
+    """Return the files of a song, preferably those it had before, and spare ones."""
     spare = unique_files(song, config, model=model)
     entry = known.get(song.key)
     had = [entry.files] if entry is not None and set(entry.files) == set(spare) else []
     for files in (*had, *possible_files(song, config, model=model)):
         if not names.are_free(song.key, files.values()):
             continue
-        # Those in a store are looked at when they are claimed.
+        # Files in a store are checked when they are claimed.
         is_had = files in had
         if is_had or isinstance(out, Address) or not are_anothers(out, files, song.path.name):
             names.give(song.key, files.values())
@@ -255,19 +255,19 @@ def _free_bytes(out: Location) -> int | None:
 def possible_files(
     song: Song, config: SeparationConfig, *, model: str
 ) -> Iterator[dict[str, Path]]:
-    """Yield the files that a song's stems may get, the best names first.
+    """Yield possible files for a song's stems, the best names first.
 
     Returns
     -------
     iterator of dict of str to Path
-        Paths below the output folder, by stem. The last one has part of a hash in its name.
+        Paths below the output folder, by stem. The last names contain part of a hash.
     """
     options = naming.possible_files(song.path, song.key, lambda n: config.files(n, model=model))
     yield from (_below(song, files) for files in options)
 
 
 def unique_files(song: Song, config: SeparationConfig, *, model: str) -> dict[str, Path]:
-    """Return the files of a song under a name that no other song has, cut where it must be."""
+    """Return files for a song under a name that no other song has, shortened if necessary."""
     files = naming.unique_files(song.path, song.key, lambda n: config.files(n, model=model))
     return _below(song, files)
 

@@ -1,4 +1,4 @@
-"""How far a batch is, and how its songs ended."""
+"""The progress of a batch and the results of its songs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["BatchProgress", "Result"]
 
 @dataclass(frozen=True)
 class Result:
-    """How a song ended, or a folder that could not be read.
+    """How a song ended, or why a folder could not be read.
 
     Attributes
     ----------
     song : Path or Address
     report : Report or None
-        What became of it; None if it failed, or another batch did it.
+        None if the song failed, or if another batch separated it.
     table : Path, Address or None
-        The confidence, if it was wanted.
+        The table of the confidence, if requested.
     kind, reason : str
         Of a failure: the error's name, and one line that names the file and the way out.
     took_s : float
     is_elsewhere : bool
-        Another batch on the same output folder ended it.
+        Whether another batch on the same output folder ended the song.
     trace : str
-        The traceback of a failure, for who looks for its cause.
+        The traceback of a failure.
     """
 
     song: Location
@@ -41,7 +41,7 @@ class Result:
 
     @property
     def is_done(self) -> bool:
-        """Whether its stems are there."""
+        """Whether the song's stems exist."""
         return not self.kind
 
 
@@ -52,19 +52,19 @@ class BatchProgress:
     Attributes
     ----------
     n_songs, n_done, n_failed : int
-        Songs to do, and those that have ended. Songs that a plan passed over are not counted.
+        Songs to do, and songs that have ended. Songs that the plan skipped are not counted.
     n_failed : int
-        Folders that could not be read are among these.
+        Also counts folders that could not be read.
     done_s : float
-        Seconds of song that this batch has separated, those of songs it is at included.
+        Seconds of song that this batch has separated, including those of running songs.
     left_audio_s : float
         Seconds of song that are left, as far as lengths are known.
     elapsed_s : float
-        Since the batch began.
+        Seconds since the batch began.
     running : tuple of Path or Address
-        The songs it is at.
+        The songs that are being separated.
     result : Result or None
-        The song that has just ended; each is told once.
+        The song that has just ended; each is reported once.
     """
 
     n_songs: int
@@ -83,10 +83,10 @@ class BatchProgress:
 
     @property
     def songs_per_hour(self) -> float:
-        """Songs that ended well, by the hour."""
+        """Songs done per hour."""
         return 3600 * self.n_done / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the end at this speed; None if it is not known yet."""
+        """Seconds until the end at this speed; None if the speed is not known yet."""
         return self.left_audio_s / self.speed if self.speed > 0 else None

@@ -1,11 +1,11 @@
-"""The protocol between whoever wants songs separated and the processes that separate them.
+"""The protocol between the process that wants songs separated and the workers that separate them.
 
-A worker takes one request at a time, sends its progress and then how it ended::
+A worker takes one request at a time, sends its progress and then its result::
 
     Order          ->  Step, Step, ...  ->  Done | Failed | Cancelled       (a batch)
     SeparationJob  ->  Step, Step, ...  ->  JobDone | Failed | Cancelled    (the studio)
 
-`None` stops a worker at once, `Cancel` ends one request. `number` tells requests apart.
+`None` stops a worker at once; `Cancel` ends one request. `number` identifies a request.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Unable:
 
 @dataclass(frozen=True)
 class Order:
-    """A song to separate into files, which may be replaced; `table` is for the confidence."""
+    """A song to separate into files; existing files are replaced. `table` gets the confidence."""
 
     number: int
     song: Location
@@ -63,7 +63,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Step:
-    """`done_s` seconds of a song are separated, of `total_s` if that is known."""
+    """`done_s` of the song's `total_s` seconds are separated; `total_s` is None if unknown."""
 
     number: int
     done_s: float
@@ -74,8 +74,8 @@ class Step:
 class Done:
     """A song is separated, and its files are safe on the disk or in their store.
 
-    `stamp` and `sha256` are those of the song that was read. `sizes` are the bytes of each file,
-    the table's as "confidence"; empty if nobody has looked yet.
+    `stamp` and `sha256` describe the song that was read. `sizes` holds the bytes of each file,
+    the table's as "confidence"; it is empty if they are not known yet.
     """
 
     number: int
@@ -90,7 +90,7 @@ class Done:
 class Failed:
     """A song cannot be separated.
 
-    `kind` is the error's name, `trace` its traceback. `is_full` says that the disk is full.
+    `kind` is the error's name, `trace` its traceback. `is_full` means that the disk is full.
     """
 
     number: int
@@ -102,16 +102,16 @@ class Failed:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """A request was cancelled, and left no file."""
+    """A request was cancelled and left no file."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Died:
-    """The worker of a song ended before the song did.
+    """The worker died before its song ended.
 
-    `how` says how the worker ended. The song may be tried again, unless `reason` says why not.
+    `how` says how the worker ended. The song may be tried again unless `reason` says why not.
     """
 
     number: int
@@ -121,4 +121,4 @@ class Died:
 
 
 Event = Step | Done | Failed | Died
-"""What an `Engine` reports of an order."""
+"""What an `Engine` reports about an order."""

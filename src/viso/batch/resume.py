@@ -1,4 +1,4 @@
-"""Which songs are done: what the manifest has noted, beside what is on the disk."""
+"""Which songs are done: compare the manifest's records with the files on the disk."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ __all__ = ["Finished", "FinishedSongs", "outputs_of"]
 
 @dataclass(frozen=True)
 class Finished:
-    """A song that is done already, with its stems below the output folder."""
+    """A song that is already done, and its stems below the output folder."""
 
     song: Location
     files: dict[str, Path]
 
 
 class FinishedSongs:
-    """Songs beside what the manifest knows of them.
+    """Songs, sorted into open and finished ones by the manifest's records.
 
     Attributes
     ----------
     open : list of Song
-        Those to do.
+        The songs to do.
     finished : list of Finished
     renewed : list of Renewed
-        Those of `finished` whose time or path is another now.
+        Songs of `finished` whose time or path has changed.
     new_paths : dict of str to str
-        Real paths of songs that lay elsewhere, from then to now.
+        Songs that were moved: their old real path to their new one.
     n_renewed : int
-        Those of `open` that were done before.
+        How many songs of `open` were done before.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class FinishedSongs:
                 self.n_renewed += entry is not None and entry.state == "done"
 
     def _gone(self, known: Mapping[str, Entry], here: set[str]) -> dict[tuple[str, int], Entry]:
-        """Return entries whose songs are not where they were, by name and size."""
+        """Return the entries of songs that were done but not found again, by name and size."""
         return {
             (os.path.basename(entry.song), entry.stamp.n_bytes): entry  # noqa: PTH119
             for entry in known.values()
@@ -69,8 +69,8 @@ class FinishedSongs:
         }
 
     def _moved(self, song: Song) -> Entry | None:
-        """Return the entry of a song that lay elsewhere: on a drive that has another name now."""
-        # To hash an object is to bring it here.
+        """Return the entry of a song that was moved, for example because its drive was renamed."""
+        # Hashing an object would mean downloading it.
         if not self._away or isinstance(song.path, Address):
             return None
         try:
@@ -94,7 +94,7 @@ class FinishedSongs:
             stamp = song.stamp()
             if stamp == entry.stamp and stamp.tells:
                 return True
-            # Marks of two kinds cannot be compared, but two of one kind tell.
+            # Two different versions mean another content; a version and a time cannot be compared.
             is_other = stamp.version and entry.stamp.version
             if is_other or stamp.n_bytes != entry.stamp.n_bytes:
                 return False
@@ -106,7 +106,7 @@ class FinishedSongs:
         return True
 
     def _has_files(self, entry: Entry) -> bool:
-        """Tell whether all files are there and none is cut short; tags may have been added."""
+        """Tell whether all files exist and none is cut short; they may have grown by tags."""
         return set(entry.files) == self._stems and all(
             (size := entry.sizes[stem]) is not None and self._size(path) >= size
             for stem, path in entry.files.items()
@@ -114,9 +114,9 @@ class FinishedSongs:
 
 
 def _sizes(out: Location, *, wanted: bool) -> Callable[[Path], int]:
-    """Return what tells the size of a file below the output folder, -1 if there is none."""
+    """Return a function that gives the size of a file below the output folder, -1 if missing."""
     if isinstance(out, Address):
-        # One listing instead of a question for each.
+        # One listing instead of one request for each file.
         there = objects.listing(out, recursive=True) if wanted else ()
         sizes = {name: facts.n_bytes or 0 for name, facts in there}
         return lambda path: sizes.get(path.as_posix(), -1)
@@ -131,7 +131,7 @@ def _sizes(out: Location, *, wanted: bool) -> Callable[[Path], int]:
 
 
 def outputs_of(out: Location, owned: list[tuple[str, Path]]) -> Callable[[str], bool]:
-    """Return what tells of a real path whether it is a stem of an earlier batch."""
+    """Return a function that says whether a real path is a stem of an earlier batch."""
     root = os.path.join(real_path(out), "")  # noqa: PTH118
     keys = {name_key(path) for _, path in owned}
     return lambda real: real.startswith(root) and name_key(real[len(root) :]) in keys

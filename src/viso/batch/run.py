@@ -1,4 +1,4 @@
-"""A plan carried out: songs are claimed, handed to an engine, and noted when they are done."""
+"""Carry out a plan: claim songs, submit them to an engine, record them when they are done."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from viso.stores.address import Address, Location
 __all__ = ["run"]
 
 _LOOK_S = 0.25  # between two looks at the engine
-_AGAIN_S = 1.0  # between two looks at a song that another batch is at
-_TRIES = 2  # of a song whose process dies
+_AGAIN_S = 1.0  # between two looks at a song that another batch works on
+_TRIES = 2  # for a song whose process dies
 
 
 def run(
     plan: Plan, *, overwrite: bool = False, engine: Engine | None = None
 ) -> Iterator[BatchProgress]:
-    """Do what a plan says, yielding how far it is several times a second.
+    """Carry out a plan and yield the progress several times a second.
 
-    Every result is in the manifest before it is yielded. If the iterator is closed early, songs
-    that are being separated are given up without a trace, and all others stay done. In a script
-    this must stand below ``if __name__ == "__main__":``, because its processes are started anew.
+    Every result is in the manifest before it is yielded. If the iterator is closed early, running
+    songs are given up and leave no file; all others stay done. A script must call this below
+    ``if __name__ == "__main__":``, because each worker imports the script anew.
 
     Parameters
     ----------
     plan : Plan
     overwrite : bool
-        Replace files that are there and that no batch made, or that were made larger since.
+        Replace existing files that no batch made, or that have grown since.
     engine : Engine, optional
-        What separates; processes of this machine by default. It is stopped at the end.
+        Processes of this machine by default. It is stopped at the end.
 
     Yields
     ------
@@ -53,10 +53,10 @@ def run(
     Raises
     ------
     DiskFullError
-        If the disk is full; what is done by then is kept, the same plan goes on.
+        If the disk is full; finished songs are kept, and the same plan can be resumed.
     DataError
-        If the manifest cannot be written, or the output is in a store that does not answer or
-        that another manifest keeps.
+        If the manifest cannot be written. For an output in a store: if the store does not answer
+        or another manifest keeps the output.
     ModelError, ConfigError
         If no process can load the model.
 
@@ -88,7 +88,7 @@ def run(
 
 
 def _release(claims: Claims) -> None:
-    # On a disk that is full or gone, the claims end with the signs of life.
+    # If the disk is full or gone, the claims expire when the signs of life stop.
     with suppress(VisoError):
         claims.release()
 
@@ -105,7 +105,7 @@ class _Running:
 
 
 class _Batch:
-    """What is waiting, running and done."""
+    """The waiting, running and finished songs of a batch."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class _Batch:
         )
 
     def _begin(self) -> Iterator[Result]:
-        """Hand songs to the engine while it takes any; yield those that cannot be begun."""
+        """Submit songs while the engine takes more; yield results of songs that cannot begin."""
         if self._busy and time.monotonic() - self._looked_s > _AGAIN_S:
             self._waiting.extend(self._busy)
             self._busy.clear()
@@ -227,7 +227,7 @@ class _Batch:
         return Result(song, kind="AudioError", reason=reason)
 
     def _taken(self, event: Event) -> Result | None:
-        """Note an event; return the result if a song has ended."""
+        """Record an event; return the result if a song has ended."""
         running = self._running[event.number]
         if isinstance(event, Step):
             running.done_s = event.done_s
@@ -255,10 +255,10 @@ class _Batch:
         return result
 
     def remove_unrecorded_outputs(self) -> None:
-        """Remove stems that nobody can note, because the output folder was removed meanwhile.
+        """Remove stems that cannot be recorded, because the output folder was removed meanwhile.
 
-        A worker may have made it anew. Without a manifest the next batch would take them for
-        files of somebody else, and refuse to replace them.
+        A worker may have made the folder again, without a manifest. Then the next batch would
+        take the stems for somebody else's files and refuse to replace them.
         """
         out = self._plan.out
         if isinstance(out, Address) or (out / FILE).exists():
@@ -266,7 +266,7 @@ class _Batch:
         for running in self._running.values():
             for path in running.claim.files.values():
                 with suppress(OSError):
-                    # What was there before the song was begun, and still is, is no file of ours.
+                    # A file from before the song began is not ours to remove.
                     if _identity(out / path) != running.before.get(path):
                         (out / path).unlink()
 
@@ -317,7 +317,7 @@ class _Batch:
 
 
 def _identity(place: Location) -> tuple[int, int] | None:
-    """Return what tells a file of a disk from one that takes its name later; None without one."""
+    """Return what identifies a file on a disk, even if another takes its name; None without one."""
     if isinstance(place, Address):
         return None
     try:

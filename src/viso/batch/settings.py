@@ -1,4 +1,4 @@
-"""How the songs of a batch are separated and what their stems are called."""
+"""Settings of a batch: how its songs are separated and what their stems are called."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SeparationConfig:
     model : str
         A packaged model, an ONNX file, or a blend such as "a*0.75+b*0.25".
     wiener : int, optional
-        Iterations of a multichannel Wiener filter; 0 leaves it out, None leaves it to the model.
+        Iterations of a multichannel Wiener filter; 0 means none, None takes the model's number.
     wiener_window_s : float
     stems : tuple of str
         "vocals", "instrumental" or both.
@@ -40,12 +40,12 @@ class SeparationConfig:
     bitrate : str, optional
         Such as "320k", for the other formats.
     template : str
-        Names of the stems below the output folder, with ``{name}`` and, of more than one stem,
-        ``{stem}``; also ``{ext}`` and ``{model}``.
+        Paths of the stems below the output folder. It needs ``{name}``, and ``{stem}`` if there
+        is more than one file; it may also hold ``{ext}`` and ``{model}``.
     start_s, duration_s : float
         A region of every song, in seconds; to the end by default.
     confidence : bool
-        Also a table of where each separation is doubtful.
+        Also write a table of where each separation is doubtful.
     device : {"auto", "cpu", "cuda"}
 
     Raises
@@ -109,10 +109,10 @@ class SeparationConfig:
         )
 
     def facts(self, *, model: str, sha256: str, wiener: int) -> str:
-        """Return what decides the bytes and the names of the stems, as JSON.
+        """Return all that decides the bytes and the names of the stems, as JSON.
 
-        Neither the device nor viso's version is among it: a batch may go on elsewhere, and after
-        an update.
+        The device and viso's version are not in it: a batch may continue on another machine or
+        after an update.
 
         Parameters
         ----------
@@ -134,14 +134,14 @@ class SeparationConfig:
         Parameters
         ----------
         name : str
-            What the template calls the song.
+            The song's name in the template.
         model : str
             The loaded models' name.
 
         Returns
         -------
         dict of str to Path
-            By stem; the table of doubts, if it is wanted, is "confidence".
+            By stem; the table of the confidence, if requested, is "confidence".
         """
         return stem_files(
             self.template,
@@ -154,7 +154,7 @@ class SeparationConfig:
 
 
 def key_of(facts: str) -> str:
-    """Return the short name that a manifest has for `SeparationConfig.facts`."""
+    """Return the manifest's short key for `SeparationConfig.facts`."""
     return hashlib.sha256(facts.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The songs of a batch: found below folders, each once, and known again by their content."""
+"""Find the songs of a batch below folders, each once, and recognise them by their content."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ wav wave bwf rf64 w64 aif aiff aifc au snd caf flac ogg oga opus spx mp3 mp2 m4a
 tta mpc ac3 eac3 dts amr mka mp4 m4v mov mkv webm avi wmv flv mpg mpeg 3gp
 """
 SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-"""Files of a folder that are taken for songs; a file named by itself may have any suffix."""
+"""Suffixes of the files in a folder that count as songs; a file named itself may have any."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What is cheap to compare: size in bytes, time of the last change in nanoseconds.
+    """Marks of a file that are cheap to compare: bytes, and nanoseconds of the last change.
 
-    Of an object in a store `version` is its ETag or hash, where there is one, and the time is 0
-    then.
+    For an object in a store, `version` is its ETag or hash, if there is one; then the time is 0.
     """
 
     n_bytes: int
@@ -45,12 +44,12 @@ class Stamp:
 
     @classmethod
     def of(cls, place: str | os.PathLike[str] | Address) -> Stamp:
-        """Return that of a file or an object.
+        """Return the stamp of a file or an object.
 
         Raises
         ------
         OSError
-            If there is none.
+            If it does not exist.
         DataError
             If the store does not answer.
         """
@@ -64,12 +63,12 @@ class Stamp:
 
     @classmethod
     def from_info(cls, facts: objects.ObjectInfo) -> Stamp:
-        """Return what a store says of an object."""
+        """Return the stamp of an object from the store's facts."""
         return cls(facts.n_bytes or 0, facts.mtime_ns, facts.version)
 
     @property
     def tells(self) -> bool:
-        """Whether another content has another stamp; some stores know only sizes."""
+        """Whether the stamp changes with the content; some stores know only sizes."""
         return bool(self.mtime_ns or self.version)
 
 
@@ -77,8 +76,9 @@ class Stamp:
 class Song:
     """A file to separate.
 
-    `path` is how the user would say it, `key` its real path, the same whatever links lead there,
-    `folder` where its stems belong below the output folder; `listed` is what its store said of it.
+    `path` is the path as the user gives it. `key` is the real path, the same through any link.
+    `folder` is where the stems go below the output folder. `listed` is the stamp from a store's
+    listing.
     """
 
     path: Location
@@ -87,13 +87,13 @@ class Song:
     listed: Stamp | None = field(default=None, compare=False)
 
     def stamp(self) -> Stamp:
-        """Return its stamp (errors: see `Stamp.of`)."""
+        """Return the song's stamp (errors: see `Stamp.of`)."""
         return self.listed or Stamp.of(self.path)
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A folder that could not be looked into, and why."""
+    """A folder that could not be read, and why."""
 
     path: Location
     reason: str
@@ -101,9 +101,10 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Found:
-    """Songs in the order of their paths; `n_others` are files that are no sound by their name.
+    """Songs in the order of their paths.
 
-    `n_again` are songs met a second time, through links or because they are named twice.
+    `n_others` counts files whose names are not those of audio files. `n_again` counts songs found
+    a second time, through links or because they are named twice.
     """
 
     songs: tuple[Song, ...]
@@ -113,12 +114,12 @@ class Found:
 
 
 def real_path(place: Location) -> str:
-    """Return what is the same for all names of a file, a folder or an object."""
+    """Return a string that is the same for all names of a file, a folder or an object."""
     return str(place) if isinstance(place, Address) else os.path.realpath(place)
 
 
 def sha256_of(place: str | os.PathLike[str] | Address) -> str:
-    """Return the hash of a content, in hexadecimal.
+    """Return the SHA-256 of a file's or an object's content, in hexadecimal.
 
     Raises
     ------
@@ -140,30 +141,30 @@ def find_songs(
     out: Location,
     is_output: Callable[[str], bool] = lambda _: False,
 ) -> Found:
-    """Look for songs in files and folders, here and in stores.
+    """Find songs in files and folders, on this machine and in stores.
 
     Parameters
     ----------
     inputs : iterable of Path or Address
-        A file is taken as it is, there or not. Of a folder all files that `SUFFIXES` names,
-        hidden ones left out; links are followed, and no folder is entered twice.
+        A file is taken even if it does not exist. A folder gives all files with a suffix of
+        `SUFFIXES`, except hidden ones. Links are followed, and no folder is entered twice.
     recursive : bool
-        Also in folders of folders.
+        Also look into folders of folders.
     out : Path or Address
-        The output folder, which is not entered from above.
+        The output folder; the search does not enter it from above.
     is_output : callable
-        Tells of a real path whether it is a stem that an earlier batch wrote.
+        Whether a real path is a stem that an earlier batch wrote.
 
     Returns
     -------
     Found
-        Of several folders each gets a folder of its name in `Song.folder`, of a single one the
-        stems lie right below the output folder, in its own order of folders.
+        If there are several folders, `Song.folder` begins with the name of the song's folder; if
+        there is one, it does not. Below that it follows the tree of the folder.
 
     Raises
     ------
     ConfigError, DataError
-        If a store cannot be looked into.
+        If a store cannot be listed.
     """
     walk = _Walk(recursive, real_path(out), is_output)
     places = [(place, objects.is_folder(place)) for place in inputs]
@@ -195,7 +196,7 @@ class _Walk:
             self.songs[key] = song
 
     def enter(self, root: Path, home: PurePath) -> None:
-        """Walk without recursion: a tree may be deeper than Python's stack."""
+        """Take the songs below a folder, without recursion: trees may be deeper than the stack."""
         waiting = [(root, os.path.realpath(root), home)]
         while waiting:
             path, real, folder = waiting.pop()
@@ -212,7 +213,7 @@ class _Walk:
             waiting.extend(reversed(below))
 
     def take_listed(self, root: Address, home: PurePath) -> None:
-        """Take what lies below an address."""
+        """Take the songs below an address."""
         for name, facts in objects.listing(root, recursive=self._recursive):
             parts, key = name.split("/"), f"{root}/{name}"
             if key.startswith(f"{self._out}/") or any(part.startswith(".") for part in parts):
@@ -250,7 +251,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Tell files from pipes and devices; a link to nowhere is a song that will fail by name."""
+    """Whether it is a file, not a pipe or a device; a broken link counts and fails later."""
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
     except OSError:

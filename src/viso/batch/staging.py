@@ -1,4 +1,4 @@
-"""Songs of a store brought to a folder of this machine, and their stems sent back when whole."""
+"""Download songs from a store to this machine, and upload their stems when they are whole."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from viso.stores.address import Address, Location
 
 __all__ = ["Staged", "brought", "staged"]
 
-_MARKER = ".viso-scratch"  # in a folder that is removed when its process is gone
+_MARKER = ".viso-scratch"  # marks a folder that may be removed when its process has ended
 
 
 @dataclass(frozen=True)
 class Staged:
-    """An order, and what is to be done here in its place.
+    """An order, and the local files that stand for its own.
 
-    `song`, `targets` and `table` are files of this machine; `stamp` is that of an object that was
-    brought here.
+    `song`, `targets` and `table` are files of this machine; `stamp` is that of the downloaded
+    object, if there is one.
     """
 
     order: Order
@@ -41,12 +41,12 @@ class Staged:
 
     @property
     def is_sent(self) -> bool:
-        """Whether the stems belong into a store."""
+        """Whether the stems go to a store."""
         return any(isinstance(place, Address) for place in self.order.targets.values())
 
     @property
     def files(self) -> list[Path]:
-        """All files that are to be made here."""
+        """All files to make on this machine."""
         return [*self.targets.values(), *([] if self.table is None else [self.table])]
 
     def sizes(self) -> dict[str, int]:
@@ -55,7 +55,7 @@ class Staged:
         return {stem: path.stat().st_size for stem, path in {**self.targets, **table}.items()}
 
     def deliver(self) -> None:
-        """Send what belongs into a store there: all of it, or nothing.
+        """Upload the files that go to a store: all of them or none.
 
         Raises
         ------
@@ -77,18 +77,18 @@ class Staged:
         except BaseException:
             for place in begun:
                 with suppress(DataError):
-                    # What was there, and still is, is no file of ours.
+                    # An object that was there before and has not changed is not ours to remove.
                     was = before[place]
                     if was is None or objects.object_info(place) != was:
                         objects.remove(place)
             raise
 
     def with_order_names(self, report: Report) -> Report:
-        """Return a report with the names that the order has."""
+        """Return the report with the order's names in it."""
         return replace(report, song=self.order.song, outputs=dict(self.order.targets))
 
     def renamed(self, text: str) -> str:
-        """Return a message with the names that the order has."""
+        """Return the message with the order's names in it."""
         places: list[tuple[Path, Location]] = [(self.song, self.order.song)]
         places += [(path, self.order.targets[stem]) for stem, path in self.targets.items()]
         if self.table is not None and self.order.table is not None:
@@ -100,14 +100,14 @@ class Staged:
 
 @contextmanager
 def staged(order: Order) -> Iterator[Staged]:
-    """Bring a song here, and have room for its stems, while in the block.
+    """Download a song and make room for its stems, for the length of the block.
 
-    Of what lies here anyway nothing is copied.
+    Files that are already on this machine are not copied.
 
     Raises
     ------
     ConfigError, DataError
-        If the song cannot be brought here.
+        If the song cannot be downloaded.
     """
     table = order.table
     here = {stem: path for stem, path in order.targets.items() if isinstance(path, Path)}
@@ -123,7 +123,7 @@ def staged(order: Order) -> Iterator[Staged]:
 
 @contextmanager
 def brought(song: Location) -> Iterator[tuple[Path, Stamp | None]]:
-    """Have a song as a file of this machine while in the block, with the stamp of an object.
+    """Yield a song as a file of this machine, and its stamp if it is a store's object.
 
     Raises
     ------
@@ -141,8 +141,8 @@ def brought(song: Location) -> Iterator[tuple[Path, Stamp | None]]:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Make a folder that is gone after the block; remove those of processes that were killed."""
-    # A temporary folder may be shared by containers, each with its own numbers of processes.
+    """Yield a folder that is removed after the block; also remove those of killed processes."""
+    # Containers may share a temporary folder, though each numbers its processes by itself.
     host = hashlib.sha256(this_host().encode()).hexdigest()[:8]
     base = Path(tempfile.gettempdir())
     for left in base.glob(f"viso-{host}-*"):

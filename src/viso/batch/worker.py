@@ -1,4 +1,4 @@
-"""A process that holds one loaded model and separates one song after the other."""
+"""The worker: a process that loads one model and separates one song after another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from viso.separator import Separator
 
 __all__ = ["StoppedError", "mind_signals", "send_events", "separate_order", "serve"]
 
-_STEP_S = 0.25  # between two signs of progress
+_STEP_S = 0.25  # between two progress messages
 _BLOCK = 1 << 20  # bytes that are hashed at a time
 T = TypeVar("T")
 
@@ -33,17 +33,17 @@ _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class StoppedError(Exception):
-    """The worker is to stop at once, or nobody listens to it any more."""
+    """The worker must stop at once, or nobody reads its messages any more."""
 
 
 def serve(connection: Connection, config: SeparationConfig, threads: int) -> None:
-    """Carry out the orders of a connection, until it closes.
+    """Carry out the orders from a connection until it closes.
 
     Parameters
     ----------
     connection : Connection
-        Brings `Order` and `Cancel`, or None to stop at once; takes `Ready` or `Unable`, then the
-        events.
+        Delivers `Order` and `Cancel`, or None to stop at once; takes `Ready` or `Unable`, then
+        the events.
     config : SeparationConfig
     threads : int
         CPU threads of each network; 0 takes all cores.
@@ -59,29 +59,29 @@ def serve(connection: Connection, config: SeparationConfig, threads: int) -> Non
         while (order := connection.recv()) is not None:
             if isinstance(order, Order):
                 send_events(connection, separate_order(separator, config, order), order.number)
-            # A `Cancel` here is late: its order has ended.
+            # A `Cancel` here is too late: its order has ended.
     except (EOFError, OSError, StoppedError):
         return
 
 
 def send_events(connection: Connection, events: Generator[object], number: int) -> None:
-    """Send the events of a request until it ends, or is cancelled.
+    """Send the events of a request until it ends or is cancelled.
 
-    Of steps it sends one every quarter of a second.
+    It sends at most one `Step` every quarter of a second.
 
     Parameters
     ----------
     connection : Connection
-        Brings `Cancel` and None.
+        Delivers `Cancel` and None.
     events : generator
-        Closing it leaves no file of the request. The last event is no `Step`.
+        Closing it leaves no file of the request. The last event is not a `Step`.
     number : int
         The request's.
 
     Raises
     ------
     StoppedError
-        If the connection brings None.
+        If the connection delivers None.
     """
     sent_s = float("-inf")
     with closing(events):
@@ -101,7 +101,7 @@ def send_events(connection: Connection, events: Generator[object], number: int) 
 
 
 def mind_signals() -> None:
-    """Leave Ctrl-C and a closed terminal to the coordinating process, which then says stop."""
+    """Ignore Ctrl-C and a closed terminal; the coordinating process handles them and sends stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)
     if hasattr(signal, "SIGHUP"):
@@ -116,9 +116,9 @@ def _unwind(_signal: int, _frame: object) -> None:
 def separate_order(
     separator: Separator, config: SeparationConfig, order: Order
 ) -> Generator[Step | Done | Failed]:
-    """Separate a song, telling how far it is; closing the iterator leaves no file.
+    """Separate a song and yield its progress; closing the iterator leaves no file.
 
-    The last event says how it ended. Whatever goes wrong with a song is an event.
+    The last event says how the song ended. Every error of a song becomes an event.
     """
     began = time.monotonic()
     here: Staged | None = None
@@ -126,7 +126,7 @@ def separate_order(
         with ExitStack() as stack:
             entering = partial(stack.enter_context, staged(order))
             here = yield from _transferring(Step(order.number, 0.0), entering)
-            # Who wants no more of it is heard between the ways to and from a store.
+            # A cancellation is noticed here, between the transfers from and to a store.
             yield Step(order.number, 0.0)
             before = _stamp(here.song)
             sha256 = yield from _hashed(order.number, here.song)
@@ -146,7 +146,7 @@ def separate_order(
                         yield Step(order.number, progress.done_s, progress.total_s)
             report = separation.report
             whole = Step(order.number, report.duration_s)
-            if here.is_sent:  # else the stems are in their place by now
+            if here.is_sent:  # otherwise the stems already have their final names
                 yield whole
             if _stamp(here.song) != before:
                 raise AudioError(f"{order.song}: changed while it was read; run the batch again")
@@ -154,16 +154,16 @@ def separate_order(
             sizes = here.sizes()
             yield from _transferring(whole, here.deliver)
             report, stamp = here.with_order_names(report), here.stamp or before
-    except Exception as error:  # one bad file stops nothing, whatever is bad about it
+    except Exception as error:  # one bad file must never stop a batch
         yield _failure(order, here, error)
         return
     yield Done(order.number, report, stamp, sha256, time.monotonic() - began, sizes)
 
 
 def _transferring(sign: Step, do: Callable[[], T]) -> Generator[Step, None, T]:
-    """Do what may take as long as a store's line is slow, with signs of life.
+    """Call `do`, which may wait for a slow store, and yield signs of life meanwhile.
 
-    How long a line may be silent is the store's own matter: its clients have their limits.
+    There is no time limit here: the store's clients have their own.
     """
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(do)
@@ -180,7 +180,7 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _hashed(number: int, song: Path) -> Generator[Step, None, str]:
-    """Hash a song, with signs of life: it may be large, and its drive slow."""
+    """Hash a song and yield signs of life: it may be large and its drive slow."""
     content = hashlib.sha256()
     try:
         with song.open("rb") as file:
@@ -193,12 +193,12 @@ def _hashed(number: int, song: Path) -> Generator[Step, None, str]:
 
 
 def _keep(paths: Iterable[Path]) -> None:
-    """Have files and their names on the disk before anybody notes that they are there."""
+    """Flush files and their names to the disk, before anybody records that they exist."""
     paths = list(paths)
     for path in paths:
         with path.open("r+b") as file:
             os.fsync(file.fileno())
-    if os.name == "nt":  # which has no such thing for folders
+    if os.name == "nt":  # Windows cannot flush folders
         return
     for folder in {path.parent for path in paths}:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The command line: thin; turns a `VisoError` into one line and an exit code."""
+"""The command line: a thin layer that turns an error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["app", "main"]
 
 
 class _Commands(TyperGroup):
-    """Looks over all words of a command line before any command does."""
+    """Checks all words of a command line before any command sees them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take --debug wherever it stands, and refuse words that are empty."""
+        """Accept --debug anywhere, and refuse empty words."""
         end = args.index("--") if "--" in args else len(args)
         words = [word for word in args[:end] if word != "--debug"]
         for word in (*words, *args[end:]):
-            # As a path it would mean the whole current folder.
+            # As a path, an empty word would mean the whole current folder.
             if not word or (word.startswith("--") and word.endswith("=")):
                 raise typer.BadParameter(
                     f"{word!r}: an empty word; is it a variable that is not set?"
@@ -35,7 +35,7 @@ class _Commands(TyperGroup):
         return super().parse_args(ctx, [*words, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run the command; make the message of an error safe to print."""
         try:
             return super().invoke(ctx)
         except typer.Exit:
@@ -101,12 +101,12 @@ def _options(
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    # As Ctrl-C: unwinds the stack, so that what is half-made is removed.
+    # As Ctrl-C does: unwind the stack, so that unfinished files are removed.
     raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Run the command line: an error, whatever it is, is one line; --debug shows its traceback."""
+    """Run the command line; every error is one line, and --debug also shows its traceback."""
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _terminated)

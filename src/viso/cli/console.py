@@ -1,7 +1,7 @@
-"""What a person sees: the progress bar, one line an error, exit codes.
+"""What a user sees: the progress bar, one line for each error, exit codes.
 
-Names of files, cards and tags come from strangers. Everything that is printed passes `_Plain` or
-`bar`, where it loses its power over the terminal.
+Names of files, cards and tags come from strangers. All printed text passes through `_Plain` or
+`bar`, which escape everything that could control the terminal.
 """
 
 from __future__ import annotations
@@ -49,24 +49,24 @@ __all__ = [
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 DEBUG = "VISO_DEBUG"
-"""An environment variable that asks for tracebacks; ``--debug`` sets it."""
-# C0, DEL and C1 command the terminal; the marks of direction let text read as another; surrogates
-# are bytes of a file's name that are no text.
+"""The environment variable that turns tracebacks on; ``--debug`` sets it."""
+# C0, DEL and C1 control the terminal; direction marks make text look like another; surrogates are
+# bytes of a file name that are not valid text.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 class _Plain(Console):
-    """Prints text as it is, wraps tables only, and lets no text command the terminal."""
+    """Prints text as it is, wraps only tables, and lets no text control the terminal."""
 
     def __init__(self, file: TextIO) -> None:
         super().__init__(file=file, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return text to print. Our own lines end in line feeds, so these stay (see `shown`)."""
+        """Return text to print; line feeds stay, as our own lines end in them (see `shown`)."""
         lines = "\n".join(map(shown, text.split("\n")))
-        # A terminal or a file may have no letters but those of one language.
+        # The encoding of a terminal or a file may lack some letters.
         format_error = lines.encode(self.encoding, "backslashreplace").decode(self.encoding)
         return super().render_str(format_error, **options)
 
@@ -77,8 +77,8 @@ def out() -> Console:
 
 
 def print_json(record: object) -> None:
-    """Print an object as one line of JSON, which any terminal can show."""
-    # All else that commands a terminal is escaped already.
+    """Print an object as one line of JSON that any terminal can show."""
+    # `json.dumps` escapes every other character that controls a terminal.
     typer.echo(json.dumps(record).replace("\x7f", "\\u007f"))
 
 
@@ -90,7 +90,7 @@ def error_line(message: str) -> None:
 
 
 def format_error(error: Exception) -> str:
-    """Return what one line says of any error."""
+    """Return the text of any error, for one line."""
     if isinstance(error, VisoError):
         return str(error)
     if isinstance(error, OSError):
@@ -99,21 +99,22 @@ def format_error(error: Exception) -> str:
 
 
 def trace(error: Exception | str) -> None:
-    """Print the traceback of an error, or one that is text already, if it was asked for."""
+    """Print the traceback of an error, or a traceback that is already text, if `DEBUG` is set."""
     if os.environ.get(DEBUG):
         text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
         sys.stderr.write("\n".join(map(shown, text.split("\n"))))
 
 
 def note_line(message: str) -> None:
-    """Print a line on standard error, away from the figures, which a program may read."""
+    """Print a line on standard error, so that a program can read the figures on standard output."""
     _Plain(sys.stderr).print(shown(message))
 
 
 def shown(text: str) -> str:
-    """Return text of a stranger as one line that does nothing but stand there.
+    """Return a stranger's text as one harmless line.
 
-    What commands a terminal, turns the direction of reading, ends a line or is no text is escaped.
+    Characters that control a terminal, change the reading direction, end a line or are not valid
+    text are escaped.
 
     Examples
     --------
@@ -152,9 +153,9 @@ def bar(*, quiet: bool) -> Iterator[Progress]:
 
 @contextmanager
 def own_stdout() -> Iterator[None]:
-    """Keep standard output for this thread while in the block: others write to standard error.
+    """Reserve standard output for this thread while in the block; others write to standard error.
 
-    Ray prints what happens to its nodes in a thread, between the lines of JSON.
+    One of Ray's threads prints news of its nodes, which would appear between the lines of JSON.
     """
     before = sys.stdout
     sys.stdout = cast("TextIO", _OwnStdout(before))

@@ -1,4 +1,4 @@
-"""``viso data``: recordings are checked and packed into a corpus."""
+"""``viso data``: check recordings and pack them into a corpus."""
 
 from __future__ import annotations
 
@@ -76,8 +76,7 @@ def pack(
 ) -> None:
     """Pack recordings into a corpus that a recipe can train on.
 
-    Interrupted, it goes on where it stopped when the same command is started again. Folders
-    called test are never packed.
+    If it is interrupted, the same command resumes it. Folders called test are never packed.
     """
     from viso.train.data import readers
 
@@ -114,7 +113,7 @@ def _tell_left_out(folders: Iterable[Path], music_root: Path | None) -> None:
 
 
 def _hold_out(items: list[Item]) -> list[Item]:
-    """Keep some songs for validation where no split is known, and say which."""
+    """Keep some songs for validation where no split is known, and print which."""
     from viso.train.data import readers
 
     items, songs = readers.hold_out(items)
@@ -125,7 +124,7 @@ def _hold_out(items: list[Item]) -> list[Item]:
 
 
 def _pack_all(items: list[Item], output: Path) -> list[Track]:
-    """Pack behind a progress bar; say what an interrupted packing left to keep."""
+    """Pack with a progress bar; print how many tracks an interrupted packing has left."""
     from viso.train.data.pack import pack as pack_items
 
     tracks: list[Track] = []
@@ -152,7 +151,7 @@ def _pack_all(items: list[Item], output: Path) -> list[Track]:
 
 
 def _summarise(tracks: list[Track], output: Path) -> None:
-    """Print a line for each group, and one for the corpus."""
+    """Print one line for each group and one for the corpus."""
     from viso.train.data.corpus import Corpus
     from viso.train.data.pack import groups_of
 
@@ -198,7 +197,7 @@ def _songs(
 def _check_all(
     songs: Iterator[CheckedSong], n_songs: int, *, rate_hz: int | None, as_json: bool
 ) -> list[Finding]:
-    """Check behind a progress bar; as JSON, print each finding as it comes."""
+    """Check with a progress bar; as JSON, print each finding at once."""
     from viso.train.data.lint import lint
 
     findings: list[Finding] = []
@@ -218,7 +217,7 @@ def _check_all(
 
 
 def _table(findings: list[Finding]) -> Table:
-    """Return how many faults and notes each check has, the silent checks too."""
+    """Return a table of the faults and notes of every check, including checks without any."""
     from viso.train.data.lint import CHECKS
 
     table = Table(title="What the checks found", title_justify="left")
@@ -236,7 +235,7 @@ def _table(findings: list[Finding]) -> Table:
 
 
 def _print_findings(findings: list[Finding]) -> None:
-    """Print check after check, the faults first, and not more than a page of notes."""
+    """Print the findings of each check, faults first, with at most `_MOST_NOTES` notes."""
     from viso.train.data.lint import CHECKS
 
     for check in CHECKS:
@@ -280,8 +279,8 @@ def check(
 ) -> None:
     """Look for faults in recordings: silence, clipping, bleed, lags, copies and more.
 
-    Ends with exit code 1 if there is a fault. A corpus has lost its mixtures and the files'
-    own rates, so check the folder before packing it.
+    The exit code is 1 if there is a fault. A corpus no longer has the mixtures and the files'
+    own rates, so check the folder before you pack it.
     """
     n_songs, songs = _songs(path, music_root, longest, is_solo=solo)
     try:

@@ -1,4 +1,4 @@
-"""``viso evaluate``: models and other people's stems against the truth."""
+"""``viso evaluate``: compare models and other people's stems with the true stems."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
 ) -> None:
     """Score separators on songs whose stems are known."""
-    # Not loaded by those who separate songs.
+    # Imported here, because separating songs does not need it.
     from viso.cli.evaluate_run import EvaluationRequest, run
 
     request = EvaluationRequest(

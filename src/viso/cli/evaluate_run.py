@@ -1,4 +1,4 @@
-"""What ``viso evaluate`` does; a module of its own, as it is slow to load."""
+"""The work of ``viso evaluate``, in its own module because it is slow to import."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Groups = dict[str, dict[str, list[Row]]]
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What the command line asks for, as its options say."""
+    """The options of the command line."""
 
     names: tuple[str, ...]
     data: Path
@@ -57,7 +57,7 @@ class EvaluationRequest:
 
 
 def run(request: EvaluationRequest) -> None:
-    """Read, score, tell and write."""
+    """Read the inputs, score all systems, print the tables and write the report."""
     if request.residuals and request.report is None:
         raise ConfigError("--residuals: say where with --out")
     baseline = request.baseline
@@ -81,7 +81,7 @@ def run(request: EvaluationRequest) -> None:
 
 
 def _is_bare(system: System) -> bool:
-    """Tell whether it is a model that has no Wiener filter yet."""
+    """Tell whether the system is a model without a Wiener filter."""
     return system.kind == "model" and not system.wiener
 
 
@@ -110,7 +110,7 @@ def _scored(
 
 
 def _groups(results: Sequence[SongResult], genres: Mapping[str, str]) -> Groups:
-    """Return tables by genre and by singer, where the data names them."""
+    """Return rows by genre and by singer, where the data names them."""
     songs = {result.song: result.scores for result in results}
     groups: Groups = {}
     if genres:
@@ -127,7 +127,7 @@ def _tell(
     peers: Sequence[str],
     genres: Mapping[str, str],
 ) -> None:
-    """Print the tables, and write the report if one is wanted."""
+    """Print the tables, and write the report if requested."""
     scores = {result.song: result.scores for result in results}
     durations_s = {result.song: result.duration_s for result in results}
     rows = [*summary(scores), *gnsdr_rows(scores, durations_s)]
@@ -182,7 +182,7 @@ _TABLES = (("usdr", "csdr", "si_sdr", "gnsdr"), ("sdr", "isr", "sir", "sar", "ns
 
 
 def stem_tables(rows: Sequence[Row], stem: str) -> list[Table]:
-    """Return a stem's figures, a row for each system, in tables that fit a narrow terminal."""
+    """Return a stem's figures, one row for each system, in tables that fit a narrow terminal."""
     mine = {(row.system, row.metric): row for row in rows if row.stem == stem}
     tables = []
     for wanted in _TABLES:
@@ -204,7 +204,7 @@ def stem_tables(rows: Sequence[Row], stem: str) -> list[Table]:
             table.add_column(metric, justify="right", no_wrap=True)
             if metric == "usdr":
                 table.add_column("95 % interval", justify="right", no_wrap=True)
-        # Medians over different songs are not to be compared.
+        # Medians over different songs cannot be compared, so show the counts.
         differ = len(set(counts.values())) > 1
         if differ:
             table.add_column("songs", justify="right", no_wrap=True)
@@ -228,7 +228,7 @@ def _cells(mine: Mapping[tuple[str, str], Row], system: str, metrics: Sequence[s
 def group_table(
     kind: str, parts: Mapping[str, Sequence[Row]], systems: Sequence[str], stem: str
 ) -> Table:
-    """Return a row for each group of songs, such as a genre."""
+    """Return a table with one row for each group of songs, such as a genre."""
     table = Table(title=f"{stem} by {kind}: median uSDR, dB", title_justify="left", box=SIMPLE_HEAD)
     table.add_column(kind)
     table.add_column("songs", justify="right", no_wrap=True)
@@ -251,7 +251,7 @@ def comparison_line(c: Comparison) -> str:
 
 
 def pictures(results: Sequence[SongResult], systems: Sequence[str]) -> dict[str, str]:
-    """Draw boxes of all systems, and the first against each other one that is no bound."""
+    """Return plots by caption: boxes of all systems, and the first system against each peer."""
     try:
         from viso.reports.plots.scores import boxes, scatter
     except ModuleNotFoundError:

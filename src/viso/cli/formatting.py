@@ -1,4 +1,4 @@
-"""What ``viso separate`` says of a song and a batch, to people and to programs."""
+"""What ``viso separate`` reports about a song and a batch, to people and to programs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def failure_record(song: Location, kind: str, reason: str) -> dict[str, object]:
 
 
 def common_reason(failures: Sequence[tuple[Location, str]]) -> str | None:
-    """Return a line if several songs failed and all for one reason: it is hardly the songs'.
+    """Return a line if several songs failed, all for one reason; None otherwise.
+
+    Then the songs are hardly the cause.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def common_reason(failures: Sequence[tuple[Location, str]]) -> str | None:
     def without_names(song: Location, reason: str) -> str:
         for name in (str(song), song.name):
             reason = reason.replace(name, "")
-        # In the names of its stems.
+        # The names of its stems contain the song's.
         return re.sub(rf"/{re.escape(song.stem)}(?!\w)", "/", reason)
 
     if len(failures) < 2 or len({without_names(*failure) for failure in failures}) > 1:
@@ -106,7 +108,7 @@ def described(report: Report, table: Location | None, took_s: float) -> str:
 
 
 def _typical(seconds: Sequence[Second]) -> str:
-    """Say how sure the separation is in the middle of all seconds."""
+    """Return a text with the median over all seconds of each stem's estimated SDR."""
     columns = {"vocals": [s.vocals_sdr_db for s in seconds]}
     columns["instrumental"] = [s.instrumental_sdr_db for s in seconds]
     figures = {
@@ -158,7 +160,7 @@ def format_batch(plan: Plan, last: BatchProgress | None, *, took_s: float) -> st
 
 
 def _room(size: float, free: int | None) -> str:
-    """Say what the stems will take, and what there is."""
+    """Return a text with the size of the stems and the free space."""
     text = [f"about {_bytes(size)} of stems"] if size else []
     if free is not None:
         text.append(f"{_bytes(free)} are free" + (": TOO LITTLE" if size > free else ""))
@@ -170,7 +172,7 @@ def _songs(number: int) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Say a time as a person would."""
+    """Return a time in a unit that is easy to read."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

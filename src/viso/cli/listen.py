@@ -1,4 +1,4 @@
-"""``viso listen``: people say how good separated songs sound."""
+"""``viso listen``: listening tests, in which people rate separated songs."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def build(
         int | None, typer.Option(help="Of orders and names; drawn if not said.")
     ] = None,
 ) -> None:
-    """Cut excerpts, bring them to one loudness, add hidden reference and anchors."""
-    # Not loaded by those who separate songs.
+    """Cut excerpts, set them to one loudness, add a hidden reference and anchors."""
+    # Imported here, because separating songs does not need it.
     from viso.cli.listen_run import build_from
 
     values = {
@@ -159,7 +159,7 @@ def serve(
         str, typer.Option(help="Nobody begins after it: 2026-12-24, or with a time, T18:00.")
     ] = "",
 ) -> None:
-    """Run a test for many listeners, each with a link of their own; needs the extra \\[web]."""
+    """Run a test for many listeners, each with a personal link; needs the extra \\[web]."""
     from viso.cli.listen_run import serve_test
 
     serve_test(
@@ -194,7 +194,7 @@ def remove(
         bool, typer.Option("--unanswered", help="All who began and answered nothing.")
     ] = False,
 ) -> None:
-    """Delete listeners with all their answers, and free their places; a server may run."""
+    """Delete listeners and all their answers, so that others may begin; a server may run."""
     from viso.cli.listen_run import remove_listeners
 
     remove_listeners(test, names or [], data, unanswered=unanswered)
@@ -224,7 +224,7 @@ def analyse(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
 ) -> None:
-    """Screen listeners; means, paired tests, correlation with SDR, report."""
+    """Screen listeners; give means, paired tests, correlation with SDR and a report."""
     from viso.cli.listen_run import analyse_results
 
     analyse_results(

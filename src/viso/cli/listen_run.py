@@ -1,4 +1,4 @@
-"""What ``viso listen`` does; a module of its own, as it is slow to load."""
+"""The work of ``viso listen``, in its own module because it is slow to import."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def build_from(
     values: Mapping[str, Any],
     excerpts: Path | None,
 ) -> None:
-    """Find the songs, and build the test."""
+    """Find the songs and build the test."""
     settings = BuildSettings.from_mapping(dict(values), origin="viso listen build")
     folders = _named(systems)
     wanted = None if excerpts is None else read_excerpts(excerpts)
@@ -69,7 +69,7 @@ def build_from(
             {system: estimate_files(folder, name) for system, folder in folders.items()},
         )
         for name, stems in songs_of(data).items()
-        # Songs of which nothing is played need not be separated.
+        # Songs without an excerpt in the test need not be separated.
         if wanted is None or name in wanted
     ]
     if wanted is not None and (unknown := sorted(set(wanted) - {song.name for song in songs})):
@@ -89,7 +89,7 @@ def build_from(
 
 
 def _named(systems: Sequence[str]) -> dict[str, Path]:
-    """Return folders by the systems' names."""
+    """Return the systems' folders by name."""
     found: dict[str, Path] = {}
     for text in systems:
         # A folder's own name may hold an equals sign.
@@ -108,7 +108,7 @@ def _named(systems: Sequence[str]) -> dict[str, Path]:
 def export_to(
     test: Path, output: Path, *, orders: int, post: str, embed: bool, webmushra: bool
 ) -> None:
-    """Write the page, or webMUSHRA's configuration."""
+    """Write the static page or webMUSHRA's configuration."""
     if webmushra:
         if post or embed:
             raise ConfigError("--webmushra: goes with neither --post nor --embed; leave them out")
@@ -123,7 +123,7 @@ def export_to(
 def remove_listeners(
     folder: Path, names: Sequence[str], data: Path | None, *, unanswered: bool
 ) -> None:
-    """Delete listeners by their names, or those who answered nothing; say how many are left."""
+    """Delete listeners by name, or those who answered nothing; print how many are left."""
     if bool(names) == unanswered:
         raise ConfigError("viso listen remove: name listeners, or give --unanswered, not both")
     path = data or folder / "results.sqlite"
@@ -150,7 +150,7 @@ def analyse_results(
     unfinished: bool,
     as_json: bool,
 ) -> None:
-    """Analyse, tell and write."""
+    """Analyse the answers, print the figures and write the report."""
     test = load_test(folder)
     found: Results = read_results(results, test, with_unfinished=unfinished)
     if found.n_unfinished:
@@ -251,7 +251,7 @@ def serve_test(
     per_hour: int,
     closes: str,
 ) -> None:
-    """Say where the test is, and run it until Ctrl-C."""
+    """Print the test's addresses and serve it until Ctrl-C."""
     try:
         import uvicorn
 
@@ -300,7 +300,7 @@ def _in_address(host: str) -> str:
 
 
 def _host_of(address: str) -> str:
-    """Return the host's name in an address, nothing for none."""
+    """Return the host name in an address, "" for an empty address."""
     if not address:
         return ""
     try:
@@ -310,7 +310,7 @@ def _host_of(address: str) -> str:
         name = None
     is_plain = name and parts.scheme in ("http", "https") and not re.search(r"[#?@]", address)
     if not name or not is_plain:
-        # Not the whole of it: the maker's own link ends in the token.
+        # Do not print the whole address: the maker's own link ends in the token.
         start = re.sub(r"[^/]*@", "", re.split(r"[#?]", address)[0])
         raise ConfigError(
             f"--address {start}: not where listeners reach it; write https://listen.example.org/"
@@ -319,7 +319,7 @@ def _host_of(address: str) -> str:
 
 
 def _moment(text: str) -> datetime | None:
-    """Return the moment a test closes: the end of a day, or a time, in local time if not said."""
+    """Return when a test closes: at the end of a day or at a time, local without a time zone."""
     if not text:
         return None
     try:
@@ -337,7 +337,7 @@ Bounds = tuple[float, float, float]
 
 
 def pictures_of(analysis: Analysis) -> dict[str, str]:
-    """Return SVG by caption; nothing without the extra ``[listen]``, which is said."""
+    """Return SVG by caption; without the extra ``[listen]`` print a note and return none."""
     try:
         from viso.reports.plots.ratings import intervals
     except ModuleNotFoundError:
@@ -392,7 +392,7 @@ def _mushra(analysis: Analysis) -> dict[str, str]:
 
 
 def _ratings(analysis: Analysis, question: str) -> dict[str, list[float]]:
-    """Return all ratings that count by condition."""
+    """Return all ratings that pass the screening, by condition."""
     found: dict[str, list[float]] = {}
     for condition, _ in conditions_of(analysis.test):
         values = [
@@ -408,7 +408,7 @@ def _ratings(analysis: Analysis, question: str) -> dict[str, list[float]]:
 def _series(
     rows: Sequence[MeanRow], question: str, labels: Mapping[str, str]
 ) -> dict[str, dict[str, Bounds]]:
-    """Return means by condition, then by what they are of, in the labels' order."""
+    """Return means by condition, then by trial or listener, in the order of the labels."""
     found: dict[str, dict[str, Bounds]] = {}
     for of, label in labels.items():
         for row in rows:

@@ -1,4 +1,4 @@
-"""``viso models``: what can be run, what is known of it, and ``viso models import``."""
+"""``viso models``: list the models with their cards, and import more."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["models"]
 
 
 class _ListsByItself(TyperGroup):
-    """Commands of which ``list`` need not be said."""
+    """Commands with ``list`` as the default."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``list`` before anything that is no command and no call for help."""
+        """Put ``list`` first, unless the first word is a command or a help option."""
         if not args or args[0] not in (*self.commands, *ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
@@ -45,14 +45,14 @@ models = typer.Typer(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A model that is listed, as a member of a blend if it has a share."""
+    """A model to list; if it has a share, it is a member of a blend."""
 
     name: str
     share: str = ""
 
 
 def _members(words: str, known: Sequence[str]) -> list[_Wanted]:
-    """Return a model, or those of a blend, and what to say of the share of each."""
+    """Return a model, or the models of a blend with the share of each as text."""
     parts = [(words, None)] if words in known else parts_of(words)
     if len(parts) == 1:
         return [_Wanted(words)]
@@ -79,7 +79,7 @@ def _licence(blend: Blend) -> str:
 
 
 def _blend_lines(blend: Blend, path: Path) -> Table:
-    """A blend with a name as a small table of two columns."""
+    """Return a named blend as a small table of two columns."""
     card = blend.card
     assert card is not None
     filtered = f"{card.wiener} {'iteration' if card.wiener == 1 else 'iterations'} behind them"
@@ -119,7 +119,7 @@ def _of_segments(card: SegmentCard) -> dict[str, str]:
 
 
 def _reach(card: ModelCard) -> str:
-    """Say how far up the network sees, and what becomes of the bins above."""
+    """Return a text with the highest frequency the network sees, and what happens above it."""
     if card.used_bins == card.spectral.n_bins:
         return ""
     top_khz = card.used_bins * card.spectral.rate_hz / card.spectral.n_fft / 1000
@@ -144,7 +144,7 @@ def _table(name: str, description: str, facts: dict[str, str]) -> Table:
 
 
 def _lines(model: OnnxModel | OnnxSegmentModel, *, share: str) -> Table:
-    """A model as a small table of two columns."""
+    """Return a model as a small table of two columns."""
     card = model.card
     size_mb = model.path.stat().st_size / 1e6
     parameters = f"{card.parameters / 1e6:.1f} M parameters, " if card.parameters else ""
@@ -168,7 +168,7 @@ def _lines(model: OnnxModel | OnnxSegmentModel, *, share: str) -> Table:
 
 
 def _show(wanted: _Wanted, path: Path, *, as_json: bool) -> None:
-    """Print a model or a blend with a name."""
+    """Print a model or a named blend."""
     if path.suffix.lower() == ".toml":
         blend = load_blend(path, device="cpu", threads=1)
         if as_json:
@@ -207,7 +207,7 @@ def list_(
                 path = registry.path_of(wanted.name, folder=folder)
             _show(wanted, path, as_json=as_json)
         except (VisoError, OSError) as error:
-            # One broken file among one's own does not hide the others.
+            # One broken file among the user's models must not hide the others.
             if files:
                 raise
             message = str(error) if isinstance(error, VisoError) else f"{path}: {error.strerror}"
@@ -218,7 +218,7 @@ def list_(
 
 
 class Kind(StrEnum):
-    """What the weights are of."""
+    """The network that the weights belong to."""
 
     spleeter = "spleeter"
     open_unmix = "open-unmix"
@@ -227,7 +227,7 @@ class Kind(StrEnum):
 
 
 class Target(StrEnum):
-    """What a network gives."""
+    """What a network estimates."""
 
     vocals = "vocals"
     instrumental = "instrumental"
@@ -301,7 +301,7 @@ def import_(
     hop: Hop = None,
     gain: Gain = None,
 ) -> None:
-    """Turn other people's weights into a model with a name, for every --model."""
+    """Turn other people's weights into a named model that every --model option takes."""
     wishes = {
         "name": name,
         "licence": licence,

@@ -42,7 +42,7 @@ FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
 
 
 def checked_template(template: str) -> str:
-    """Return a template that can name files."""
+    """Return the template; refuse one that cannot name files."""
     try:
         fields_of(template)
     except ConfigError as error:
@@ -51,7 +51,7 @@ def checked_template(template: str) -> str:
 
 
 def checked_coding(file_format: str, bit_depth: str, bitrate: str | None) -> None:
-    """Refuse combinations that no file can have."""
+    """Refuse combinations of format, bit depth and bit rate that no file can have."""
     lossless = file_format in ("wav", "flac")
     if bitrate is not None and (lossless or not re.fullmatch(r"[1-9]\d{0,3}[kK]", bitrate)):
         reason = f"{file_format} has no bit rate" if lossless else "say it like 320k"
@@ -61,7 +61,7 @@ def checked_coding(file_format: str, bit_depth: str, bitrate: str | None) -> Non
 
 
 def checked_address(engine: str, address: str | None) -> str | None:
-    """Return where the cluster is, or None if the songs are separated here."""
+    """Return the cluster's address, or None if the songs are separated on this machine."""
     if one_of(engine, ("local", "ray"), "--engine") == "ray":
         return address or "auto"
     if address is not None:
@@ -70,14 +70,14 @@ def checked_address(engine: str, address: str | None) -> str | None:
 
 
 def checked_manifest(manifest: Path | None, out: Location) -> None:
-    """Refuse a folder for a manifest that lies in the output folder anyway."""
+    """Refuse --manifest if the output is a folder, which holds its own manifest."""
     if manifest is not None and isinstance(out, Path):
         said = f"{str(manifest)!r}: goes with an address as --out"
         raise typer.BadParameter(said, param_hint="--manifest")
 
 
 def checked_stems(text: str) -> tuple[str, ...]:
-    """Return the stems of a list with commas."""
+    """Return the stems in a comma-separated list."""
     stems = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not stems or set(stems) - set(STEMS):
         raise typer.BadParameter(f"{text!r}: choose from {', '.join(STEMS)}", param_hint="--stems")
@@ -85,7 +85,7 @@ def checked_stems(text: str) -> tuple[str, ...]:
 
 
 def one_of(value: str, allowed: tuple[str, ...], option: str) -> str:
-    """Return a value if it is one of those allowed."""
+    """Return the value; refuse one that is not allowed."""
     if value not in allowed:
         raise typer.BadParameter(f"{value!r}: use one of {', '.join(allowed)}", param_hint=option)
     return value
@@ -93,7 +93,7 @@ def one_of(value: str, allowed: tuple[str, ...], option: str) -> str:
 
 @dataclass(frozen=True)
 class _Wish:
-    """What the command line asks for, checked."""
+    """The checked options of the command line."""
 
     out: Location
     stems: tuple[str, ...]
@@ -107,7 +107,7 @@ class _Wish:
     overwrite: bool
 
     def files(self, name: str, *, model: str) -> dict[str, Path]:
-        """Return the files of a song that is called so, always inside the output folder."""
+        """Return the files of a song with this name, always inside the output folder."""
         files = stem_files(
             self.template,
             name=name,
@@ -120,7 +120,7 @@ class _Wish:
             raise AssertionError("a batch writes into stores")
         root = Path(os.path.realpath(self.out))
         for path in files.values():
-            # Unlike `resolve`, this takes a link that leads to itself in every Python.
+            # Unlike `resolve`, this accepts a link to itself in every version of Python.
             if not Path(os.path.realpath(self.out / path)).is_relative_to(root):
                 raise ConfigError(
                     f"template {self.template!r}: {self.out / path} lies outside {self.out}"
@@ -130,7 +130,7 @@ class _Wish:
     def config(
         self, model: str, wiener: int | None, wiener_window_s: float, device: Device
     ) -> SeparationConfig:
-        """Return the same for a batch."""
+        """Return the same settings for a batch."""
         from viso.batch import SeparationConfig
 
         try:
@@ -153,7 +153,7 @@ def _run_one(
     wish: _Wish,
     progress: Bar,
 ) -> Report:
-    """Separate one song behind a bar."""
+    """Separate one song and show its progress bar."""
     task = progress.add_task(song.name, total=None, speed="")
     began = time.monotonic()
     try:
@@ -180,7 +180,7 @@ def _run_one(
 def _named(
     song: Path, names: Names, wish: _Wish, model: str
 ) -> tuple[dict[str, Path], Path | None]:
-    """Return the file of each stem, and of the table; no other song has them."""
+    """Return the file of each stem, and of the table; no other song has these files."""
     if isinstance(wish.out, Address):
         raise AssertionError("a batch writes into stores")
     key = os.path.realpath(song)
@@ -200,7 +200,7 @@ def _named(
 def _run_all(
     separator: Separator, songs: list[Path], wish: _Wish, *, as_json: bool, quiet: bool
 ) -> int:
-    """Separate song after song; return how many failed."""
+    """Separate the songs one after another; return how many failed."""
     failed: list[tuple[Location, str]] = []
     # A song that is named twice is separated once.
     known: dict[str, Path] = {}
@@ -212,10 +212,10 @@ def _run_all(
         report, table = None, None
         try:
             targets, table = _named(song, names, wish, separator.name)
-            # A bar for each song, gone before anything is printed: they share the terminal.
+            # Each song has its own bar, which is removed before anything is printed.
             with bar(quiet=quiet or as_json) as progress:
                 report = _run_one(separator, song, targets, table, wish, progress)
-        except Exception as error:  # one song stops nothing, whatever is wrong with it
+        except Exception as error:  # one bad song must not stop the others
             reason = (
                 format_error(error)
                 if isinstance(error, VisoError)
@@ -308,10 +308,10 @@ def separate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a song.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors.")] = False,
 ) -> None:
-    """Take songs apart into vocals and instrumental.
+    """Separate songs into vocals and instrumental.
 
-    A folder, an address, --recursive, --jobs, --dry-run or --engine ray make it a batch: songs
-    side by side, what is done is skipped, the same command goes on where it stopped.
+    With a folder, an address, --recursive, --jobs, --dry-run or --engine ray it runs a batch: it
+    separates songs in parallel and skips finished ones. The same command resumes a stopped batch.
     """
     places, out_place = [location_of(song) for song in songs], location_of(output)
     checked_manifest(manifest, out_place)
@@ -335,7 +335,7 @@ def separate(
     is_many = recursive or dry_run or jobs is not None or where is not None
     files = [place for place in places if isinstance(place, Path) and not place.is_dir()]
     if is_many or len(files) < len(places) or isinstance(out_place, Address):
-        # Not loaded by those who separate a song.
+        # Imported here, because separating a single song does not need it.
         from viso.cli.separate_batch import BatchRequest, run_batch
 
         request = BatchRequest(

@@ -1,4 +1,4 @@
-"""``viso separate`` on many songs: the plan, a bar for all of them, what failed at the end."""
+"""``viso separate`` on many songs: the plan, one progress bar, and the failures at the end."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ __all__ = ["BatchRequest", "run_batch"]
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """What the command line asks for beside the settings of every song.
+    """The options of the command line, except the settings of every song.
 
-    `address` is that of a Ray cluster; without one the songs are separated here.
+    `address` is that of a Ray cluster; if None, the songs are separated on this machine.
     """
 
     inputs: tuple[Location, ...]
@@ -51,7 +51,7 @@ class BatchRequest:
     manifest: Path | None = None
 
     def home(self) -> Path | None:
-        """Return the folder of the manifest of an output in a store, None of any other."""
+        """Return the manifest's folder for an output in a store, None for any other output."""
         if isinstance(self.out, Path):
             return None
         if self.manifest is not None:
@@ -67,7 +67,7 @@ class BatchRequest:
 
 @dataclass
 class _Tally:
-    """What has become of a batch so far."""
+    """The results of a batch so far."""
 
     last: batch.BatchProgress | None = None
     failures: list[batch.Result] = field(default_factory=list)
@@ -75,10 +75,10 @@ class _Tally:
 
 
 def run_batch(request: BatchRequest, config: batch.SeparationConfig) -> int:
-    """Plan, tell of it, do it; return the exit code."""
+    """Plan the batch, print the plan, carry it out; return the exit code."""
     if request.address is None:
         return _run_on(None, request, config)
-    # Not loaded by those who separate here.
+    # Imported here, because batches on one machine do not need it.
     from viso.batch.cluster import Cluster
 
     with own_stdout(), Cluster(request.address) as cluster:

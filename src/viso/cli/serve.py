@@ -113,7 +113,7 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:
-            # Streams of events would keep it for as long as their visitors stay.
+            # Open streams of events would otherwise delay the end until their visitors leave.
             application.state.studio.events.close()
             super().handle_exit(sig, frame)
 
@@ -129,4 +129,4 @@ def _run(config: StudioConfig, host: str, port: int, *, opens: bool) -> None:
         try:
             Server(server_config(application)).run(sockets=[listener])
         except KeyboardInterrupt:
-            return  # the usual way to end it
+            return  # the usual way to end the studio

@@ -32,7 +32,7 @@ def spectrogram(
         bool, typer.Option("--confidence", help="Also curves of where it is doubtful.")
     ] = False,
 ) -> None:
-    """Draw mixture, vocals and instrumental one above the other."""
+    """Draw the spectrograms of mixture, vocals and instrumental, one above the other."""
     try:
         from viso.reports import plots
     except ModuleNotFoundError as error:

@@ -61,7 +61,7 @@ def seconds_of(text: str) -> float:
     Raises
     ------
     ConfigError
-        If it is none.
+        If the text is not a duration.
     """
     if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
         raise ConfigError(f"time {text!r} is no duration; write 90s, 10m, 1h30m or 2d")
@@ -73,9 +73,9 @@ def seconds_of(text: str) -> float:
 
 
 def figures_of(path: Path) -> dict[str, float]:
-    """Return the figures for a card: a JSON object as it is, or rows of ``viso evaluate --json``.
+    """Return the figures for a card from a JSON object or from rows of ``viso evaluate --json``.
 
-    Of the rows those count that are neither mixture nor ideal mask; there must be one system.
+    Rows of the mixture and of ideal masks are skipped; the others must be of one system.
 
     Raises
     ------
@@ -108,12 +108,12 @@ def figures_of(path: Path) -> dict[str, float]:
 
 
 def _changed(recipe: Recipe, *, corpus: str | None, time: str | None, steps: int | None) -> Recipe:
-    """Return the recipe with what the command line says in place of what it says itself."""
+    """Return the recipe with the values of the command line in place of its own."""
     values = recipe.model_dump()
     if corpus is not None:
         values["corpus"] = corpus
     if time is not None:
-        # The time is the schedule then, unless steps are asked for, too.
+        # The time replaces the recipe's steps; `steps` may still set them.
         values["schedule"] |= {"time_s": seconds_of(time), "steps": None}
     if steps is not None:
         values["schedule"]["steps"] = steps
@@ -121,7 +121,7 @@ def _changed(recipe: Recipe, *, corpus: str | None, time: str | None, steps: int
 
 
 def _announce(trainer: Trainer) -> None:
-    """Say what there is to learn from and to be judged by."""
+    """Print what the model learns from and what it is validated on."""
     recipe = trainer.recipe
     hours = trainer.corpus.hours()
     table = Table(title=f"{shown(recipe.name)} learns from", title_justify="left")
@@ -165,7 +165,7 @@ def _line(row: LogRow) -> str:
 
 @contextmanager
 def _one_voice(trainer: Trainer) -> Iterator[None]:
-    """Let the first of several processes alone say how a run broke off."""
+    """Let only the first of several processes report why a run stopped early."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -202,7 +202,7 @@ def train(
     ] = None,
     baseline_name: Annotated[str, typer.Option(help="What to call it.")] = "baseline",
 ) -> None:
-    """Train a model from a recipe; run it again to go on where it stopped."""
+    """Train a model from a recipe; the same command resumes a stopped run."""
     with needs_training():
         from viso.train.recipe import Recipe
         from viso.train.run.memory import keep_memory

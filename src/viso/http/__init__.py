@@ -1,1 +1,1 @@
-"""What the servers share: who calls, how often, and how a refused body is drained."""
+"""Code that all servers share: limits on connections and callers, headers, drained bodies."""

@@ -1,9 +1,9 @@
-"""Connections on which nothing is asked: how long they may stay, and how many.
+"""Limit the connections without a request: how long they may stay, and how many.
 
-uvicorn waits without an end for the first request of a connection, and answers nobody any more
-when there are too many of them. Here the head of a request has a deadline, and of the connections
-without a request under way the one that has waited longest goes when there are too many, from one
-address or in all. Who asks at once is answered, however many others say nothing.
+uvicorn waits for ever for the first request of a connection, and stops answering when there are
+too many connections. Here the head of a request has a deadline. When too many connections have no
+request under way, from one address or in all, the one that has waited longest is closed. So a
+caller who sends a request at once gets an answer, however many others stay silent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Waiting:
     Parameters
     ----------
     most, each : int
-        How many may wait, of all addresses and of one.
+        How many may wait, from all addresses and from one.
     """
 
     def __init__(self, *, most: int = _MOST_WAITING, each: int = _MOST_OF_ONE) -> None:
@@ -46,7 +46,7 @@ class Waiting:
         self._counts: Counter[str] = Counter()
 
     def enter(self, connection: BoundedProtocol, address: str) -> None:
-        """Note that a connection waits; end the one that waited longest if it is one too many."""
+        """Record that a connection waits; if there are too many, end the longest-waiting one."""
         if connection in self._waiting:
             return
         self._waiting[connection] = address
@@ -57,7 +57,7 @@ class Waiting:
             next(iter(self._waiting)).end()
 
     def leave(self, connection: BoundedProtocol) -> None:
-        """Note that it waits no longer."""
+        """Record that a connection waits no longer."""
         address = self._waiting.pop(connection, None)
         if address is not None:
             self._counts[address] -= 1
@@ -66,13 +66,13 @@ class Waiting:
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection that must ask in time.
+    """A connection that must send its request in time.
 
     Attributes
     ----------
     waiting : Waiting
     head_s : float
-        Seconds for the head of a request, from the connection's or the head's beginning.
+        Seconds for the head of a request, counted from the start of the connection or of the head.
     """
 
     waiting: Waiting
@@ -90,7 +90,7 @@ class BoundedProtocol(H11Protocol):
         self._look(is_begun=True)
 
     def on_response_complete(self) -> None:
-        """See uvicorn; until the next request begins its time for kept connections counts."""
+        """See uvicorn; its keep-alive limit holds until the next request begins."""
         super().on_response_complete()
         self._look(is_begun=False)
 
@@ -104,7 +104,7 @@ class BoundedProtocol(H11Protocol):
             self._stop_waiting()
             return
         self.waiting.enter(self, address_of(self.client))
-        # Not anew with more of the same head: bytes that trickle in gain no time.
+        # More bytes of the same head do not restart the deadline, so a slow trickle gains no time.
         if is_begun and self._deadline is None and not self.transport.is_closing():
             self._deadline = self.loop.call_later(self.head_s, self.end)
 
@@ -115,7 +115,7 @@ class BoundedProtocol(H11Protocol):
             self._deadline = None
 
     def end(self) -> None:
-        """Close the connection, after what is still being sent."""
+        """Close the connection after it has sent all pending data."""
         self._stop_waiting()
         self._unset_keepalive_if_required()
         with suppress(h11.LocalProtocolError):
@@ -151,7 +151,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises
     ------
     ConfigError
-        If the address is not of this machine, or the port is taken.
+        If this machine does not have the address, or the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

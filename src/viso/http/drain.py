@@ -1,7 +1,7 @@
-"""What a caller still sends when it is already refused.
+"""Drain the body that a caller still sends after its request is refused.
 
-A connection that is closed while sent bytes lie unread is reset by the kernel, and a reset
-throws away the answer, too: the caller would see a broken connection instead of the reason.
+The kernel resets a connection that is closed while received bytes are unread. A reset also throws
+away the answer, so the caller would see a broken connection instead of the reason.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ async def drain_body(
     most_bytes: int = _MOST_BYTES,
     longest_s: float = _LONGEST_S,
 ) -> None:
-    """Take the rest of a request's body and forget it.
+    """Read the rest of a request's body and drop it.
 
-    Callers that ask before they send (``Expect: 100-continue``) have nothing under way, and
-    are not told to send it.
+    Callers that ask before they send (``Expect: 100-continue``) have sent nothing yet, and this
+    does not invite them to.
 
     Parameters
     ----------
     scope, receive : Scope, Receive
         ASGI's request.
     most_bytes : int
-        Who sends more is cut off.
+        A caller who sends more is cut off.
     longest_s : float
-        Who takes longer is cut off, in seconds.
+        A caller who takes longer, in seconds, is cut off.
     """
     if any(name == b"expect" for name, _ in scope["headers"]):
         return

@@ -1,4 +1,4 @@
-"""What the guards of all servers share: headers of answers, names of hosts, origins of requests."""
+"""Helpers for the guards of all servers: headers of answers, host names, origins of requests."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SECURITY_HEADERS = {
 
 
 def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
-    """Return a `send` of ASGI that adds headers to every answer, and forbids to store it.
+    """Return an ASGI `send` that adds headers to every answer and forbids caches to store it.
 
     Parameters
     ----------
     send : Send
     headers : mapping of str to str
-        Beside `SECURITY_HEADERS`. They replace those of the application. An application that
-        says ``cache-control`` itself keeps it.
+        Added to `SECURITY_HEADERS`. Both replace the application's headers, except that a
+        ``cache-control`` of the application stays.
     """
 
     async def send_with_headers(message: Message) -> None:
@@ -45,13 +45,13 @@ def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
 
 
 def host_name(host: str) -> str:
-    """Return a ``Host`` without its port, in lower case; empty if it makes no sense."""
+    """Return a ``Host`` without its port, in lower case; empty if it is not valid."""
     found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d+)?", host.lower())
     return "" if found is None else found[1] or found[2]
 
 
 def is_address(name: str) -> bool:
-    """Tell whether the name of a host is an IP address."""
+    """Tell whether a host name is an IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -60,7 +60,7 @@ def is_address(name: str) -> bool:
 
 
 def netloc_of(origin: str) -> str:
-    """Return host and port of an ``Origin``, in lower case; empty for "null" and nonsense."""
+    """Return host and port of an ``Origin``, in lower case; empty for "null" and invalid text."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

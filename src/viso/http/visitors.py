@@ -1,4 +1,4 @@
-"""What callers without the token may do at a time, and how many tokens they may try."""
+"""Limit callers without the token: their requests at a time, and the tokens they may try."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ALL = 256
 
 
 def address_of(client: tuple[str, int] | None) -> str:
-    """Return what a caller is told by: the address, of IPv6 the network of 64 bits.
+    """Return what identifies a caller: the IPv4 address, or the IPv6 network of 64 bits.
 
     Parameters
     ----------
     client : tuple of str and int, optional
-        ASGI's ``client``, which a proxy on this machine may have said.
+        ASGI's ``client``; a proxy on this machine may have set it.
     """
     host = "" if client is None else client[0]
     try:
@@ -40,17 +40,17 @@ def address_of(client: tuple[str, int] | None) -> str:
 
 
 class Guesses:
-    """Wrong tokens by address: behind some different ones no more are looked at for a while.
+    """Wrong tokens by address: after several different ones no token is checked for a while.
 
-    Not the right one either, else it would be found as fast as before. The same wrong token again
-    is no guess: a browser sends an old cookie with everything it asks for.
+    The right token is not checked either; otherwise guessing would be as fast as before. The same
+    wrong token does not count twice: a browser sends an old cookie with every request.
 
     Parameters
     ----------
     most : int
-        Different wrong tokens at once.
+        How many different wrong tokens may come at once.
     each_s : float
-        Seconds after which one more may be tried.
+        Seconds until one more token may be tried.
     clock : callable
         Returns seconds.
     """
@@ -66,7 +66,7 @@ class Guesses:
         self._tries: OrderedDict[str, _Tries] = OrderedDict()
 
     def wait_s(self, address: str) -> int:
-        """Return the whole seconds until a token from there is looked at; 0 is at once."""
+        """Return the whole seconds until a token from this address is checked; 0 means at once."""
         tries = self._tries.get(address)
         if tries is None:
             return 0
@@ -74,7 +74,7 @@ class Guesses:
         return math.ceil(over * self._each_s) if over > 0 else 0
 
     def note(self, address: str, given: str) -> None:
-        """Note that a wrong token came from there."""
+        """Record that a wrong token came from this address."""
         tries = self._tries.setdefault(address, _Tries(self._clock()))
         self._tries.move_to_end(address)
         while len(self._tries) > _ADDRESSES:
@@ -92,7 +92,7 @@ class Guesses:
 
 
 class _Tries:
-    """A bucket that runs empty by itself, and the last wrong tokens."""
+    """A leaky bucket, and the last wrong tokens."""
 
     def __init__(self, at_s: float) -> None:
         self.level, self.at_s = 0.0, at_s
@@ -100,12 +100,12 @@ class _Tries:
 
 
 class Crowd:
-    """Requests under way of those who are not known, by address.
+    """Running requests of unknown callers, by address.
 
     Parameters
     ----------
     each, most : int
-        At a time from one address, and from all.
+        How many may run at a time, from one address and from all.
     """
 
     def __init__(self, *, each: int = _EACH, most: int = _ALL) -> None:
@@ -114,7 +114,7 @@ class Crowd:
 
     @contextmanager
     def within(self, address: str) -> Iterator[bool]:
-        """Count a request in the block; False if it is one too many."""
+        """Count a request while in the block; yield False if there are too many."""
         self._counts[address] += 1
         try:
             yield self._counts[address] <= self._each and self._counts.total() <= self._most

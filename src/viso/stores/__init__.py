@@ -1,1 +1,1 @@
-"""Where files are: paths of this machine, and addresses of stores."""
+"""Where files lie: at paths of this machine, or at addresses in stores."""

@@ -14,9 +14,9 @@ __all__ = ["Address", "Location", "absolute", "location_of"]
 
 @dataclass(frozen=True)
 class Address:
-    """An object of a store, or what has a common beginning there; made by `location_of`.
+    """The address of an object in a store, or of a folder there; made by `location_of`.
 
-    `text` is it in full, such as ``s3://bucket/archive/a song.mp3``, without a slash at its end.
+    `text` is the full address, such as ``s3://bucket/archive/a song.mp3``, with no final slash.
     """
 
     text: str
@@ -30,12 +30,12 @@ class Address:
 
     @property
     def scheme(self) -> str:
-        """What stands before ``://``."""
+        """The text before ``://``."""
         return self.text.partition("://")[0]
 
     @property
     def name(self) -> str:
-        """What stands behind the last slash."""
+        """The text after the last slash."""
         return self.text.rpartition("/")[2]
 
     @property
@@ -50,7 +50,7 @@ class Address:
 
     @property
     def parent(self) -> Address:
-        """What stands before the last slash."""
+        """The address up to the last slash."""
         return Address(self.text.rpartition("/")[0])
 
     @property
@@ -64,19 +64,19 @@ Location = Path | Address
 
 
 def location_of(location: str | os.PathLike[str] | Address) -> Location:
-    """Return what a person's words mean.
+    """Return the path or the address that a user's text means.
 
     Raises
     ------
     ConfigError
-        If it is an address without a bucket or a folder, or empty.
+        If the text is empty, or an address without a bucket or a folder.
     """
     if isinstance(location, Address):
         return location
     text = os.fspath(location)
     if not text:
         raise ConfigError("path '': names nothing; say . for the current folder")
-    # A single letter is a drive of Windows.
+    # A single letter before the colon is a Windows drive.
     if not isinstance(location, str) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return Path(text)
     scheme, _, rest = text.partition("://")
@@ -86,5 +86,5 @@ def location_of(location: str | os.PathLike[str] | Address) -> Location:
 
 
 def absolute(place: Location) -> Location:
-    """Return what means the same in another working folder."""
+    """Return a location that means the same in any working folder."""
     return place.absolute() if isinstance(place, Path) else place

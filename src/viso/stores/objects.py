@@ -1,6 +1,6 @@
-"""What lies in a store such as S3: listed, brought here and sent there through fsspec.
+"""List, download and upload the objects of a store such as S3, through fsspec.
 
-fsspec is imported when there is an address. An object appears in a store only when it is whole.
+fsspec is imported only when there is an address. An object appears in a store only when whole.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = [
 
 T = TypeVar("T")
 
-_TRIES = 3  # of what may have failed by chance
-_PAUSE_S = 0.5  # before the second try, twice as long before each further one
+_TRIES = 3  # for operations that may have failed by chance
+_PAUSE_S = 0.5  # before the second try; doubled before each further one
 _PORTION = 1 << 20
 
-# An upload of these shows at its end, or not at all; elsewhere it is renamed at its end.
+# In these stores an object appears at the end of its upload; elsewhere we rename it at the end.
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"})
-# Of these a folder is one listing, whatever lies below it.
+# These stores list a whole tree in one call.
 _FLAT = _WHOLE | {"memory"}
 
 _HOPELESS = (
@@ -53,10 +53,10 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What a store says of an object.
+    """What a store reports about an object.
 
-    `n_bytes` is None if it does not say. `version` is another for every content (an ETag, or a
-    hash), `mtime_ns` the time of the last change; both may be missing ("" and 0).
+    `n_bytes` is None if unknown. `version` is an ETag or a hash, which changes with the content.
+    `mtime_ns` is the time of the last change. Both may be missing ("" and 0).
     """
 
     n_bytes: int | None
@@ -65,7 +65,7 @@ class ObjectInfo:
 
 
 def is_folder(place: Location) -> bool:
-    """Tell folders from files; what is not there is none.
+    """Tell whether it is a folder; False if it does not exist.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def is_folder(place: Location) -> bool:
 
 
 def object_info(address: Address) -> ObjectInfo | None:
-    """Return what a store says of an object, None if there is none.
+    """Return what a store reports about an object, None if it does not exist.
 
     Raises
     ------
@@ -97,32 +97,32 @@ def object_info(address: Address) -> ObjectInfo | None:
 
 
 def is_there(place: Location) -> bool:
-    """Tell whether there is such a file or object (errors: see `listing`)."""
+    """Tell whether the file or the object exists (errors: see `listing`)."""
     return place.exists() if isinstance(place, Path) else object_info(place) is not None
 
 
 def listing(folder: Address, *, recursive: bool) -> Iterator[tuple[str, ObjectInfo]]:
-    """Yield what lies below an address, in the order of the names.
+    """Yield the objects below an address, in the order of their names.
 
     Parameters
     ----------
     folder : Address
-        Of one that is not there nothing is yielded.
+        If it does not exist, nothing is yielded.
     recursive : bool
-        Also what lies deeper.
+        Also yield objects in folders of folders.
 
     Yields
     ------
     str
-        What follows the address and a slash.
+        The object's name below `folder`.
     ObjectInfo
 
     Raises
     ------
     ConfigError
-        If the scheme is unknown, or a package is missing.
+        If the scheme is unknown or a package is missing.
     DataError
-        If the store cannot be reached, or refuses.
+        If the store cannot be reached or refuses access.
     """
 
     def found(fs: Any, path: str) -> list[tuple[str, dict[str, Any]]]:
@@ -140,28 +140,28 @@ def listing(folder: Address, *, recursive: bool) -> Iterator[tuple[str, ObjectIn
     except _MissingError:
         return
     files = ((name, _info(info)) for name, info in entries if info["type"] != "directory")
-    # An object may end with a slash, to look like a folder.
+    # An object's name may end with a slash, to look like a folder.
     yield from sorted((one for one in files if one[0]), key=lambda one: one[0])
 
 
 def _below(fs: Any, path: str) -> Iterator[dict[str, Any]]:
-    """Yield what lies in folders of folders; to fsspec's own walk one it cannot read is empty."""
+    """Yield all files below a folder; fsspec's own walk would skip unreadable folders silently."""
     waiting = [path]
     while waiting:
         for info in fs.ls(waiting.pop(), detail=True):
             if info["type"] != "directory":
                 yield info
-            elif not info.get("islink"):  # which may lead back
+            elif not info.get("islink"):  # a link may lead back up
                 waiting.append(info["name"])
 
 
 def download(address: Address, path: Path) -> ObjectInfo:
-    """Copy an object into a file, whole and as it is at one moment.
+    """Copy an object into a file, whole and in one version.
 
     Raises
     ------
     ConfigError, DataError
-        See `listing`; also if there is none, or it changes meanwhile.
+        See `listing`; also if the object does not exist or changes meanwhile.
     """
 
     def fetched(fs: Any, where: str) -> ObjectInfo:
@@ -179,7 +179,7 @@ def download(address: Address, path: Path) -> ObjectInfo:
 
 
 def upload(path: Path, address: Address) -> None:
-    """Copy a file into a store, where it shows when it is whole, and look that it is.
+    """Copy a file into a store, where it appears only when whole; check its size there.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def upload(path: Path, address: Address) -> None:
             fs.put_file(os.fspath(path), where)
         else:
             folder, _, name = where.rpartition("/")
-            # The process's number tells whose it is, should it be left there.
+            # The pid in the name shows whose file it is, if it is left behind.
             beside = f"{folder}/.viso-{os.getpid()}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
             fs.makedirs(folder, exist_ok=True)
             try:
@@ -219,7 +219,7 @@ def _rename(fs: Any, before: str, now: str) -> None:
     from fsspec import AbstractFileSystem
 
     if type(fs).mv is AbstractFileSystem.mv:
-        # Which would take stars and brackets of a name for a pattern.
+        # fsspec's general `mv` would take stars and brackets in a name for a pattern.
         fs.cp_file(before, now)
         fs.rm_file(before)
         return
@@ -229,13 +229,13 @@ def _rename(fs: Any, before: str, now: str) -> None:
 
 
 def remove(address: Address) -> None:
-    """Remove an object, if there is one (errors: see `listing`)."""
+    """Remove an object if it exists (errors: see `listing`)."""
     with suppress(_MissingError):
         _patiently(address, "cannot be removed", lambda fs, path: fs.rm_file(path))
 
 
 def read_bytes(address: Address) -> bytes | None:
-    """Return the content of a small object, None if there is none (errors: see `listing`)."""
+    """Return the content of a small object, None if it does not exist (errors: see `listing`)."""
     try:
         return bytes(_patiently(address, "cannot be read", lambda fs, path: fs.cat_file(path)))
     except _MissingError:
@@ -243,7 +243,7 @@ def read_bytes(address: Address) -> bytes | None:
 
 
 def sha256_of(address: Address) -> str:
-    """Return the hash of an object's content, in hexadecimal (errors: see `listing`)."""
+    """Return the SHA-256 of an object's content, in hexadecimal (errors: see `listing`)."""
 
     def read(fs: Any, path: str) -> str:
         found = hashlib.sha256()
@@ -256,19 +256,19 @@ def sha256_of(address: Address) -> str:
 
 
 class _MissingError(DataError):
-    """There is nothing of this name."""
+    """No object has this name."""
 
 
 class _ChangedError(OSError):
-    """An object is another one than before."""
+    """An object has changed while it was read."""
 
 
 def _patiently(address: Address, what: str, do: Callable[[Any, str], T]) -> T:
-    """Do something with the file system of an address and the path in it, again if it fails."""
+    """Call `do` with an address's file system and the path in it; repeat if it fails by chance."""
     fs = _file_system(address)
     for number in range(1, _TRIES + 1):
         try:
-            # Another program may have been there.
+            # Another program may have changed the store.
             fs.invalidate_cache()
             return do(fs, _path_in(fs, address))
         except Exception as error:
@@ -286,7 +286,7 @@ def _patiently(address: Address, what: str, do: Callable[[Any, str], T]) -> T:
 
 
 def _way_out(error: Exception) -> str | None:
-    """Return what a person can do of an error that will not go by itself, None of any other."""
+    """Return how a user can fix an error; None if the error may pass by itself."""
     names = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, FileNotFoundError):
         return "check the name of the bucket and of what should be in it"
@@ -308,7 +308,7 @@ def _file_system(address: Address) -> Any:
     except ImportError as error:
         raise ConfigError(f"{address}: addresses need the extra [cloud]: {extra}") from error
     try:
-        # Not the whole address: "::" means something else there than in a name.
+        # Not the whole address: fsspec gives "::" in it a special meaning.
         return url_to_fs(address.root)[0]
     except ImportError as error:
         way = extra if address.scheme in ("s3", "s3a") else "install that package"
@@ -322,10 +322,10 @@ def _file_system(address: Address) -> Any:
 
 
 def _path_in(fs: Any, address: Address) -> str:
-    """Return what a file system calls an address."""
+    """Return an address's path in its file system."""
     if address.scheme in ("file", "local"):
         return str(fs._strip_protocol(address.text))
-    # Not of the whole, as above.
+    # Not of the whole address, as above.
     return str(fs._strip_protocol(address.root)) + address.text[len(address.root) :]
 
 
@@ -336,12 +336,12 @@ def _info(info: dict[str, Any]) -> ObjectInfo:
     times = (values.get(key) for key in ("mtime", "lastmodified", "updated", "modify", "created"))
     when = next((time for time in times if time), 0)
     size = values.get("size")
-    # A mark tells more than a time, which is a new one when the same is copied there again.
+    # A version is better than a time, which changes when the same content is copied again.
     return ObjectInfo(None if size is None else int(size), version, 0 if version else _ns(when))
 
 
 def _ns(when: object) -> int:
-    """Return a time in nanoseconds, 0 if it is none."""
+    """Return a time in nanoseconds, 0 if it is not a time."""
     if isinstance(when, datetime):
         return round(when.timestamp() * 1_000_000) * 1000
     if isinstance(when, (int, float)):
