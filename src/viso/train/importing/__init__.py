@@ -123,13 +123,3 @@ def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
             return mdx.draft(source, wishes)
         case never:
             assert_never(never)
-
-
-def _place(name: str, folder: Path, *, overwrite: bool) -> Path:
-    """Return the path for a model; raise a `ModelError` if the name is taken."""
-    path = folder / f"{name}.onnx"
-    if name in registry.packaged():
-        raise ModelError(f"{name}: so a packaged model is called; say another --name")
-    if path.exists() and not overwrite:
-        raise ModelError(f"{path}: is already there; use --overwrite, or another --name")
-    return path
