@@ -120,6 +120,10 @@ def test_the_mixture_as_estimate_is_the_level_between_the_stems(tmp_path: Path) 
     assert vocals == pytest.approx(-instrumental, abs=1e-4)
     # Doing nothing gains nothing.
     assert result.scores["mixture"]["vocals"]["nsdr"] == pytest.approx(0, abs=1e-6)
+    # The whole mixture has more of everything: it bleeds, and has few holes.
+    for stem in ("vocals", "instrumental"):
+        figures = result.scores["mixture"][stem]
+        assert 0 < figures["bleedless"] < figures["fullness"] < 100
 
 
 def test_estimates_of_somebody(tmp_path: Path) -> None:

@@ -178,7 +178,11 @@ def _print(
         out().print(shown(str(request.report / "report.html")))
 
 
-_TABLES = (("usdr", "csdr", "si_sdr", "gnsdr"), ("sdr", "isr", "sir", "sar", "nsdr"))
+_TABLES = (
+    ("usdr", "csdr", "si_sdr", "gnsdr"),
+    ("sdr", "isr", "sir", "sar", "nsdr"),
+    ("bleedless", "fullness"),
+)
 
 
 def stem_tables(rows: Sequence[Row], stem: str) -> list[Table]:
@@ -194,8 +198,9 @@ def stem_tables(rows: Sequence[Row], stem: str) -> list[Table]:
             system: max(row.n_songs for (name, _), row in mine.items() if name == system)
             for system in systems
         }
+        unit = "0 to 100" if "fullness" in metrics else "dB"
         table = Table(
-            title=f"{stem}: medians over {max(counts.values())} songs, dB",
+            title=f"{stem}: medians over {max(counts.values())} songs, {unit}",
             title_justify="left",
             box=SIMPLE_HEAD,
         )

@@ -158,8 +158,9 @@ def _page(
     n_songs: int,
 ) -> str:
     parts = [
-        f"<p>{n_songs} songs. Medians over songs in dB, higher is better; in grey the bootstrap "
-        f"95 % interval of the median. <small>viso {__version__}</small></p>",
+        f"<p>{n_songs} songs. Medians over songs in dB (bleedless, fullness: 0 to 100), higher is "
+        "better; in grey the bootstrap 95 % interval of the median. "
+        f"<small>viso {__version__}</small></p>",
     ]
     parts += [f"<h2>{stem.capitalize()}</h2>{_stem_table(rows, stem)}" for stem in STEMS]
     if comparisons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,16 @@ from viso.dsp.stft import SpectralConfig
 from viso.errors import DataError
 from viso.evaluate.songs import Figures, truth_of
 from viso.evaluate.systems import System
-from viso.metrics import bss_eval_blocks, nsdr, residual, segment_sdr, si_sdr, usdr
+from viso.metrics import (
+    Fullness,
+    bss_eval_blocks,
+    fullness,
+    nsdr,
+    residual,
+    segment_sdr,
+    si_sdr,
+    usdr,
+)
 from viso.separator import STEMS
 
 __all__ = ["METRICS", "figures_of", "score_song"]
@@ -33,10 +43,12 @@ METRICS = {
     "sar": "BSSEval v4 source to artefacts",
     "nsdr": "BSSEval v3 SDR above that of the mixture",
     "gnsdr": "mean of nsdr over songs, weighted by their lengths",
+    "bleedless": "no energy too much on a mel scale, 0 to 100",
+    "fullness": "no energy too little on a mel scale, 0 to 100",
 }
-"""Short names and meanings of the metrics. All are in decibels; higher is better.
+"""Short names and meanings of the metrics. All but the last two are in decibels.
 
-The last one covers all songs together, the others cover one song each.
+Higher is better. ``gnsdr`` covers all songs together, the others cover one song each.
 """
 
 
@@ -51,7 +63,7 @@ def figures_of(
         "vocals" and "instrumental".
     rate_hz : int
     bss : bool
-        Whether to compute BSSEval v4 and `nsdr` too.
+        Whether to compute BSSEval v4, `nsdr`, `bleedless` and `fullness` too.
 
     Returns
     -------
@@ -74,6 +86,11 @@ def figures_of(
         mixture = truth["vocals"] + truth["instrumental"]
         for stem in STEMS:
             figures[stem]["nsdr"] = nsdr(truth[stem], stems[stem], mixture)
+            if truth[stem].any():
+                mel = fullness(truth[stem], stems[stem], rate_hz=rate_hz)
+            else:
+                mel = Fullness(math.nan, math.nan)
+            figures[stem].update(mel._asdict())
     return figures
 
 
@@ -105,7 +122,7 @@ def score_song(
         Its true stems (see `songs_of`).
     systems : sequence of System
     bss : bool
-        Whether to compute BSSEval v4 and `nsdr` too.
+        Whether to compute BSSEval v4, `nsdr`, `bleedless` and `fullness` too.
     threads : int
         Threads of a model; 0 uses all cores.
     residuals : Path, optional

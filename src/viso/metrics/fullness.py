@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from viso.dsp.stft import SpectralConfig, stft
+from viso.dsp.stft import Analysis, SpectralConfig
 
 __all__ = ["Fullness", "fullness", "mel_filters"]
 
@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 _N_FFT, _HOP, _N_MELS = 4096, 1024, 512
 _RANGE_DB = 80.0
 _SILENCE = 1e-10  # magnitude
-_FRAMES = 256  # filtered at a time
+_BLOCK = 256 * _HOP  # samples that are transformed at a time
 
 
 class Fullness(NamedTuple):
@@ -108,11 +108,13 @@ def _hertz(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _mel_db(signal: Floats, filters: Floats, rate_hz: int) -> Floats:
     """Return a mel spectrogram in decibels [shape=(channels, mels, frames)]."""
     config = SpectralConfig(rate_hz=rate_hz, n_fft=_N_FFT, hop=_HOP)
-    frames = stft(signal, config=config)
-    levels = np.empty((len(signal), len(filters), frames.shape[2]), np.float32)
-    for first in range(0, frames.shape[2], _FRAMES):
-        part = slice(first, first + _FRAMES)
-        levels[:, :, part] = filters @ np.abs(frames[:, :, part])
+    analysis = Analysis(config, n_channels=len(signal))
+    # The spectrum of a whole song takes eight times the memory of its mel spectrogram.
+    starts = range(0, signal.shape[1], _BLOCK)
+    spectra = (analysis.push(signal[:, start : start + _BLOCK]) for start in starts)
+    blocks = [filters @ np.abs(frames) for frames in spectra]
+    blocks.append(filters @ np.abs(analysis.finish()))
+    levels = np.concatenate(blocks, axis=2)
     np.maximum(levels, _SILENCE, out=levels)
     np.log10(levels, out=levels)
     levels *= 20
