@@ -1,6 +1,6 @@
-"""The fields of a protobuf message, without its schema and without protobuf.
+"""Reads the fields of a protobuf message, without its schema and without protobuf.
 
-Only what a check of an ONNX file needs: numbers and slices of the bytes, nothing is copied.
+It has only what the check of an ONNX file needs: numbers and slices of the bytes, without copies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 __all__ = ["MOST_FIELDS", "Reader", "Value"]
 
 Value = int | memoryview
-"""A number, or the bytes of a text, a message or packed numbers."""
+"""A number, or the bytes of a text, of a message or of packed numbers."""
 
 MOST_FIELDS = 2_000_000
 _LONGEST_VARINT = 10
@@ -18,7 +18,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class Reader:
-    """Takes messages apart; it counts their fields, so that the work has an end.
+    """Splits messages into fields, and counts the fields to limit the work.
 
     Examples
     --------
@@ -30,7 +30,7 @@ class Reader:
         self._n_fields = 0
 
     def fields(self, message: memoryview) -> Iterator[tuple[int, Value]]:
-        """Yield number and value of each field of a message.
+        """Yield the number and the value of each field of a message.
 
         Parameters
         ----------
@@ -39,7 +39,7 @@ class Reader:
         Raises
         ------
         ValueError
-            If it is no message, or there are more than `MOST_FIELDS` fields by now.
+            If the bytes are not a message, or this reader has read more than `MOST_FIELDS` fields.
         """
         at, end = 0, len(message)
         while at < end:
@@ -72,7 +72,7 @@ class Reader:
         Raises
         ------
         ValueError
-            If the bytes are no numbers.
+            If the bytes are not numbers, or the reader exceeds `MOST_FIELDS`.
         """
         if isinstance(value, int):
             yield _signed(value)
@@ -91,7 +91,7 @@ def _signed(value: int) -> int:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return a number of 64 bits, and where the next thing begins."""
+    """Return a number of 64 bits and the position after it."""
     value = 0
     for place, byte in enumerate(message[at : at + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << 7 * place

@@ -1,7 +1,7 @@
-"""A model: frames of a mixture in, frames of the vocals out.
+"""A model: frames of a mixture in, frames of its target out.
 
-`Model` is what the separator asks for, two members; `OnnxModel` keeps that promise with one
-ONNX Runtime session, from a file of ours (card inside) or of somebody else's (card beside).
+`Model` is the protocol of two members that the separator needs. `OnnxModel` implements it with
+one ONNX Runtime session; the card is in the file, or in a file beside it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["CARD_KEY", "LOUDEST", "MEMORY_BYTES", "Model", "OnnxModel", "apply_g
 
 CARD_KEY = "viso.card"
 MEMORY_BYTES = 4 << 30
-"""What all models together that are not of the package may take of memory on the CPU."""
+"""CPU memory for all models together that are not in the package."""
 
 LOUDEST = 1000
-"""What a model takes out of a mixture may be so much louder (60 dB) at its loudest.
+"""The peak of a model's output may be this many times that of the mixture (60 dB).
 
-The masks of all models that viso comes with stay below 1.01 for music, noise, silence and waves
-that clip (measured). Masks of others are above 1 where vocals and instrumental cancel out.
+The masks of all models that come with viso stay below 1.01 for music, noise, silence and clipped
+waves (measured). Masks of other models exceed 1 where vocals and instrumental cancel each other.
 """
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -43,15 +43,15 @@ Floats = npt.NDArray[np.float32]
 
 
 class Model(Protocol):
-    """What the separator needs of a model."""
+    """What the separator needs from a model."""
 
     @property
     def card(self) -> ModelCard:
-        """How to feed it, and where it comes from."""
+        """How to run the model, and where it comes from."""
         ...
 
     def estimate(self, chunk: Complexes) -> Complexes:
-        """Return the target's part of the `card.step_frames` middle frames of `chunk`.
+        """Return the target's spectrum in the `card.step_frames` middle frames of `chunk`.
 
         Parameters
         ----------
@@ -67,30 +67,30 @@ class Model(Protocol):
 class OnnxModel:
     """A network in an ONNX file, run by ONNX Runtime.
 
-    Pickled, it is the name of its file: whoever unpickles it opens that file again.
+    A pickle holds only the path and the hash of the file; unpickling opens the file again.
 
     Parameters
     ----------
     path : Path
         The ONNX file.
     device : {"auto", "cpu", "cuda"}
-        "auto" takes CUDA where ONNX Runtime offers it, else the CPU; "cuda" insists.
+        "auto" uses CUDA if ONNX Runtime offers it, else the CPU; "cuda" raises without CUDA.
     threads : int
-        CPU threads of the session; 0 lets ONNX Runtime take all cores.
+        CPU threads of the session; 0 lets ONNX Runtime use all cores.
 
     Attributes
     ----------
     card : ModelCard
     device : str
-        "cpu" or "cuda": what it runs on in fact.
+        "cpu" or "cuda": the device that it really runs on.
     sha256 : str
         Hash of the file, in hexadecimal.
 
     Raises
     ------
     ModelError
-        If the file is missing, is no ONNX model, or holds what `viso.models._onnx_check` refuses;
-        if it has no card or one that does not fit; if the device is not there.
+        If the file is missing, is not an ONNX model, or is refused by `viso.models._onnx_check`;
+        if it has no card or its card does not fit; if the device is not available.
     """
 
     def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
@@ -110,10 +110,10 @@ class OnnxModel:
         return _reloaded, (self.path.absolute(), self.sha256, *self._asked)
 
     def run(self, features: Floats, /) -> Floats:
-        """Run the bare graph on one input array, laid out as the card says."""
+        """Run the bare graph on one input array with the layout in the card."""
         try:
             result: Floats = self._session.run(None, {self._input: features})[0]
-        except Exception as error:  # ONNX Runtime raises a family of private types
+        except Exception as error:  # ONNX Runtime raises several private types
             raise ModelError(f"{self.path}: failed while running ({_reason(error)})") from error
         frames, bins = (3, 2) if self.card.axes == "bins-frames" else (2, 3)
         if (
@@ -129,14 +129,14 @@ class OnnxModel:
         return result
 
     def _check_level(self, features: Floats, result: Floats) -> None:
-        """Refuse what is no number, or so loud that both stems would be turned down to silence."""
+        """Raise if the output is not finite, or so loud that its gain would silence both stems."""
         peak = _peak(result) * self.card.gain
         if self.card.output == "mask":
             reference = 1.0
         else:
-            # In a chunk without sound, a full-scale constant's spectrum is what to compare with.
+            # For a silent chunk, the reference is the spectrum of a full-scale constant.
             reference = max(_peak(features), self.card.spectral.n_fft / 2)
-        if not peak <= LOUDEST * reference:  # true of NaN, too
+        if not peak <= LOUDEST * reference:  # also true for NaN
             loud = f"{peak / reference:.3g} times as loud as the mixture"
             raise ModelError(
                 f"{self.path}: its output is {loud if math.isfinite(peak) else 'NaN or infinite'}; "
@@ -150,12 +150,12 @@ class OnnxModel:
 
 
 def load(model: str | PathLike[str], *, device: Device = "auto", threads: int = 0) -> OnnxModel:
-    """Load a model by name, or any ONNX file by path; `viso.models.blend` loads several as one.
+    """Load a model by name, or an ONNX file by path; `viso.models.blend` loads several as one.
 
     Raises
     ------
     ModelError
-        See `OnnxModel`; also for a name that is not known, and for that of a blend.
+        See `OnnxModel`; also for an unknown name, and for the name of a blend.
     """
     path = Path(model)
     if str(model) in registry.available() or not (path.suffix or path.exists()):
@@ -171,7 +171,7 @@ def _reloaded(path: Path, sha256: str, device: Device, threads: int) -> OnnxMode
     Raises
     ------
     ModelError
-        See `OnnxModel`; also if it is another file by now.
+        See `OnnxModel`; also if the file has changed.
     """
     model = OnnxModel(path, device=device, threads=threads)
     if model.sha256 != sha256:
@@ -180,13 +180,13 @@ def _reloaded(path: Path, sha256: str, device: Device, threads: int) -> OnnxMode
 
 
 def _peak(values: Floats) -> float:
-    """Return the largest magnitude; NaN, if there is one."""
-    return max(float(values.max()), -float(values.min()))  # the fastest: no copy is made
+    """Return the largest magnitude, or NaN if a value is NaN."""
+    return max(float(values.max()), -float(values.min()))  # fastest, because it makes no copy
 
 
 @cache
 def _runtime() -> Any:
-    """Load ONNX Runtime, silent: from 1.29 on it tells its makers of every model it loads."""
+    """Load ONNX Runtime without telemetry: from 1.29 on it reports loaded models to its makers."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -195,7 +195,7 @@ def _runtime() -> Any:
 
 @cache
 def _limit_memory() -> None:
-    """Give ONNX Runtime an allocator with a limit, once a process, for sessions that ask for it."""
+    """Register an allocator with a limit, once per process, for sessions that request it."""
     ort = _runtime()
     where = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
@@ -218,17 +218,17 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     options.use_deterministic_compute = True
-    # Threads that spin while the rest of the story runs take the cores it needs.
+    # Spinning threads would take cores that the rest of the program needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The file was checked as ONNX: it is not to be read as anything else.
+    # The file was checked as ONNX, so ONNX Runtime must not read it as another format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if path.resolve().parent != registry.PACKAGED:
-        # A few numbers in a graph can ask for any amount of memory.
+        # A few numbers in a graph can require any amount of memory.
         _limit_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         session = ort.InferenceSession(data, options, providers=wanted)
-    except Exception as error:  # ONNX Runtime raises a family of private types
+    except Exception as error:  # ONNX Runtime raises several private types
         raise ModelError(
             f"{path}: not a model that ONNX Runtime can run ({_reason(error)})"
         ) from error
@@ -238,7 +238,7 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """First line of a library's message, at most 160 characters."""
+    """Return the first line of a library's message, at most 160 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:160]
 
@@ -261,7 +261,7 @@ def _card_of(session: Any, path: Path) -> ModelCard:
 
 
 def _check_shapes(session: Any, card: ModelCard, path: Path) -> None:
-    """Compare the graph's declared shapes with what the card promises."""
+    """Raise if the graph's declared shapes differ from those in the card."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(
