@@ -2,7 +2,7 @@
 
     viso                          one model by itself
     viso+viso-cnn                 both, with equal weights
-    viso*0.75+viso-cnn*0.25       3 parts of one to 1 part of the other
+    viso*0.75+viso-cnn*0.25       both, with shares of 0.75 and 0.25
 
 Uhlich et al. 2017 blend two networks in this way, with weights of lambda and 1 - lambda. A TOML
 file may hold a blend and give it a name (`viso.models.card.BlendCard`).
