@@ -1,4 +1,4 @@
-"""viso: takes a song, gives back the vocals and the instrumental.
+"""viso separates a song into vocals and instrumental.
 
 from viso import Separator
 stems = Separator().separate("song.mp3")

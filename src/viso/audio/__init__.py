@@ -1,4 +1,4 @@
-"""Sound files in and out: decode and encode in blocks, resample in a stream, carry tags."""
+"""Reads and writes sound files in blocks, resamples streams and copies tags."""
 
 from viso.audio._blocks import reblock
 from viso.audio._sink import create_beside

@@ -1,4 +1,4 @@
-"""Cutting a stream of blocks of any size into blocks of one size."""
+"""Cuts a stream of blocks of any size into blocks of one size."""
 
 from __future__ import annotations
 

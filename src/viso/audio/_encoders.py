@@ -1,4 +1,4 @@
-"""The ways to encode: our own WAV, libsndfile for FLAC and Ogg, FFmpeg for MP3 and AAC."""
+"""Encoders: viso's own for WAV, libsndfile for FLAC and Ogg, FFmpeg for MP3 and AAC."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from viso.audio._sndfile import VORBIS_ORDER
 
 __all__ = ["Encoder", "SndfileEncoder", "WavEncoder", "quantise"]
 
-# Past this size a WAV becomes RF64; 16 MiB below 4 GiB leave room for tags and a cover.
+# A larger WAV becomes RF64; 16 MiB below 4 GiB leave room for tags and a cover.
 RIFF_LIMIT = (1 << 32) - (1 << 24)
 
-_SND_CHUNK = 4096  # libvorbis allocates a block on the stack: a long one crashes the process
+_SND_CHUNK = 4096  # libvorbis allocates blocks on the stack; a long one crashes the process
 
 
 class Encoder(Protocol):
-    """What the writer needs of an encoder."""
+    """What the writer needs from an encoder."""
 
     def write(self, block: Block) -> None:
         """Encode a block [shape=(channels, samples)]."""
 
     def finish(self) -> None:
-        """Write what is left and the final header; the sink stays open."""
+        """Write the remaining samples and the final header; leave the sink open."""
 
 
 def quantise(block: Block, bits: int) -> npt.NDArray[np.int32]:
-    """Round to integers of `bits` bits, the scale being ``2 ** (bits - 1)``, and saturate.
+    """Scale by ``2 ** (bits - 1)``, round to integers of `bits` bits and saturate.
 
-    libsndfile multiplies by ``2 ** (bits - 1) - 1`` on the way out and divides by
-    ``2 ** (bits - 1)`` on the way in; with one scale for both, integers survive the round trip.
+    libsndfile multiplies by ``2 ** (bits - 1) - 1`` when it writes and divides by
+    ``2 ** (bits - 1)`` when it reads. With one scale for both, integers survive the round trip.
     """
     full = np.float32(1 << (bits - 1))
     rounded = np.clip(np.rint(block * full), -full, full - 1)
@@ -48,8 +48,8 @@ def quantise(block: Block, bits: int) -> npt.NDArray[np.int32]:
 class WavEncoder:
     """WAV with 16 or 24 bits or float samples, WAVEX above two channels, RF64 above 4 GiB.
 
-    The header reserves the space of RF64's ds64 chunk (EBU Tech 3306), so no one needs to know
-    the length beforehand.
+    The header reserves space for RF64's ds64 chunk (EBU Tech 3306), so the length need not be
+    known beforehand.
     """
 
     def __init__(self, sink: Sink, *, rate_hz: int, n_channels: int, bit_depth: str) -> None:
@@ -166,7 +166,7 @@ class SndfileEncoder:
 
 
 def _settle_serial(sink: Sink) -> None:
-    """Give an Ogg stream the serial number 1 in place of a random one: same input, same bytes."""
+    """Set the random serial number of an Ogg stream to 1: equal input then gives equal bytes."""
     position = 0
     while True:
         sink.seek(position)
@@ -194,7 +194,7 @@ def encoder_for(
     bit_depth: str,
     bitrate_bps: int | None,
 ) -> Encoder:
-    """Return the encoder of a format, its header written."""
+    """Return the encoder of a format, with its header already written."""
     if format_name == "wav":
         return WavEncoder(sink, rate_hz=rate_hz, n_channels=n_channels, bit_depth=bit_depth)
     if format_name == "m4a":

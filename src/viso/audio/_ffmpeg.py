@@ -1,4 +1,4 @@
-"""Decoding through PyAV: MP3, AAC, WMA, video and whatever else FFmpeg reads."""
+"""Decodes MP3, AAC, WMA, video and everything else that FFmpeg reads, through PyAV."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from viso.errors import AudioError
 
 __all__ = ["FfmpegDecoder"]
 
-# Formats that open other files, or addresses, that they name.
+# Formats that open other files or addresses.
 _LISTS = {"applehttp", "concat", "dash", "hls", "imf", "rtsp", "sdp"}
-# Formats whose duration is written in the file; for the others FFmpeg guesses it from the bit rate.
+# Formats that store their duration; for the others FFmpeg guesses it from the bit rate.
 _STATES_DURATION = {"aiff", "asf", "avi", "caf", "flac", "flv", "matroska", "mov", "tta", "wav"}
 _STATES_DURATION |= {"w64", "wv"}
-# Bare frames: tags and junk may stand before the first and behind the last of them.
+# Bare frames: tags and junk may come before the first frame and after the last.
 _BARE = {"aac", "ac3", "eac3", "mp3"}
 _ENCRYPTED_TAGS = {"aavd", "drmi", "drms", "enca", "encv", "p608"}
 _LOSSLESS = {"alac", "ape", "flac", "mlp", "shorten", "tak", "truehd", "tta", "wavpack"}
 _DURATION_TOLERANCE_S = 1.0
-# 6.1 in WAV order has the back centre before the left and right of the sides, or of the back.
+# In WAV order, 6.1 has the back centre before the left and right side (or back) channels.
 _BACK_CENTRE_FIRST = [0, 1, 2, 3, 6, 4, 5]
 
 
 class FfmpegDecoder:
-    """One pass through one audio track; see `viso.audio.AudioFile` for the attributes.
+    """Decodes one audio track once; see `viso.audio.AudioFile` for the attributes.
 
-    FFmpeg applies what the container states about encoder delay at the start (LAME's header, MP4
-    edit lists, Matroska's codec delay, Opus' pre-skip). It does not take off all of the padding at
+    FFmpeg removes the encoder delay at the start that the container states (LAME's header, MP4
+    edit lists, Matroska's codec delay, Opus' pre-skip). It does not remove all of the padding at
     the end; `_end` does.
     """
 
@@ -46,8 +46,8 @@ class FfmpegDecoder:
         self._declared = declared
         self._track = track
         try:
-            # The first keeps a playlist in disguise from reaching into the network, the second
-            # pictures from being unpacked: a cover of 1 MB can take 1 GB.
+            # The first option keeps a disguised playlist from opening network addresses. The second
+            # keeps pictures from being unpacked: a cover of 1 MB can take 1 GB.
             self._container = av.open(
                 str(path.absolute()),
                 options={
@@ -88,7 +88,7 @@ class FfmpegDecoder:
             raise AudioError(f"{path}: FFmpeg has no decoder for its audio track; convert it first")
         if (tag := _tag_of(codec)) in _ENCRYPTED_TAGS:
             raise AudioError(f"{path}: encrypted (DRM, {tag}); pass a copy without protection")
-        # An MP4 track says where it ends only if its clock counts samples.
+        # An MP4 track states its exact end only if its clock counts samples.
         is_sample = self._stream.time_base == Fraction(1, codec.sample_rate or 1)
         self._counts_samples = self._format == "mov" and is_sample
         self._frames = self._decode()
@@ -105,7 +105,7 @@ class FfmpegDecoder:
         if self.subtype.startswith("pcm_"):
             digits = re.search(r"\d+", self.subtype)
             self.bit_depth = int(digits[0]) if digits else None
-        elif self.subtype in _LOSSLESS and codec.format.bits < 32:  # 24 come as 32, too
+        elif self.subtype in _LOSSLESS and codec.format.bits < 32:  # 24 bits also appear as 32
             self.bit_depth = codec.format.bits
 
     def _stated_duration(self) -> float | None:
@@ -116,9 +116,9 @@ class FfmpegDecoder:
         return whole / 1e6 if whole else None
 
     def chunks(self, start: int) -> Iterator[Block]:
-        """Yield the samples from `start` to the end, decoded from the front as SndfileDecoder."""
+        """Yield the samples from `start` to the end, decoded from the front."""
         position = 0
-        waiting = self._first  # the last chunk is known as such only when no other follows
+        waiting = self._first  # only the last chunk has no other after it
         self._first = None
         while waiting is not None:
             following = next(self._frames, None)
@@ -136,25 +136,25 @@ class FfmpegDecoder:
             raise truncated(self._path, f"{self._declared.n_samples} samples", str(position))
 
     def _end(self, decoded: int) -> int:
-        """Return where the sound ends of `decoded` samples, once all packets have been seen."""
+        """Return where the sound ends within `decoded` samples; call it after the last packet."""
         end = decoded
         if self._declared.is_exact:
             end = min(end, self._declared.n_samples or end)
         if not self._counts_samples:
             return end
-        # The last packet of an MP4 track lasts as long as it has sound; its padding does not count.
+        # The duration of the last packet of an MP4 track excludes its padding.
         end -= max(0, self._last_frame - self._last_duration) if self._last_duration else 0
-        # The container has one such note, whatever the number of its tracks: that of the first.
+        # The container has one such entry, for the first track, however many tracks there are.
         itunes = self._container.metadata.get("iTunSMPB", "").split() if not self._track else []
         if len(itunes) > 3 and re.fullmatch("[0-9A-Fa-f]{1,16}", itunes[3]):
             stated = int(itunes[3], 16)
             end = stated if 0 < stated < end else end
         edit = self._stream.duration or end
-        # An edit list often counts milliseconds: within one of them the packets know better.
+        # An edit list often counts milliseconds: below one millisecond the packets are more exact.
         return edit if edit < end - self.rate_hz / 1000 else end
 
     def _decode(self) -> Iterator[Block]:
-        """Yield every decoded frame; set the last packet's numbers; check the duration."""
+        """Yield every decoded frame; record the last packet's numbers; check the duration."""
         import av
 
         resampler = av.AudioResampler(format="flt")
@@ -169,7 +169,7 @@ class FfmpegDecoder:
             except Exception as error:
                 if not (self._format in _BARE or packet.size == 0):
                     raise self._damaged(n_decoded, error) from error
-                # Junk around bare frames is harmless, between them it is damage.
+                # Junk around bare frames is harmless; junk between them is damage.
                 failure = error if n_decoded else None
                 continue
             if frames and failure is not None:
@@ -186,7 +186,7 @@ class FfmpegDecoder:
         self._check_duration(n_decoded)
 
     def _packets(self) -> Iterator[Any]:
-        """Yield the packets of our track; note how far the packets of all tracks reach."""
+        """Yield the packets of the chosen track; record how far the packets of all tracks reach."""
         packets = self._container.demux()
         while True:
             try:
@@ -204,14 +204,14 @@ class FfmpegDecoder:
                 self._reached_s = max(self._reached_s, end_s)
             if (
                 packet.is_corrupt and self._declared.kind != "wav"
-            ):  # of unknown length: the last one
+            ):  # a WAV of unknown length ends with such a packet
                 found = f"a part of it at {self._reached_s:.2f} s"
                 raise truncated(self._path, "a whole packet", found)
             if packet.stream.index == self._stream.index:
                 yield packet
 
     def _to_block(self, frame: Any, resampler: Any, n_decoded: int) -> Block:
-        # Interleaved float, because PyAV crashes on eight planes: it looks for a ninth.
+        # Interleaved float: PyAV crashes on eight planes, because it looks for a ninth.
         n_channels = len(frame.layout.channels)
         try:
             packed = [part.to_ndarray() for part in resampler.resample(frame)]
@@ -230,7 +230,7 @@ class FfmpegDecoder:
         return np.ascontiguousarray(data.T, dtype=np.float32)
 
     def _check_duration(self, n_decoded: int) -> None:
-        """Raise if all tracks end clearly before the duration that the container states."""
+        """Raise if all tracks end clearly before the duration in the container."""
         whole = self._container.duration
         if self._format not in _STATES_DURATION or not whole:
             return
@@ -254,34 +254,33 @@ class FfmpegDecoder:
         )
 
     def close(self) -> None:
-        """Close the file; twice is once."""
+        """Close the file; more calls do nothing."""
         self._container.close()
 
 
 def _any_tags() -> dict[str, Any]:
-    """Return what has PyAV open files whose tags are not UTF-8: from version 19 on, nothing."""
+    """Return the options for files whose tags are not UTF-8; PyAV 19 and later needs none."""
     import av
 
     return {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def _keep_end(packet: Any) -> None:
-    """Have FFmpeg decode an MP4 packet to its end; `FfmpegDecoder._end` knows where sound ends.
+    """Make FFmpeg decode an MP4 packet to its end; `FfmpegDecoder._end` finds the end of the sound.
 
-    From libavformat 63 on FFmpeg takes off the padding that the track's duration states, and once
-    more that of iTunSMPB.
+    From libavformat 63 on, FFmpeg removes padding twice: by the track's duration and by iTunSMPB.
     """
     if not packet.has_sidedata("skip_samples"):
         return
     skipped = packet.get_sidedata("skip_samples")
-    note = bytes(skipped)  # samples to skip at the start, and at the end, 32 bits each
+    note = bytes(skipped)  # samples to skip at the start and at the end, 32 bits each
     if any(note[4:8]):
         skipped.update(note[:4] + bytes(4) + note[8:])
         packet.set_sidedata(skipped)
 
 
 def _refusal(path: Path, error: Exception, message: str) -> Exception:
-    """Return an error that says what is wrong with a file, or with PyAV if that is to blame."""
+    """Return an error that states the fault of a file, or of PyAV."""
     import av
 
     if isinstance(error, av.error.FFmpegError | ValueError):
@@ -295,7 +294,7 @@ def _refusal(path: Path, error: Exception, message: str) -> Exception:
 
 
 def _tag_of(codec: Any) -> str:
-    """Return the four letters that name a codec in its container, empty if they are none."""
+    """Return the four letters that name a codec in its container; empty if they are not text."""
     try:
         return str(codec.codec_tag)
     except UnicodeDecodeError:
@@ -304,7 +303,7 @@ def _tag_of(codec: Any) -> str:
 
 @cache
 def _sound_decoders() -> str:
-    """Return the names of FFmpeg's decoders of sound, as its options take them."""
+    """Return the names of FFmpeg's audio decoders in the form its options take."""
     from av.codec import Codec, codecs_available
 
     names = []
@@ -312,7 +311,7 @@ def _sound_decoders() -> str:
         try:
             if Codec(name, "r").type == "audio":
                 names.append(name)
-        except ValueError:  # only an encoder
+        except ValueError:  # there is only an encoder
             continue
     return ",".join(names)
 

@@ -1,4 +1,4 @@
-"""Encoding through PyAV: AAC in an MP4 file, and MP3 with a header that states its length."""
+"""Encodes AAC in an MP4 file, and MP3 with a header that states its length, through PyAV."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from viso.audio._sink import Sink
 
 __all__ = ["AacEncoder", "Mp3Encoder"]
 
-# FFmpeg's names of the layouts with 1, 2, ... 8 channels in WAV order.
+# FFmpeg's names for the layouts of 1, 2, ... 8 channels in WAV order.
 _LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
-_FRAME = 8192  # samples handed over at once; PyAV cuts them into the frames of the codec
+_FRAME = 8192  # samples passed at once; PyAV cuts them into the frames of the codec
 _LAME_DELAY = 576  # samples that LAME puts before the sound; a decoder adds 529
 
 
@@ -42,14 +42,14 @@ class _FfmpegEncoder:
         self._container = av.open(sink, "w", format=container, options=options)
         self._stream = cast("Any", self._container.add_stream(codec, rate=rate_hz))
         self._stream.layout = self._layout
-        self._stream.codec_context.format = "fltp"  # the default of LAME are integers, which clip
+        self._stream.codec_context.format = "fltp"  # LAME takes integers by default, which clip
         self._stream.bit_rate = bitrate_bps
 
     def write(self, block: Block) -> None:
         from av import AudioFrame
 
         for start in range(0, block.shape[1], _FRAME):
-            # Interleaved, because PyAV crashes on eight planes: it looks for a ninth.
+            # Interleaved: PyAV crashes on eight planes, because it looks for a ninth.
             packed = np.ascontiguousarray(block[:, start : start + _FRAME].T).reshape(1, -1)
             frame = AudioFrame.from_ndarray(packed, format="flt", layout=self._layout)
             frame.sample_rate = self._rate_hz
@@ -67,8 +67,8 @@ class AacEncoder(_FfmpegEncoder):
     """AAC in an MP4 file (.m4a), with FFmpeg's encoder."""
 
     def __init__(self, sink: Sink, *, rate_hz: int, n_channels: int, bitrate_bps: int) -> None:
-        # The edit list counts in the movie's time scale. In its usual milliseconds it could not
-        # state where the sound ends, and a single sample would be no sound at all.
+        # The edit list counts in the movie's time scale. Milliseconds, the usual scale, cannot
+        # state the last sample, and a sound of one sample would be empty.
         super().__init__(
             sink,
             codec="aac",
@@ -83,8 +83,8 @@ class AacEncoder(_FfmpegEncoder):
 class Mp3Encoder(_FfmpegEncoder):
     """MP3 of constant bit rate, with LAME.
 
-    FFmpeg writes the header before the sound that states delay and padding, but counts the
-    padding of the last frame alone: one sample would come back as 47. `finish` corrects it.
+    FFmpeg writes a header with delay and padding before the sound, but counts only the padding
+    of the last frame: one sample would be read back as 47. `finish` corrects it.
     """
 
     def __init__(self, sink: Sink, *, rate_hz: int, n_channels: int, bitrate_bps: int) -> None:
@@ -107,7 +107,7 @@ class Mp3Encoder(_FfmpegEncoder):
         at = header.find(b"Info", 4, 40)
         if at < 0:
             raise RuntimeError("FFmpeg has written no header")
-        # Info, flags, frames, bytes, 100 bytes of places, quality; then LAME's own fields
+        # Info, flags, frames, bytes, 100 bytes of seek table, quality; then LAME's own fields
         n_frames = struct.unpack(">I", header[at + 8 : at + 12])[0]
         lame = at + 120
         padding = n_frames * self._frame_size - _LAME_DELAY - self._n_samples
@@ -120,7 +120,7 @@ class Mp3Encoder(_FfmpegEncoder):
 
 
 def _crc16(data: bytes | bytearray) -> int:
-    """Return the checksum of LAME's header: polynomial 0x8005, bits the other way round."""
+    """Return the checksum of LAME's header: polynomial 0x8005, bits reversed."""
     crc = 0
     for byte in data:
         crc ^= byte

@@ -1,4 +1,4 @@
-"""What each output format can carry: rates, channels, bit rates."""
+"""The rates, channels and bit rates that each output format can carry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Format:
         The sampling rates it can carry in hertz, ascending; empty means any.
     is_lossless : bool
     highest_hz : int or None
-        With `rates` empty: what lies above is resampled to this.
+        If `rates` is empty: higher rates are resampled to this one.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Format:
     highest_hz: int | None = None
 
     def check(self, path: Path, *, rate_hz: int, n_channels: int) -> None:
-        """Raise if the format cannot carry so many channels, or the rate in no way."""
+        """Raise AudioError if the format cannot carry the channels, or the rate even resampled."""
         if not 1 <= n_channels <= self.max_channels:
             able = [f.name for f in _FORMATS.values() if f.max_channels >= n_channels > 0]
             raise AudioError(
@@ -55,8 +55,9 @@ class Format:
     def nearest_rate(self, rate_hz: int) -> int:
         """Return `rate_hz` if the format carries it, else the rate to resample to.
 
-        The next higher one. Above the highest, the largest of at least 44.1 kHz that divides
-        `rate_hz` (176.4 kHz becomes 88.2 or 44.1 kHz), else the highest. Opus is always 48 kHz.
+        That is the next higher rate. Above the highest rate, it is the largest rate of at least
+        44.1 kHz that divides `rate_hz` (176.4 kHz becomes 88.2 or 44.1 kHz), else the highest.
+        Opus is resampled to 48 kHz.
         """
         if not self.rates:
             return min(rate_hz, self.highest_hz or rate_hz)
@@ -78,19 +79,19 @@ _FORMATS = {
         Format("wav", 1024, is_lossless=True),
         Format("flac", 8, is_lossless=True),
         Format("mp3", 2, _MP3_RATES),
-        # libsndfile 1.2.2 crashes the process when libvorbis refuses a rate, above 200 kHz
+        # libsndfile 1.2.2 crashes the process when libvorbis refuses a rate (above 200 kHz)
         Format("ogg", 8, highest_hz=192_000),
         Format("opus", 8, (8000, 12000, 16000, 24000, 48000)),
         Format("m4a", 8, _AAC_RATES),
     )
 }
 
-# Nominal kbit/s per channel of Vorbis at quality -1, 0, ... 10, for 44.1 kHz stereo.
+# Nominal kbit/s per channel of Vorbis at quality -1, 0, ... 10 for 44.1 kHz stereo.
 _VORBIS_KBPS = (22.5, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 250)
 _LOWEST_BPS = 8000
 _MP3_KBPS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MP3_KBPS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_LOWEST_AAC_BPS = 16_000  # of one channel at 44.1 kHz FFmpeg's encoder makes no less than 15,600
+_LOWEST_AAC_BPS = 16_000  # FFmpeg's encoder makes at least 15,600 of one channel at 44.1 kHz
 _OPUS_BPS = (6_000, 256_000)  # per channel: libsndfile's compression levels 1 and 0
 
 
@@ -104,7 +105,7 @@ def format_of(path: Path) -> Format:
 
 
 def parse_bitrate(text: str) -> int:
-    """Turn "320k" or "320000" into bits per second."""
+    """Return "320k" or "320000" as bits per second."""
     match = re.fullmatch(r"(\d{1,7})\s*([kK]?)", text.strip())
     bps = int(match[1]) * (1000 if match[2] else 1) if match else 0
     if not _LOWEST_BPS <= bps <= 4_000_000:
@@ -113,7 +114,7 @@ def parse_bitrate(text: str) -> int:
 
 
 def bitrate_range(name: str, *, rate_hz: int, n_channels: int) -> tuple[int, int]:
-    """Return the lowest and the highest bit rate of a lossy format, all channels together.
+    """Return the lowest and the highest bit rate of a lossy format for all channels together.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def bitrate_range(name: str, *, rate_hz: int, n_channels: int) -> tuple[int, int
 
 
 def check_bitrate(path: Path, text: str, name: str, *, rate_hz: int, n_channels: int) -> int:
-    """Return bits per second for a text such as "320k", or raise that the format has no such rate.
+    """Return a text such as "320k" as bits per second; raise if the format lacks that bit rate.
 
     Parameters
     ----------
@@ -167,19 +168,19 @@ def _mp3_kbps(rate_hz: int) -> tuple[int, ...]:
 
 
 def mp3_bps(rate_hz: int, bps: int | None) -> int:
-    """Return the legal bit rate nearest to `bps`; the highest one if None."""
+    """Return the legal bit rate nearest to `bps`, or the highest one for None."""
     legal = [1000 * kbps for kbps in _mp3_kbps(rate_hz)]
     return legal[-1] if bps is None else min(legal, key=lambda one: abs(one - bps))
 
 
 def aac_bps(rate_hz: int, n_channels: int, bps: int | None) -> int:
-    """Return a bit rate; 128 kbit/s per channel, or the most that is allowed, if None."""
+    """Return `bps`; for None, 128 kbit/s per channel or the highest legal bit rate if lower."""
     highest = bitrate_range("m4a", rate_hz=rate_hz, n_channels=n_channels)[1]
     return min(128_000 * n_channels, highest) if bps is None else bps
 
 
 def vorbis_level(n_channels: int, bps: int | None) -> float:
-    """Return libsndfile's compression level for a nominal bit rate; quality 9 if None."""
+    """Return libsndfile's compression level for a nominal bit rate, or quality 9 for None."""
     if bps is None:
         return 0.1
     quality = np.interp(bps / 1000 / n_channels, _VORBIS_KBPS, np.arange(-1, 11))
@@ -187,7 +188,7 @@ def vorbis_level(n_channels: int, bps: int | None) -> float:
 
 
 def opus_level(n_channels: int, bps: int | None) -> float:
-    """Return libsndfile's compression level; 128 kbit/s per channel if None."""
+    """Return libsndfile's compression level for a bit rate; None is 128 kbit/s per channel."""
     per_channel = 128_000 if bps is None else bps / n_channels
     lowest, highest = _OPUS_BPS
     return float(np.clip(1 - (per_channel - lowest) / (highest - lowest), 0, 1))

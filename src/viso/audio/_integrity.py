@@ -1,7 +1,7 @@
-"""What a file's header declares, so that a file cut short is noticed before or after decoding.
+"""Reads the length that a file's header declares, to detect files that are cut short.
 
-The decoders are forgiving: libsndfile shortens a WAV whose data chunk is cut and FFmpeg plays what
-is left of an MP3. A stem made from half a song would look whole, so the headers are read here.
+The decoders do not report such files: libsndfile shortens a WAV whose data chunk is cut, and FFmpeg
+plays what is left of an MP3. A stem of half a song would look whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["DeclaredLength", "inspect", "no_such_track", "ogg_crc", "truncated"]
 
 _GIB4 = 1 << 32
 
-# Data sizes that programs write when they cannot seek back: all ones, FFmpeg's and SoX's own.
+# Data sizes from programs that cannot seek back: all ones, and those of FFmpeg and SoX.
 _STREAMING_SIZES = frozenset({0x7FFFF000, 0x7FFFFFFF, 0x80000000})
 _ALMOST_ALL_ONES = 0xFFFFFF00
 _MOST_CHUNKS = 10_000
@@ -27,24 +27,24 @@ _MOST_CHUNKS = 10_000
 
 @dataclass(frozen=True)
 class DeclaredLength:
-    """What the first and last bytes of a file say about it.
+    """What a file declares about its sound and its length.
 
     Attributes
     ----------
     kind : str
         "wav", "ogg", "mp3" or "other".
     use_ffmpeg : bool
-        libsndfile would misread this file: FFmpeg must decode it.
+        FFmpeg must decode this file, because libsndfile would misread it.
     n_samples : int or None
-        Samples per channel that the header states, encoder delay and padding already taken off.
+        Samples per channel that the header states, without encoder delay and padding.
     slack : int
-        By how many samples the decoder may miss `n_samples` before the file counts as cut.
+        How many samples below `n_samples` the decoder may end before the file counts as cut.
     is_exact : bool
-        `n_samples` can be relied on to the sample.
+        `n_samples` is exact to the sample.
     is_open : bool
-        The file is whole, but no header says how long it is to the sample.
+        The file is whole, but no header states its exact length.
     start : int
-        Bytes of tags before the sound. FFmpeg takes minutes for a hundred thousand of them.
+        Bytes of tags before the sound. FFmpeg would take minutes for a hundred thousand tags.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class DeclaredLength:
 
 
 def truncated(path: Path, stated: str, found: str) -> AudioError:
-    """Return the error for a file that holds less than it promises."""
+    """Return the error for a file that holds less than it declares."""
     return AudioError(
         f"{path}: cut short or damaged: {stated} promised, {found} found; "
         "get a whole copy, or convert the part that plays to WAV with another program"
@@ -73,7 +73,7 @@ def no_such_track(path: Path, track: int, n_tracks: int) -> AudioError:
 
 
 def inspect(path: Path) -> DeclaredLength:
-    """Read what a file declares of its length.
+    """Return the length and other facts that a file declares.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def inspect(path: Path) -> DeclaredLength:
     Raises
     ------
     AudioError
-        If the file is empty, or it is plainly shorter than it declares.
+        If the file is empty, or clearly shorter than it declares.
     """
     size = path.stat().st_size
     if size == 0:
@@ -97,7 +97,7 @@ def inspect(path: Path) -> DeclaredLength:
         if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] >= 0xE0):
             return _inspect_mp3(file)
         check_boxes(path, file, size)
-    # libsndfile would look for MP3 frames in anything of that name, and print what it thinks of it
+    # libsndfile would look for MP3 frames in any file of that name, and print messages about it
     return DeclaredLength("other", use_ffmpeg=path.suffix.lower() == ".mp3")
 
 
@@ -138,7 +138,7 @@ def _inspect_wav(path: Path, file: BinaryIO, size: int) -> DeclaredLength:
 
 
 def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> DeclaredLength:
-    """Walk all pages and check their sums: decoders drop a damaged page and say nothing."""
+    """Check the checksums of all pages, because decoders drop a damaged page without an error."""
     position = n_streams = flags = 0
     begins_early = False
     while position < size:
@@ -147,7 +147,7 @@ def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> DeclaredLength:
         table = file.read(header[26]) if len(header) == 27 else b""
         page = header + table + file.read(sum(table))
         if header[:4] != b"OggS":
-            if not _is_ahead(file, position, b"OggS"):  # a tag of another kind behind the last page
+            if not _is_ahead(file, position, b"OggS"):  # a tag of another kind after the last page
                 break
             raise truncated(path, f"a page at byte {position}", "something else")
         if len(header) < 27 or len(page) < 27 + header[26] + sum(table):
@@ -161,13 +161,13 @@ def _inspect_ogg(path: Path, file: BinaryIO, size: int) -> DeclaredLength:
         position += len(page)
     if not flags & 4:
         raise truncated(path, "a page marked as the last one", "no such page")
-    # libsndfile stops after the first link of a chain and does not know video beside the sound.
-    # A stream may begin before its time 0; libsndfile counts what is there and does not give all.
+    # libsndfile stops after the first link of a chain and cannot read video beside the sound.
+    # A stream may begin before its time 0; libsndfile then counts samples that it does not return.
     return DeclaredLength("ogg", use_ffmpeg=n_streams > 1, is_open=begins_early)
 
 
 def _is_ahead(file: BinaryIO, position: int, word: bytes) -> bool:
-    """Say whether a word comes in a file, at or behind a position."""
+    """Tell whether a word occurs in a file at or after a position."""
     file.seek(position)
     before = b""
     while window := file.read(1 << 20):
@@ -181,13 +181,13 @@ _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_crc(page: bytes) -> bytes:
-    """Return the checksum of a page: zlib's CRC-32, bits the other way round, not inverted."""
+    """Return the checksum of a page: zlib's CRC-32, bits reversed, not inverted."""
     crc = ~zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) & 0xFFFFFFFF
     return crc.to_bytes(4, "big").translate(_MIRRORED)
 
 
 def _inspect_mp3(file: BinaryIO) -> DeclaredLength:
-    """Read the Xing/Info header and LAME's delay and padding behind it, if they are there."""
+    """Read the Xing/Info header and LAME's delay and padding after it, if present."""
     file.seek(0)
     head = file.read(10)
     start = 0
@@ -208,7 +208,7 @@ def _inspect_mp3(file: BinaryIO) -> DeclaredLength:
     if layer != 1 or version == 1 or frame[2] >> 2 & 3 == 3:
         return DeclaredLength(
             "mp3", use_ffmpeg=True, start=start
-        )  # ADTS, MPEG layer 1 or 2: no Xing header there
+        )  # ADTS, MPEG layer 1 or 2: these have no Xing header
     is_mono = frame[3] >> 6 == 3
     side = (17 if is_mono else 32) if version == 3 else (9 if is_mono else 17)
     xing = frame[4 + side :]
@@ -224,7 +224,7 @@ def _inspect_mp3(file: BinaryIO) -> DeclaredLength:
     n_samples = n_frames * frame_size - delay - padding
     if n_samples <= 0:
         return DeclaredLength("mp3", use_ffmpeg=True, start=start)
-    # Without LAME's fields the count is often one or two frames off: only a hint.
+    # Without LAME's fields the count is only a hint: it is often one or two frames off.
     is_exact = delay > 0
     slack = 0 if is_exact else 2 * frame_size
     return DeclaredLength("mp3", True, n_samples, slack, is_exact, start=start)

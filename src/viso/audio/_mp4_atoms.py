@@ -1,7 +1,7 @@
-"""What the boxes of an MP4 file claim, before FFmpeg makes an index of as many entries.
+"""Checks how many samples an MP4 file claims, before FFmpeg builds an index of that size.
 
-An index entry takes 24 bytes of memory, and a box of 20 bytes may claim two thousand million of
-them. FFmpeg stops at 2 GB an index, which is late.
+An index entry takes 24 bytes of memory, and a box of 20 bytes may claim two thousand million
+entries. FFmpeg itself stops only at 2 GB per index.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["check_boxes"]
 
 _FIRST = {b"ftyp", b"moov", b"moof", b"styp", b"sidx", b"mdat", b"free", b"skip", b"wide", b"pnot"}
 _CONTENTS = {b"mdat", b"free", b"skip", b"wide"}
-# FFmpeg looks for boxes in boxes of many kinds: they are found here wherever they stand.
+# FFmpeg looks for boxes inside boxes of many kinds, so this finds them anywhere.
 _CLAIMS = re.compile(rb"trak|stsz|stz2|stsc|stco|co64|trun|cmov|data|\xa9[a-zA-Z]{3}")
 _WINDOW, _OVERLAP = 1 << 20, 8
 _LARGEST_TABLE = 16 << 20
-_FEW = 100_000  # entries that anything may claim
-_MOST_NOTES = 10_000  # FFmpeg's work grows with the square of their number
+_FEW = 100_000  # entries that any file may claim
+_MOST_NOTES = 10_000  # FFmpeg's work grows with the square of the number of tags
 
-# A box is believed if its size fits; in a picture of 20 MB one in 10,000 times such bytes lie.
+# Bytes count as a box if their size fits. One picture of 20 MB in 10,000 has such bytes by chance.
 
 
 def check_boxes(path: Path, file: BinaryIO, size: int) -> None:
-    """Refuse an MP4 file that claims more samples than it has bytes; others pass.
+    """Raise if an MP4 file claims more samples than it has bytes; accept all other files.
 
     Parameters
     ----------
@@ -39,12 +39,13 @@ def check_boxes(path: Path, file: BinaryIO, size: int) -> None:
         For the message.
     file : binary file
     size : int
-        Of the file in bytes.
+        Size of the file in bytes.
 
     Raises
     ------
     AudioError
-        If a table of samples is larger than the file can have, or packed (``cmov``).
+        If a table of samples is too large for the file or packed (``cmov``), or there are too
+        many tags.
     """
     n_samples = n_chunks = n_a_chunk = n_notes = 0
     for name, claim in _claims(file, size):
@@ -68,7 +69,7 @@ def check_boxes(path: Path, file: BinaryIO, size: int) -> None:
 
 
 def _claims(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the names of boxes and what they claim to hold."""
+    """Yield the name of each box and what it claims to hold."""
     at, is_first = 0, True
     while at + 8 <= size:
         file.seek(at)
@@ -92,18 +93,18 @@ def _inside(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]
         window = file.read(min(end, first + _WINDOW) - origin)
         for match in _CLAIMS.finditer(window):
             at = origin + match.start() - 4  # where the box begins
-            if at < start or match.end() <= first - origin:  # or was found in the last window
+            if at < start or match.end() <= first - origin:  # or the last window had it
                 continue
             length, body = _extent(file, at, end)
             n_bytes += length if match[0] == b"stsc" else 0
-            if n_bytes > end - start:  # tables in tables: to read them all would take for ever
+            if n_bytes > end - start:  # tables in tables: reading them all would take too long
                 yield b"stsz", end << 10
             elif length:
                 yield match[0], _claim(match[0], file, body, at + length)
 
 
 def _extent(file: BinaryIO, at: int, end: int) -> tuple[int, int]:
-    """Return the length of a box, 0 if it is none, and where its contents begin."""
+    """Return the length of a box (0 if it is not one) and where its contents begin."""
     file.seek(at)
     length, body = int.from_bytes(file.read(4), "big"), at + 8
     if length == 1:
@@ -114,7 +115,7 @@ def _extent(file: BinaryIO, at: int, end: int) -> tuple[int, int]:
 
 
 def _claim(name: bytes, file: BinaryIO, body: int, end: int) -> int:
-    """Return the samples, chunks or samples a chunk that a box claims beyond its own bytes."""
+    """Return how many samples, chunks or samples per chunk a box claims."""
     file.seek(body)
     n_bytes = min(end - body, _LARGEST_TABLE if name == b"stsc" else 12) // 4 * 4
     numbers = np.frombuffer(file.read(n_bytes), ">u4").astype(int)

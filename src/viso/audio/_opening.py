@@ -1,4 +1,4 @@
-"""Finding the decoder that can read a file."""
+"""Finds the decoder that can read a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check_readable", "limited", "open_decoder"]
 
 
 def check_readable(path: Path) -> None:
-    """Refuse what is no file that can be read (AudioError)."""
+    """Raise AudioError if the path is not a readable regular file."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -36,7 +36,7 @@ def check_readable(path: Path) -> None:
 def open_decoder(
     path: Path, declared: DeclaredLength, *, track: int, through_ffmpeg: bool | None = None
 ) -> SndfileDecoder | FfmpegDecoder:
-    """Open a file with libsndfile if it can read it, else with FFmpeg."""
+    """Open a file with libsndfile, or with FFmpeg if libsndfile cannot read it."""
     if track < 0:
         raise AudioError(f"{path}: audio track {track} must be 0 or more")
     if through_ffmpeg or declared.use_ffmpeg:
@@ -47,14 +47,14 @@ def open_decoder(
         if "cut short" in str(refusal) or through_ffmpeg is not None:
             raise
         return FfmpegDecoder(path, declared, track=track)
-    if track:  # what libsndfile reads has one track
+    if track:  # files that libsndfile reads have one track
         decoder.close()
         raise no_such_track(path, track, 1)
     return decoder
 
 
 def limited(chunks: Iterator[Block], count: int | None) -> Iterator[Block]:
-    """Pass on the first `count` samples; stop decoding there."""
+    """Yield the first `count` samples (None: all), then stop decoding."""
     left = count
     for chunk in chunks:
         if left is None:

@@ -1,4 +1,4 @@
-"""The file that C encoders write into."""
+"""The file that encoders write into."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def create_beside(target: Path) -> tuple[Path, int]:
     Returns
     -------
     path : Path
-        Its name does not hold the target's: that may use up the 255 bytes a name may have.
+        Its name does not contain the target's, which may already have the longest length, 255
+        bytes.
     descriptor : int
         Open for reading and writing.
     """
@@ -26,7 +27,7 @@ def create_beside(target: Path) -> tuple[Path, int]:
         if target.is_dir():
             raise AudioError(f"{target}: a folder has this name; choose another name")
         path = target.with_name(hidden_name(target.suffix))
-        # Not tempfile: its files are private, and a stem should have the usual permissions.
+        # Not tempfile: its files are private, but a stem should have the usual permissions.
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         return path, os.open(path, flags, 0o666)
     except FileNotFoundError as error:
@@ -41,25 +42,25 @@ def create_beside(target: Path) -> tuple[Path, int]:
 class Sink:
     """A binary file that keeps its first error instead of raising it.
 
-    An exception cannot cross the C code of an encoder, which would go on with a hole in the file;
-    the writer asks `check` after every call instead.
+    An exception cannot cross the C code of an encoder, which would continue and leave a hole in the
+    file. Instead, the writer calls `check` after every call.
 
     Parameters
     ----------
     descriptor : int
-        Owned by the sink from now on.
+        The sink closes it.
     target : Path
-        The final name, for messages.
+        The final name, for error messages.
     """
 
     def __init__(self, descriptor: int, target: Path) -> None:
         self._file = os.fdopen(descriptor, "w+b")
         self._target = target
         self._error: OSError | None = None
-        self.name = "sound"  # PyAV asks; the true one may not be UTF-8
+        self.name = "sound"  # PyAV reads it; the true name may not be UTF-8
 
     def write(self, data: Any) -> int:
-        """Write, or do as if."""
+        """Write unless there was an error; return the length of `data` in any case."""
         try:
             if self._error is None:
                 self._file.write(data)
@@ -68,7 +69,7 @@ class Sink:
         return len(data)
 
     def read(self, n_bytes: int = -1) -> bytes:
-        """Read; nothing comes if that fails."""
+        """Read; return no bytes if that fails."""
         try:
             return self._file.read(n_bytes)
         except OSError as error:
@@ -76,7 +77,7 @@ class Sink:
             return b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Seek; buffered bytes may hit the disk here."""
+        """Seek; this may write buffered bytes to the disk."""
         try:
             return self._file.seek(offset, whence)
         except OSError as error:
@@ -103,7 +104,7 @@ class Sink:
             ) from self._error
 
     def close(self) -> None:
-        """Flush and close; twice is once."""
+        """Flush and close; more calls do nothing."""
         if self._file.closed:
             return
         self.flush()

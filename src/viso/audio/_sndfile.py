@@ -1,4 +1,4 @@
-"""Decoding through libsndfile: everything PCM, FLAC, and Ogg (Vorbis, Opus)."""
+"""Decodes all PCM formats, FLAC and Ogg (Vorbis, Opus) through libsndfile."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from viso.errors import AudioError
 __all__ = ["VORBIS_ORDER", "SndfileDecoder"]
 
 _CHUNK = 65536
-_LENGTH_UNKNOWN = 1 << 40  # libsndfile says 2**63 - 1 for a FLAC whose header states no length
+_LENGTH_UNKNOWN = 1 << 40  # libsndfile returns 2**63 - 1 for a FLAC whose header states no length
 
-# Which channel of WAV order (front left, front right, centre, LFE, back, side) lies at each place
-# of a Vorbis or Opus stream; libsndfile hands them over as they lie.
+# For each channel of a Vorbis or Opus stream, its index in WAV order (front left, front right,
+# centre, LFE, back, side). libsndfile returns them in the order of the stream.
 VORBIS_ORDER = {
     3: (0, 2, 1),
     5: (0, 2, 1, 3, 4),
@@ -33,16 +33,16 @@ VORBIS_ORDER = {
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _BITS |= {"FLOAT": 32, "DOUBLE": 64}
 
-# libsndfile notes a size field that does not fit the file in its log and reads on.
+# libsndfile logs a size field that does not fit the file, and continues to read.
 _SIZE_NOTE = re.compile(r"^\s*(?:SSND|riff|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", re.M)
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """A SoundFile that is read from front to back only.
+    """A SoundFile that can only be read from front to back.
 
-    soundfile seeks to where it already is after every read of a seekable file. libsndfile 1.2.2
-    then decodes Opus wrongly (errors of 0.14 in a block of 1000 samples) and FLAC ten times more
-    slowly, and refuses FLAC that states no length.
+    After every read of a seekable file, soundfile seeks to the position where it already is.
+    libsndfile 1.2.2 then decodes Opus wrongly (errors of 0.14 in a block of 1000 samples), decodes
+    FLAC ten times more slowly, and refuses FLAC that states no length.
     """
 
     def seekable(self) -> bool:
@@ -50,7 +50,7 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class SndfileDecoder:
-    """One pass through a file; see `viso.audio.AudioFile` for the attributes.
+    """Decodes a file once; see `viso.audio.AudioFile` for the attributes.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class SndfileDecoder:
     def __init__(self, path: Path, *, is_open: bool = False) -> None:
         self._path = path
         try:
-            # bytes, because a name may hold what is not UTF-8; Windows' names never do
+            # bytes, because a name may not be UTF-8; on Windows it always is
             self._file = _Sequential(str(path) if os.name == "nt" else os.fsencode(path))
         except MemoryError:
             raise
-        except Exception as error:  # a TypeError, too: a name in .raw means headerless samples
+        except Exception as error:  # also a TypeError: a name in .raw means headerless samples
             raise AudioError(f"{path}: libsndfile cannot read it ({error})") from error
         file = self._file
         self.rate_hz: int = file.samplerate
@@ -82,11 +82,11 @@ class SndfileDecoder:
         self._order = np.argsort(places).tolist()
         self._can_seek = file.subtype.startswith(("PCM", "FLOAT", "DOUBLE"))
         if file.format == "MP3":
-            # its length of a VBR file without a Xing header is a guess, and it stops reading there
+            # libsndfile guesses the length of a VBR file without a Xing header and stops there
             self.close()
             raise AudioError(f"{path}: MP3 is not for libsndfile")
         for stated, found in _SIZE_NOTE.findall(file.extra_info):
-            # 16: W64 pads its chunks to 8 bytes; all ones: a stream, length unknown
+            # 16: W64 pads its chunks to 8 bytes; all ones: a stream of unknown length
             if int(found) + 16 < int(stated) < 0xFFFFFF00:
                 self.close()
                 raise truncated(path, f"{stated} bytes", found)
@@ -94,8 +94,8 @@ class SndfileDecoder:
     def chunks(self, start: int) -> Iterator[Block]:
         """Yield the samples from `start` to the end in chunks of no particular size.
 
-        Compressed formats are decoded from the front and the samples before `start` dropped: a
-        decoder that starts in the middle gives slightly other samples than one that arrived there.
+        Compressed formats are decoded from the front, and the samples before `start` are dropped:
+        a decoder that starts in the middle returns slightly different samples.
         """
         position = 0
         if start and self._can_seek:
@@ -112,7 +112,7 @@ class SndfileDecoder:
             raise truncated(self._path, f"{self.n_samples} samples", f"{position}")
 
     def close(self) -> None:
-        """Close the file; twice is once."""
+        """Close the file; more calls do nothing."""
         self._file.close()
 
     def _call(self, function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Reading sound: one file, block by block, whatever its format."""
+"""Reads a sound file of any format block by block."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from viso.errors import AudioError
 
 __all__ = ["AudioFile", "open_audio", "read"]
 
-# Above these a number is a damaged header, or meant to take memory.
+# A larger number means a damaged header, or an attempt to exhaust memory.
 MOST_CHANNELS, HIGHEST_HZ = 32, 768_000
 
-# A second of silence takes two bytes of FLAC and 350,000 of memory; music never shrinks so far.
+# A second of silence takes 2 bytes in FLAC and 350,000 in memory; music never shrinks that much.
 _LARGE_BYTES, _LARGEST_RATIO = 1 << 30, 2_000
 
 
 def open_audio(path: str | os.PathLike[str], *, track: int = 0) -> AudioFile:
     """Open a sound or video file for reading.
 
-    libsndfile decodes PCM formats (WAV, RF64, AIFF, ...), FLAC and Ogg; FFmpeg, through PyAV, MP3
-    and everything else, of a video the first audio track.
+    libsndfile decodes PCM formats (WAV, RF64, AIFF, ...), FLAC and Ogg. FFmpeg, through PyAV,
+    decodes MP3, the sound of videos and everything else.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def open_audio(path: str | os.PathLike[str], *, track: int = 0) -> AudioFile:
     Raises
     ------
     AudioError
-        If there is no such file, it may not be read, is empty, cut short (as far as its header
-        tells), encrypted, holds no sound, or has no such track.
+        If the file does not exist, may not be read, is empty, cut short (as far as its header
+        shows) or encrypted, holds no sound, or does not have the track.
 
     See Also
     --------
@@ -58,14 +58,14 @@ def open_audio(path: str | os.PathLike[str], *, track: int = 0) -> AudioFile:
 
 
 class AudioFile:
-    """A readable sound file. Nothing of the sound is held in memory.
+    """A readable sound file that keeps no sound in memory.
 
-    What comes out lies in time where the encoder's input lay, wherever the container states its
-    encoder's delay: LAME's header in MP3, edit lists and iTunSMPB in MP4 (m4a), pre-skip in Opus,
-    codec delay in Matroska and WebM. Nothing is stated, and so nothing trimmed, in bare AAC (.aac,
-    ADTS; FFmpeg's encoder puts 1024 samples before the sound), in MP3 without LAME's header, MP2
-    and AC-3: the stems then start where a player starts. FFmpeg's WMA decoder drops the first
-    frame (2048 samples) of FFmpeg's WMA encoder.
+    The samples start where the encoder's input started if the container states the encoder's
+    delay: LAME's header in MP3, edit lists and iTunSMPB in MP4 (m4a), pre-skip in Opus, codec delay
+    in Matroska and WebM. Bare AAC (.aac, ADTS; FFmpeg's encoder puts 1024 samples before the
+    sound), MP3 without LAME's header, MP2 and AC-3 state no delay, so nothing is trimmed: the stems
+    then start where a player starts. FFmpeg's WMA decoder drops the first frame (2048 samples) of
+    FFmpeg's WMA encoder.
 
     Channels come in WAV order (front left, front right, centre, LFE, back, side).
 
@@ -85,7 +85,7 @@ class AudioFile:
         Samples per second and channel.
     n_channels : int
     n_samples : int or None
-        Samples per channel, exact; None if only reading the whole file would tell.
+        Samples per channel, exact; None if that requires reading the whole file.
     duration_s : float or None
         In seconds; an estimate where `n_samples` is None.
     subtype : str
@@ -125,8 +125,8 @@ class AudioFile:
     ) -> Iterator[Block]:
         """Decode the file, or a region of it, block by block.
 
-        The samples are the same, bit for bit, for every `block_size`, and a region holds exactly
-        what the whole file holds at that place. Several passes may run at the same time.
+        The samples are the same, bit for bit, for every `block_size`, and a region has exactly
+        the samples of the whole file there. Several passes may run at the same time.
 
         Parameters
         ----------
@@ -135,8 +135,8 @@ class AudioFile:
         start_s : float
             Where to start, in seconds; the first sample is ``round(start_s * rate_hz)``.
         duration_s : float, optional
-            How much to read, in seconds: ``round(duration_s * rate_hz)`` samples, or up to the end
-            of the file if it ends before.
+            How much to read, in seconds: ``round(duration_s * rate_hz)`` samples, or fewer if the
+            file ends before.
 
         Yields
         ------
@@ -146,8 +146,8 @@ class AudioFile:
         Raises
         ------
         AudioError
-            If the region holds no sample, if a sample is not a finite number, or if the file turns
-            out to be damaged or shorter than it says.
+            If the region holds no sample, if a sample is not a finite number, or if the file is
+            damaged or shorter than it declares.
         """
         if self._is_closed:
             raise AudioError(f"{self.path}: already closed; open it again")
@@ -210,7 +210,7 @@ class AudioFile:
             )
 
     def close(self) -> None:
-        """End the use of this object; passes that already run may finish."""
+        """Close this object; passes that are already running may finish."""
         self._is_closed = True
 
     def __enter__(self) -> AudioFile:
@@ -239,8 +239,8 @@ def read(
     Raises
     ------
     AudioError
-        As `open_audio` and `AudioFile.blocks`; also for a small file that unpacks to more than
-        1 GiB, 2,000 times its size.
+        As `open_audio` and `AudioFile.blocks`; also if the sound takes more than 1 GiB and more
+        than 2,000 times the file's size.
 
     Examples
     --------

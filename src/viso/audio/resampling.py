@@ -1,4 +1,4 @@
-"""Changing the sampling rate of a stream, aligned and exact in length."""
+"""Changes the sampling rate of a stream, aligned and exact in length."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from viso.errors import AudioError
 
 __all__ = ["Resampler", "resampled_length"]
 
-# VHQ over HQ: measured on 44.1 -> 48 kHz stereo it runs at 540 instead of 670 times real time, next
-# to nothing beside a network, and an alias at 21 kHz on the way to 16 kHz lies at -159 instead of
-# -142 dB, below the least significant bit of 24-bit files.
+# VHQ, not HQ. Measured on 44.1 -> 48 kHz stereo, it runs at 540 instead of 670 times real time,
+# which costs little beside a network. An alias at 21 kHz on the way to 16 kHz is at -159 instead
+# of -142 dB, below the least significant bit of 24-bit files.
 _QUALITY = "VHQ"
 
 
 def resampled_length(n_samples: int, *, from_hz: int, to_hz: int) -> int:
     """Return how many samples `Resampler` makes of `n_samples`.
 
-    ``round(n_samples * to_hz / from_hz)``, halves up, in integer arithmetic; at least 1 for any
-    sound at all.
+    That is ``round(n_samples * to_hz / from_hz)``, halves up, in integer arithmetic, and at least
+    1 unless `n_samples` is 0.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def resampled_length(n_samples: int, *, from_hz: int, to_hz: int) -> int:
 class Resampler:
     """Resample one stream, block by block, with no delay.
 
-    The output is the same, bit for bit, for any cutting of the input into blocks (libsoxr buffers
-    inside; measured, and kept by a test). Sample ``k`` of the output lies at ``k / to_hz`` seconds
-    of the input. With equal rates the blocks pass through untouched.
+    The output is the same, bit for bit, however the input is cut into blocks (libsoxr buffers
+    inside; a test checks this). Sample ``k`` of the output is at ``k / to_hz`` seconds of the
+    input. With equal rates the blocks pass through unchanged.
 
     Parameters
     ----------
@@ -83,15 +83,15 @@ class Resampler:
         )
 
     def process(self, block: Block, *, last: bool = False) -> Block:
-        """Take the next block of input, give what output is ready.
+        """Add the next block of input and return the output that is ready.
 
         Parameters
         ----------
         block : np.ndarray [shape=(n_channels, n), float32]
             May be empty.
         last : bool
-            True with the last block: the rest of the output comes out, and the length of all
-            output together becomes ``resampled_length(all input)``.
+            True with the last block: returns the rest of the output, so that the length of all
+            output together is ``resampled_length(all input)``.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class Resampler:
         data = np.ascontiguousarray(block.T, dtype=np.float32)
         out: Block = np.ascontiguousarray(self._stream.resample_chunk(data, last=last).T)
         if last:
-            # soxr rounds the same way but for a sample here and there in very short sounds.
+            # soxr rounds the same way, except for single samples in very short sounds.
             wanted = resampled_length(self._n_in, from_hz=self.from_hz, to_hz=self.to_hz)
             wanted -= self._n_out
             out = np.pad(out[:, :wanted], ((0, 0), (0, max(0, wanted - out.shape[1]))))

@@ -1,4 +1,4 @@
-"""Writing sound: beside the target first, under its name only when whole."""
+"""Writes sound to a hidden file beside the target, which takes its final name when complete."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["AudioWriter", "write"]
 
 
 class AudioWriter:
-    """Encode a file block by block; it appears under its name only when it is whole.
+    """Encode a file block by block; it takes its name only when it is complete.
 
-    Leaving the ``with`` block closes the file, leaving it by an exception removes it. To finish
-    several files before any of them appears, call `finish` on each, then `commit` on each.
+    Leaving the ``with`` block closes the file; leaving it by an exception removes the file. To
+    finish several files before any of them appears, call `finish` on each, then `commit` on each.
 
     The suffix chooses the format:
 
@@ -37,39 +37,38 @@ class AudioWriter:
     m4a     AAC (FFmpeg's encoder)                      7,350 to 96,000     8         128k/channel
     ======  ==========================================  ==================  ========  ============
 
-    A rate that the format cannot carry is resampled on the way (`written_rate_hz`). Integers are
-    ``rint(x * 2**(bits - 1))``, saturated, so 16 or 24 bits that were read are written back
-    unchanged. Values beyond full scale pass through float WAV; the lossy encoders take them as
-    they are.
+    Sound at a rate that the format cannot carry is resampled (to `written_rate_hz`). Integers are
+    ``rint(x * 2**(bits - 1))``, saturated, so samples of 16 or 24 bits are written back as they
+    were read. Float WAV keeps values beyond full scale; the lossy encoders get them unchanged.
 
     Measured on noise of 1, 1000 and 44,117 samples at 8, 22.05, 44.1, 48 and 96 kHz, read back
     with `open_audio`: every format has the input's length (after resampling) to the sample and
-    lies at offset 0. Only a reader that ignores LAME's header or MP4 edit lists sees delay: 1105
-    samples in MP3, 1024 in m4a.
+    starts at offset 0. Only a reader that ignores LAME's header or MP4 edit lists sees a delay:
+    1105 samples in MP3, 1024 in m4a.
 
     Parameters
     ----------
     path : str or path-like
-        The final name. A file of that name is replaced at the end.
+        The final name. A file with that name is replaced at the end.
     rate_hz : int
         Sampling rate of the blocks.
     n_channels : int
     bit_depth : {"24", "16", "float"}
-        For wav and flac (which has no "float").
+        For wav and flac; flac has no "float".
     bitrate : str, optional
-        Such as "320k", for the lossy formats, all channels together. MP3 takes the nearest legal
-        rate, Vorbis the quality whose nominal rate it is. Each format has a lowest and a highest
-        one for its sampling rate and channels.
+        Such as "320k", of all channels together, for the lossy formats. MP3 takes the nearest legal
+        bit rate; Vorbis takes the quality with that nominal bit rate. Each format has a lowest and
+        a highest bit rate for its sampling rate and channels.
 
     Attributes
     ----------
     path, temporary_path : Path
-        The final name, and the hidden one beside it until `commit`.
+        The final name, and the hidden name beside it until `commit`.
     rate_hz, written_rate_hz : int
         Sampling rate of the blocks and of the file.
     n_channels : int
     n_samples : int
-        Samples per channel taken so far, at `rate_hz`.
+        Samples per channel written so far, at `rate_hz`.
 
     Raises
     ------
@@ -137,7 +136,7 @@ class AudioWriter:
         Parameters
         ----------
         block : np.ndarray [shape=(n_channels, samples), float32, full scale = 1.0]
-            Not changed. May be empty.
+            It is not changed, and may be empty.
 
         Raises
         ------
@@ -173,7 +172,7 @@ class AudioWriter:
         self._sink.check()
 
     def finish(self) -> None:
-        """Complete the file under `temporary_path`; tags may be written into it now."""
+        """Complete the file at `temporary_path`; after this, tags may be written into it."""
         if self._is_finished:
             return
         if self._is_over:
@@ -195,7 +194,7 @@ class AudioWriter:
         self._is_finished = True
 
     def commit(self) -> None:
-        """Give the finished file its final name, in one step."""
+        """Rename the finished file to its final name, in one step."""
         if self._is_over:
             return
         self.finish()
@@ -210,16 +209,16 @@ class AudioWriter:
         self._is_over = True
 
     def close(self) -> None:
-        """`finish` and `commit`; after `abort`, or a second time, nothing."""
+        """Call `finish` and `commit`; do nothing after `abort` or a first call."""
         if not self._is_over:
             self.commit()
 
     def abort(self) -> None:
-        """Remove the temporary file; after `commit` nothing."""
+        """Remove the temporary file; do nothing after `commit`."""
         if self._is_over:
             return
         self._is_over = True
-        # Encoders flush when they are closed or collected: let them do so before the file goes.
+        # Encoders flush when they are closed or collected: finish them before removing the file.
         with contextlib.suppress(Exception):
             if not self._is_finished:
                 self._encoder.finish()
@@ -245,7 +244,7 @@ class AudioWriter:
 
 
 def _is_of_library(error: BaseException) -> bool:
-    """Say whether an error is one that the library behind a format raised."""
+    """Tell whether an encoding library raised this error."""
     return isinstance(error, Exception) and not isinstance(error, VisoError | MemoryError)
 
 

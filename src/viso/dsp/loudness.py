@@ -1,7 +1,7 @@
-"""Integrated loudness by ITU-R BS.1770-4, of a sound as it comes.
+"""Integrated loudness of a stream by ITU-R BS.1770-4.
 
-Fourier transforms of overlapping blocks (overlap-save) apply the two filters of the standard (K):
-they ring for some milliseconds, and a fifth of a second of overlap is left out.
+Fourier transforms of overlapping blocks (overlap-save) apply the two filters of the standard (K).
+The filters ring for some milliseconds; the 0.2 s of overlap is dropped.
 
 References
 ----------
@@ -25,12 +25,12 @@ _OVERLAP_S = 0.2
 _STEP_S = 0.1
 _STEPS = 4  # of a gating block
 SHORTEST_S = _STEPS * _STEP_S
-"""Length of a gating block: a shorter sound has no loudness."""
+"""Length of a gating block in seconds: a shorter sound has no loudness."""
 _ABSOLUTE_LUFS, _RELATIVE_LU, _OFFSET = -70.0, -10.0, -0.691
 
 
 def _k_weights(rate_hz: int) -> npt.NDArray[np.complex64]:
-    """The K-weighting's effect on every bin [shape=(_N_FFT // 2 + 1,)]."""
+    """Return the K-weighting's factor for every bin [shape=(_N_FFT // 2 + 1,)]."""
     z = np.exp(-2j * np.pi * np.arange(_N_FFT // 2 + 1) / _N_FFT)
     # Shelf: the head's effect.
     k = math.tan(math.pi * min(1681.974450955533, 0.49 * rate_hz) / rate_hz)
@@ -48,14 +48,14 @@ def _k_weights(rate_hz: int) -> npt.NDArray[np.complex64]:
 
 
 class LoudnessMeter:
-    """Measures the loudness of one or several signals as they come.
+    """Measures the loudness of one or several signals, block by block.
 
     Parameters
     ----------
     rate_hz : int
     n_channels : int
-        Of each signal, one or two: each channel counts once. (Of more the standard has other
-        weights.)
+        One or two for each signal: each channel counts once. (For more channels the standard has
+        other weights.)
     n_signals : int
 
     Raises
@@ -68,22 +68,22 @@ class LoudnessMeter:
         if not 1 <= n_channels <= 2:
             raise ValueError(f"{n_channels} channels; loudness is for mono and stereo here")
         self._step = max(1, round(_STEP_S * rate_hz))
-        # Above 320 kHz the overlap would be more than half of a block.
+        # Above 320 kHz the overlap would be more than half of a transform.
         self._overlap = min(_N_FFT // 2, round(_OVERLAP_S * rate_hz))
         self._weights = _k_weights(rate_hz)
-        # Before the sound there is silence.
+        # There is silence before the sound.
         self._sound = np.zeros((n_signals, n_channels, self._overlap), np.float32)
         self._squares = np.zeros((n_signals, 0))
         self._steps: list[Floats] = [np.zeros((n_signals, 0))]
 
     def push(self, signals: npt.NDArray[np.float32]) -> None:
-        """Take a block of all signals [shape=(n_signals, channels, n), full scale = 1.0]."""
+        """Add a block of all signals [shape=(n_signals, channels, n), full scale = 1.0]."""
         self._sound = np.concatenate([self._sound, signals], axis=2)
         while self._sound.shape[2] >= _N_FFT:
             self._take(_N_FFT - self._overlap)
 
     def _take(self, n: int) -> None:
-        """Filter the next `n` samples, behind those that overlap."""
+        """Filter the `n` samples after the overlap."""
         spectra = np.fft.rfft(self._sound[:, :, :_N_FFT], _N_FFT, axis=2)
         loud = np.fft.irfft(spectra * self._weights, _N_FFT, axis=2)
         loud = loud[:, :, self._overlap : self._overlap + n]
@@ -97,7 +97,7 @@ class LoudnessMeter:
     def finish(self) -> list[float] | None:
         """Return the integrated loudness of each signal in LUFS.
 
-        ``-inf`` for a signal whose every block is below -70 LUFS; None for less than 400 ms.
+        It is ``-inf`` if every block is below -70 LUFS. Return None for less than 400 ms.
         """
         if rest := self._sound.shape[2] - self._overlap:
             self._take(rest)
@@ -124,7 +124,7 @@ def integrated_loudness(audio: npt.NDArray[np.float32], *, rate_hz: int) -> floa
 
 
 def _gated(energies: Floats) -> float:
-    """Return the loudness of the blocks that are neither silence nor pauses."""
+    """Return the loudness of the blocks above the absolute and the relative gate."""
     loud = energies[energies > 10 ** ((_ABSOLUTE_LUFS - _OFFSET) / 10)]
     if not loud.size:
         return -math.inf

@@ -1,4 +1,4 @@
-"""Masks from estimates, and the split of a mixture into two stems that add up to it."""
+"""Makes masks from estimates, and splits a mixture into two stems that add up to it."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ def binary_mask(target: npt.NDArray[Any], other: npt.NDArray[Any]) -> Floats:
 
 
 def split(mixture: Floats, vocals: Floats) -> tuple[Floats, Floats]:
-    """Return vocals and instrumental that add up to the mixture again.
+    """Return vocals and instrumental that add up to the mixture.
 
-    Both are computed by subtraction, twice::
+    Both come from a subtraction::
 
         i = x - v        v' = x - i
 
-    In float32 the second subtraction rounds v to a value for which ``v' + i == x`` exactly
-    wherever such a value exists: always when x comes from samples of 24 bits or fewer within
-    full scale, and for any x where ``|v| <= |x|``. In between lie samples where the stems
-    cancel (``|v| > |x|``) and x has bits finer than any float32 of the stems' size; there
-    the sum is the nearest that float32 stems can make, off by less than 2^-24 of the stem.
+    In float32 the second subtraction rounds v to a value for which ``v' + i == x`` exactly,
+    wherever such a value exists: always if x comes from samples of 24 bits or fewer within
+    full scale, and for any x where ``|v| <= |x|``. No such value exists for some other samples,
+    where the stems cancel (``|v| > |x|``) and x has bits finer than any float32 of the stems'
+    size. There the sum is the nearest that float32 stems can have; its error is less than 2^-24
+    of the stem.
 
     Parameters
     ----------
@@ -63,20 +64,20 @@ def split(mixture: Floats, vocals: Floats) -> tuple[Floats, Floats]:
 
 
 def joint_gain(low: float, high: float, *, bits: int) -> float:
-    """Return the one gain that brings both stems inside an integer format.
+    """Return the one gain that brings both stems into the range of an integer format.
 
     Parameters
     ----------
     low, high : float
-        Smallest and largest sample of either stem, full scale 1.0.
+        Smallest and largest sample of both stems, full scale 1.0.
     bits : int
-        Depth of the format, which holds -1 to ``1 - 2 ** (1 - bits)``.
+        Depth of the format; its range is -1 to ``1 - 2 ** (1 - bits)``.
 
     Returns
     -------
     float
         1.0 if nothing would clip. Otherwise a factor below 1 that leaves one step of the
-        format free, for the rounding of a stem that makes up for the other's.
+        format free, because one stem takes up the rounding of the other.
     """
     step = 2.0 ** (1 - bits)
     if low >= -1.0 and high <= 1.0 - step:

@@ -1,14 +1,14 @@
 """The short-time Fourier transform and its exact inverse, whole or as a stream, in numpy.
 
-Frame t looks at samples ``t hop - n_fft/2 ... t hop + n_fft/2`` through a periodic Hann
-window w, with zeros around it where it is shorter; outside the signal there is silence. The
-inverse adds the frames up again and divides by what the windows amount to::
+Frame t covers samples ``t hop - n_fft/2 ... t hop + n_fft/2``, times a periodic Hann window w
+with zeros around it if it is shorter. Outside the signal there is silence. The inverse adds
+the frames y_t and divides by the sum of the squared windows::
 
     x^(n) = sum_t w(n - t hop) y_t(n) / sum_t w(n - t hop)^2
 
-which gives back x when the frames are untouched, at the edges too. `Analysis` and
-`Synthesis` do the same block by block; `stft` and `istft` are one push through them, so a
-stream and a whole array give the same bits. Same numbers as ``torch.stft(center=True,
+This returns x if the frames are unchanged, at the edges too. `Analysis` and `Synthesis` do
+the same block by block; `stft` and `istft` are one push through them, so a stream and a whole
+array give the same bits. The numbers equal those of ``torch.stft(center=True,
 pad_mode="constant")``.
 """
 
@@ -27,16 +27,16 @@ __all__ = ["Analysis", "SpectralConfig", "Synthesis", "frames_for", "istft", "st
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
 
-# Frames transformed at a time: their working memory stays in the cache and is used again.
+# Frames transformed at a time: their working memory stays in the cache and is reused.
 _PORTION = 16
 
 
 class SpectralConfig(Settings):
-    """The short-time Fourier transform a model works on (periodic Hann window).
+    """Settings of a model's short-time Fourier transform (periodic Hann window).
 
-    `n_fft` is the transform's length in samples, `hop` the samples between frames, `rate_hz`
-    the sampling rate at which both are meant. `window` is the window's length, as long as the
-    transform if it is not said; around a shorter one there are zeros.
+    `n_fft` is the transform's length in samples, `hop` the number of samples between frames, and
+    `rate_hz` the sampling rate for both. `window` is the window's length, by default `n_fft`;
+    a shorter window has zeros around it.
     """
 
     rate_hz: int = Field(44_100, ge=1_000, le=768_000)
@@ -46,7 +46,7 @@ class SpectralConfig(Settings):
 
     @model_validator(mode="after")
     def _overlaps(self) -> Self:
-        # With less overlap the last samples of a signal lie where every window is near zero.
+        # With less overlap, every window is near zero at the last samples of a signal.
         if self.hop * 3 > self.n_fft or self.n_fft % 2:
             raise ValueError(f"n_fft {self.n_fft} must be even and at least 3 times hop {self.hop}")
         if self.window is not None and (
@@ -65,7 +65,7 @@ class SpectralConfig(Settings):
 
     @property
     def window_length(self) -> int:
-        """Samples that the window lets through."""
+        """Samples of the window without the zeros around it."""
         return self.n_fft if self.window is None else self.window
 
 
@@ -87,7 +87,7 @@ def frames_for(n_samples: int, *, hop: int) -> int:
 
 
 class Analysis:
-    """Samples in, frames out, in any portions.
+    """Samples in, frames out, in blocks of any length.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ class Analysis:
 
     def __init__(self, config: SpectralConfig, *, n_channels: int) -> None:
         self._n_fft, self._hop = config.n_fft, config.hop
-        # Scaled up here and down again by norm="forward" below: with its default norm numpy
-        # casts float32 input on the way, which takes six times as long.
+        # Scaled up here and down again by norm="forward" below: with its default norm, numpy
+        # converts float32 input, which takes six times as long.
         self._window = padded_window(config) * np.float32(config.n_fft)
         self._work = np.empty((n_channels, _PORTION, config.n_fft), np.float32)
         self._rest = np.zeros((n_channels, config.n_fft // 2), np.float32)
@@ -106,7 +106,7 @@ class Analysis:
         self._n_frames = 0
 
     def push(self, block: Floats) -> Complexes:
-        """Take samples, return the frames they complete.
+        """Add samples and return the frames that they complete.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Analysis:
 
 
 class Synthesis:
-    """Frames in, samples out, in any portions: the exact inverse of `Analysis`.
+    """Frames in, samples out, in blocks of any length: the exact inverse of `Analysis`.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class Synthesis:
         self._n_samples = 0
 
     def push(self, frames: Complexes) -> Floats:
-        """Take frames, return the samples that no later frame can change.
+        """Add frames and return the samples that no later frame can change.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class Synthesis:
         return self._release(total[:, :length], weight[:length])
 
     def finish(self, n_samples: int) -> Floats:
-        """Return what is left, so that `n_samples` have come out in all."""
+        """Return the remaining samples, so that all returned samples are `n_samples`."""
         rest = self._release(self._tail, self._weight)
         missing = n_samples - (self._n_samples - rest.shape[1])
         return rest[:, :missing]
@@ -208,12 +208,12 @@ class Synthesis:
         self._skip -= skip
         total, weight = total[:, skip:], weight[skip:]
         self._n_samples += total.shape[1]
-        # Where no window reaches there is nothing to divide; those samples are zero anyway.
+        # Samples that no window covers are zero; 1e-8 only avoids a division by zero.
         return np.divide(total, np.maximum(weight, np.float32(1e-8)), dtype=np.float32)
 
 
 def stft(audio: Floats, *, config: SpectralConfig) -> Complexes:
-    """Transform a whole signal.
+    """Return the transform of a whole signal.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def stft(audio: Floats, *, config: SpectralConfig) -> Complexes:
 
 
 def istft(frames: Complexes, *, config: SpectralConfig, n_samples: int) -> Floats:
-    """Transform frames back into `n_samples` samples [shape=(channels, n_samples)].
+    """Return the `n_samples` samples of frames [shape=(channels, n_samples)].
 
     See Also
     --------

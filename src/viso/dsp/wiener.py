@@ -1,15 +1,16 @@
-"""The multichannel Wiener filter: estimates made to agree with where their sources stand.
+"""The multichannel Wiener filter: makes estimates agree with their sources' spatial covariance.
 
-Every source j is a local Gaussian: in bin f and frame t it has the covariance v_j(f, t) R_j(f),
-v its power and R its place in the stereo image. Both are taken from what is known of the source,
-and the mixture x is filtered with them, which gives estimates to take them from anew::
+Every source j is a local Gaussian. In bin f and frame t it has the covariance v_j(f, t) R_j(f):
+v is its power, and R its spatial covariance, its position in the stereo image. Both are computed
+from the estimate of the source. Filtering the mixture x with them gives new estimates, from which
+the next iteration computes both again::
 
     v_j = |y_j|^2 / channels
     R_j = sum_t y_j y_j^H / (e + sum_t v_j)
     y_j = v_j R_j (sum_k v_k R_k + sqrt(e) I)^-1 x
 
-e is the rounding unit of float64, for a mixture whose loudest bin is 10; louder ones are brought
-down to that and back up.
+e is the rounding unit of float64, for a mixture whose loudest bin is 10. Louder mixtures are
+scaled down to that and back up.
 
 References
 ----------
@@ -39,7 +40,7 @@ Filter = Callable[[Wide, Reals, int], Wide]
 _EPS = float(np.finfo(np.float64).eps)
 _FLOOR = _EPS**0.5
 _LOUDEST = 10.0
-# Bins times frames worked on at a time: so many stay in the cache.
+# Bins times frames processed at a time: these fit in the cache.
 _PORTION = 1 << 14
 
 
@@ -51,28 +52,28 @@ def expectation_maximisation(
     loudest: float | None = None,
     n_wanted: int | None = None,
 ) -> Spectra:
-    """Make estimates agree with where their sources stand.
+    """Return the estimates, filtered to agree with their sources' spatial covariance.
 
     Parameters
     ----------
     estimates : complex array [shape=(sources, channels, bins, frames)]
-        Of all sources: together they are the mixture, or nearly so.
+        Of all sources; their sum is about the mixture.
     mixture : complex array [shape=(channels, bins, frames)]
     iterations : int
     loudest : float, optional
-        The magnitude that is brought to 10, if not that of the mixture's loudest bin or 10,
-        whichever is more. What is weaker than it by 98 dB is taken for noise, and fades.
+        The magnitude that is scaled to 10. By default that of the mixture's loudest bin, or 10
+        if that is more. Sound that is weaker by 98 dB counts as noise and fades.
     n_wanted : int, optional
-        So many sources are returned, the first ones; all by default.
+        How many sources to return, from the first one; all by default.
 
     Returns
     -------
     complex array [shape=(sources, channels, bins, frames)]
-        As wide as the mixture; filtered in float64 whatever that is.
+        Of the mixture's dtype; the filter itself works in float64.
     """
     if loudest is None:
         loudest = max(_LOUDEST, float(np.abs(mixture).max(initial=0.0)))
-    # From the energy of all channels to their mean, with the loudest bin at 10.
+    # From the energy of all channels to their mean, scaled so that the loudest bin is 10.
     unit = (_LOUDEST / loudest) ** 2 / len(mixture)
     x = mixture.swapaxes(1, 2)
     y = np.array(estimates.swapaxes(2, 3), dtype=mixture.dtype, order="C")
@@ -110,7 +111,7 @@ def _place(source: npt.NDArray[Any], unit: float) -> Wide:
 
 
 def _filter(places: Wide) -> Filter:
-    """Return the filter that belongs to the R of all sources.
+    """Return the filter for the R of all sources.
 
     Parameters
     ----------
@@ -119,8 +120,8 @@ def _filter(places: Wide) -> Filter:
     Returns
     -------
     callable
-        From a mixture [shape=(channels, frames, bins)] and v [shape=(sources, frames, bins)] to
-        the first sources, as many as its third argument says.
+        Takes a mixture [shape=(channels, frames, bins)], v [shape=(sources, frames, bins)] and
+        the number of sources to return, from the first one.
     """
     return {1: _mono, 2: _stereo}.get(places.shape[1], _any_channels)(places)
 
@@ -137,15 +138,15 @@ def _mono(places: Wide) -> Filter:
 
 
 def _stereo(places: Wide) -> Filter:
-    """Two channels, with all that does not change in time worked out beforehand.
+    """Return the filter for two channels; precompute all that does not change in time.
 
     For C = sum_k v_k R_k + q I and the adjugates A_k = tr(R_k) I - R_k::
 
         det C = q^2 + sum_j v_j (v_j det R_j + q tr R_j + sum_{k>j} v_k tr(R_j A_k))
         R_j C^-1 = (v_j det R_j I + q R_j + sum_{k!=j} v_k R_j A_k) / det C
 
-    In det C nothing is subtracted, so that sources in one place, whose C has hardly an inverse,
-    keep their digits.
+    The formula for det C subtracts nothing. So sources in the same position, whose C is nearly
+    singular, keep their digits.
     """
     left, right, cross = places[:, 0, 0].real, places[:, 1, 1].real, places[:, 0, 1]
     own = np.maximum(left * right - (cross.real**2 + cross.imag**2), 0)
@@ -175,7 +176,7 @@ def _stereo(places: Wide) -> Filter:
 
 
 def _product(matrices: Wide, x: Wide) -> Wide:
-    """Multiply [shape=(2, 2, bins)] with [shape=(2, frames, bins)]."""
+    """Return the product of [shape=(2, 2, bins)] and [shape=(2, frames, bins)]."""
     product: Wide = matrices[:, 0, None] * x[0]
     product += matrices[:, 1, None] * x[1]
     return product

@@ -1,1 +1,1 @@
-"""Models: their cards, where they are kept, and how one runs."""
+"""Models: their cards, where they are stored, and how to run them."""

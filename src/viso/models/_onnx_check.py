@@ -1,7 +1,7 @@
-"""What an ONNX file of a stranger may hold, checked before ONNX Runtime sees it.
+"""Checks an untrusted ONNX file before ONNX Runtime loads it.
 
-Refused are data in other files, operators that are not ONNX's own, functions, loops and sparse
-tensors, which a separator does not need, and sizes that no separator has.
+The check refuses what a separator does not need: data in other files, operators that are not
+ONNX's own, functions, loops and sparse tensors. It also refuses sizes that no separator has.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from viso.models._protobuf import Reader, Value
 __all__ = ["LARGEST_BYTES", "LARGEST_CARD", "LARGEST_TENSOR", "check_model", "read_model"]
 
 LARGEST_BYTES = 512 << 20
-"""A model's file may have so many bytes."""
+"""The most bytes of a model's file."""
 LARGEST_CARD = 64 << 10
-"""A card in a model, or in a file beside it, may have so many bytes."""
+"""The most bytes of a card, in a model or in a file beside it."""
 LARGEST_TENSOR = 1 << 28
-"""A tensor that a graph declares may have so many values: 1 GiB of float32."""
+"""The most values of a tensor that a graph declares: 1 GiB of float32."""
 
 _LARGEST_METADATA = 1 << 20
 _MOST_NODES = 50_000
-_DEEPEST = 4  # branches in branches
+_DEEPEST = 4  # levels of nested branches
 _DOMAINS = {"", "ai.onnx"}
 _EXTERNAL = 1
-# Fields of TensorProto that hold values.
+# The fields of TensorProto that hold values.
 _VALUES = {4, 5, 6, 7, 9, 10, 11}
 
 
@@ -37,7 +37,7 @@ def read_model(path: Path) -> bytes:
     Raises
     ------
     ModelError
-        If it cannot be read, is empty, larger than `LARGEST_BYTES`, or `check_model` refuses it.
+        If the file cannot be read, is empty or larger than `LARGEST_BYTES`, or fails `check_model`.
     """
     try:
         about = path.stat()
@@ -57,21 +57,21 @@ def read_model(path: Path) -> bytes:
 
 
 def check_model(data: bytes, path: Path, *, card_key: str = "viso.card") -> None:
-    """Refuse a model that holds what it must not; see the module.
+    """Raise if a model holds anything that the module's docstring excludes.
 
     Parameters
     ----------
     data : bytes
-        Of the whole file.
+        Content of the whole file.
     path : Path
-        For messages.
+        For error messages.
     card_key : str
-        Of the card in the metadata.
+        Key of the card in the metadata.
 
     Raises
     ------
     ModelError
-        Naming what it is.
+        The message names the reason.
     """
     try:
         _Check(card_key).model(memoryview(data))
@@ -82,11 +82,11 @@ def check_model(data: bytes, path: Path, *, card_key: str = "viso.card") -> None
 
 
 class _Refusal(Exception):  # noqa: N818
-    """What is wrong, without the file's name."""
+    """The reason for refusing a model, without the file's name."""
 
 
 class _Check:
-    """One walk through a model; the fields' numbers are those of onnx.proto."""
+    """Checks one model; the field numbers are those of onnx.proto."""
 
     def __init__(self, card_key: str) -> None:
         self._reader = Reader()
@@ -117,7 +117,7 @@ class _Check:
             raise _Refusal(f"{n_metadata} bytes of metadata; at most {_LARGEST_METADATA}")
 
     def _entry(self, entry: memoryview) -> tuple[str, int]:
-        """Return the key of a piece of metadata, and its size."""
+        """Return the key and the size of a metadata entry."""
         key = ""
         for number, value in self._reader.fields(entry):
             key = _text(value) if number == 1 else key
@@ -133,7 +133,7 @@ class _Check:
             elif number == 5:
                 self._tensor(_message(value))
             elif number in (11, 12, 13):
-                # A branch's output need not say its shape; that of the whole is looked at.
+                # A branch's output need not state its shape; an output of the main graph must.
                 self._declared(_message(value), needs_shape=number != 13 and not depth)
             elif number == 15:
                 raise _Refusal("a sparse tensor; export it dense")
@@ -177,7 +177,7 @@ class _Check:
             raise _Refusal("an attribute with two values")
 
     def _tensor(self, tensor: memoryview) -> None:
-        """Check that a constant has the values that its shape promises, here in this file."""
+        """Check that a constant has the values for its shape, inside this file."""
         dims: list[int] = []
         n_bytes = 0
         for number, value in self._reader.fields(tensor):
@@ -187,12 +187,12 @@ class _Check:
                 raise _Refusal("its weights lie in another file; save them inside")
             elif number in _VALUES:
                 n_bytes += 8 if isinstance(value, int) else max(1, len(value))
-        # Numbers of 4 bits take the least, two a byte.
+        # The smallest numbers have 4 bits, two per byte.
         if min(dims, default=0) < 0 or math.prod(dims) > 2 * n_bytes:
             raise _Refusal(f"a tensor of shape {dims[:8]} with {n_bytes} bytes of values")
 
     def _declared(self, side: memoryview, *, needs_shape: bool) -> None:
-        """Check what an input, an output or a value in between is said to be."""
+        """Check the declared shape of an input, an output or an intermediate value."""
         dims: list[int] | None = None
         name, n_shapes = "", 0
         for number, value in self._reader.fields(side):
@@ -211,7 +211,7 @@ class _Check:
         self._check_size(dims or [], name)
 
     def _dims(self, shape: memoryview) -> list[int]:
-        """Return the sizes that are fixed."""
+        """Return the fixed sizes of a shape."""
         dims: list[int] = []
         for number, value in self._reader.fields(shape):
             if number == 1:

@@ -1,4 +1,4 @@
-"""The fields of a protobuf message, without its schema and without protobuf.
+"""Reads the fields of a protobuf message, without its schema and without protobuf.
 
 The reader has what a check of an ONNX file needs: numbers, and slices of the bytes that are not
 copied. The writer has what a card needs: fields of bytes.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 __all__ = ["MOST_FIELDS", "Reader", "Value", "bytes_field"]
 
 Value = int | memoryview
-"""A number, or the bytes of a text, a message or packed numbers."""
+"""A number, or the bytes of a text, of a message or of packed numbers."""
 
 MOST_FIELDS = 2_000_000
 _LONGEST_VARINT = 10
@@ -19,7 +19,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class Reader:
-    """Takes messages apart; it counts their fields, so that the work has an end.
+    """Splits messages into fields, and counts the fields to limit the work.
 
     Examples
     --------
@@ -31,7 +31,7 @@ class Reader:
         self._n_fields = 0
 
     def fields(self, message: memoryview) -> Iterator[tuple[int, Value]]:
-        """Yield number and value of each field of a message.
+        """Yield the number and the value of each field of a message.
 
         Parameters
         ----------
@@ -40,7 +40,7 @@ class Reader:
         Raises
         ------
         ValueError
-            If it is no message, or there are more than `MOST_FIELDS` fields by now.
+            If the bytes are not a message, or this reader has read more than `MOST_FIELDS` fields.
         """
         at, end = 0, len(message)
         while at < end:
@@ -73,7 +73,7 @@ class Reader:
         Raises
         ------
         ValueError
-            If the bytes are no numbers.
+            If the bytes are not numbers, or the reader exceeds `MOST_FIELDS`.
         """
         if isinstance(value, int):
             yield _signed(value)
@@ -92,7 +92,7 @@ def _signed(value: int) -> int:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return a number of 64 bits, and where the next thing begins."""
+    """Return a number of 64 bits and the position after it."""
     value = 0
     for place, byte in enumerate(message[at : at + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << 7 * place

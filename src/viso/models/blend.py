@@ -1,11 +1,11 @@
-"""Several models as one: what they take out of a song, averaged with weights.
+"""Several models as one: averages their estimates with weights.
 
     viso                          one model by itself
     viso+viso-cnn                 both, with equal weights
-    viso*0.75+viso-cnn*0.25       3 parts of one to 1 part of the other
+    viso*0.75+viso-cnn*0.25       both, with shares of 0.75 and 0.25
 
-Uhlich et al. 2017 blend two networks so, with weights of lambda and 1 - lambda. A TOML file may
-hold a blend and give it a name (`viso.config.BlendCard`).
+Uhlich et al. 2017 blend two networks in this way, with weights of lambda and 1 - lambda. A TOML
+file may hold a blend and give it a name (`viso.models.card.BlendCard`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ AnyModel = Model | SegmentModel
 
 Named = str | PathLike[str] | AnyModel
 Models = Named | Sequence[Named]
-"""A blend as a user says it: one model or several, each by name, by file or loaded."""
+"""A blend as a user specifies it: one or several models, each a name, a file or a loaded model."""
 
 
 @dataclass(frozen=True)
 class Blend:
     """Models and the share of each; the shares add up to 1. One model is a blend, too.
 
-    `card` is there if the blend has a name of its own.
+    `card` is None unless the blend has a name of its own.
     """
 
     models: tuple[AnyModel, ...]
@@ -53,37 +53,37 @@ class Blend:
 
     @property
     def name(self) -> str:
-        """What to call it: its own name, or the models' as a user would say them."""
+        """The blend's own name, or its models' names and shares as a user would write them."""
         return self.made_of if self.card is None else self.card.name
 
     @property
     def made_of(self) -> str:
-        """The models' names and shares as a user would say them."""
+        """The models' names and shares as a user would write them."""
         return _joined([card.name for card in self.cards], self.shares)
 
     @property
     def wiener(self) -> int:
-        """Iterations of the Wiener filter that belongs to it."""
+        """Iterations of the Wiener filter in the blend's card; 0 without a card."""
         return 0 if self.card is None else self.card.wiener
 
     @property
     def device(self) -> str:
-        """What the models run on in fact: "cpu", "cuda", or both.
+        """The devices that the models really run on: "cpu", "cuda", or both.
 
-        Of a model that is no `OnnxModel` its attribute `device` says it; "unknown" without one.
+        This reads each model's attribute `device`; a model without it counts as "unknown".
         """
         return "+".join(sorted({str(getattr(m, "device", "unknown")) for m in self.models}))
 
     @property
     def sha256(self) -> str:
-        """The hashes of the models' files; none for models that have no file."""
+        """The hashes of the models' files, joined by "+"; models without a file have none."""
         hashes = (
             m.sha256 if isinstance(m, OnnxModel | OnnxSegmentModel) else "" for m in self.models
         )
         return "+".join(filter(None, hashes))
 
     def tags(self) -> dict[str, str]:
-        """Return what a file made with it should say of it."""
+        """Return the tags that describe this blend in the files made with it."""
         versions = [f"{card.name} {card.version}" for card in self.cards]
         tags = {
             "viso_model": _joined(versions, self.shares, space=" "),
@@ -114,7 +114,7 @@ def load_blend(
     Parameters
     ----------
     models : str, path, Model, or a sequence of them
-        A string by itself may name a blend, such as "viso+viso-cnn", or the card of one.
+        A single string may name a blend, such as "viso+viso-cnn", or the card of a blend.
     weights : sequence of float, optional
         One for each model; equal by default. Only their ratios count.
     device : {"auto", "cpu", "cuda"}
@@ -126,7 +126,8 @@ def load_blend(
     ModelError
         If a model cannot be loaded.
     ConfigError
-        If the weights do not fit, or are no positive numbers, or a blend's card is wrong.
+        If the weights do not fit the models or are not positive numbers, or if a blend's card is
+        wrong.
     """
     file = card_file(models) if isinstance(models, str | PathLike) else None
     card = None if file is None else BlendCard.from_toml(file)
@@ -179,14 +180,14 @@ def load(
 
 
 def card_file(model: str | PathLike[str]) -> Path | None:
-    """Return the TOML file of a blend that has a name, if this is one's name or file."""
+    """Return the TOML file if this is the name or the file of a named blend, else None."""
     is_known = str(model) in registry.available()
     path = registry.path_of(str(model)) if is_known else Path(model)
     return path if path.suffix.lower() == ".toml" else None
 
 
 def _beside(card: Path | None, name: str) -> str:
-    """Return the model that a card means: one known by name, or a file beside the card."""
+    """Return a model named in a card: a known name, or the path of a file beside the card."""
     if card is None or name in registry.available():
         return name
     files = (card.parent / f"{name}.onnx", card.parent / name)
@@ -194,12 +195,12 @@ def _beside(card: Path | None, name: str) -> str:
 
 
 def shares_of(n_models: int, weights: Sequence[float] | None = None) -> tuple[float, ...]:
-    """Return weights brought to a sum of 1; equal ones if none are given.
+    """Return the weights scaled to a sum of 1; equal weights by default.
 
     Raises
     ------
     ConfigError
-        If they are not as many as the models, or no positive numbers.
+        If there are not as many weights as models, or a weight is not a positive number.
     """
     if not n_models:
         raise ConfigError("no model named; leave it out for the default")
@@ -214,26 +215,26 @@ def shares_of(n_models: int, weights: Sequence[float] | None = None) -> tuple[fl
 
 
 def parts_of(text: str, *, beside: Path | None = None) -> list[tuple[str, float | None]]:
-    """Take a blend apart as a user wrote it.
+    """Return the models and weights of a blend as a user wrote it.
 
     Parameters
     ----------
     text : str
-        ``NAME`` or ``NAME*WEIGHT``, more of them behind ``+``. A name or a file that has a plus
-        or a star itself is taken whole where there is one.
+        ``NAME`` or ``NAME*WEIGHT``, several joined by ``+``. If a known name or an existing file
+        itself has a plus or a star, that name is not split.
     beside : Path, optional
-        A file whose neighbours can be named, too.
+        The text may also name files beside this file.
 
     Returns
     -------
     list of (str, float or None)
-        Models and their weights, None where none is said.
+        Models and their weights; None for a model without a weight.
 
     Raises
     ------
     ConfigError
-        If a weight is no number, only some have one, a name is missing, or there are more than
-        32 models.
+        If a weight is not a number, only some models have a weight, a name is missing, or there
+        are more than 32 models.
 
     Examples
     --------
@@ -241,12 +242,12 @@ def parts_of(text: str, *, beside: Path | None = None) -> list[tuple[str, float 
     [('viso', 3.0), ('viso-cnn', 1.0)]
     """
     pieces, parts = text.split("+"), []
-    if len(pieces) > _MOST_PARTS:  # each run of them is looked for on the disk
+    if len(pieces) > _MOST_PARTS:  # the loop below looks for each run of pieces on the disk
         raise ConfigError(
             f"{text:.60}: {len(pieces)} models in a blend; take at most {_MOST_PARTS}"
         )
     while pieces:
-        # The longest run of pieces that is a model; a piece by itself if none is.
+        # The longest run of pieces that names a model, else a single piece.
         runs = ["+".join(pieces[:n]) for n in range(len(pieces), 0, -1)]
         run = next((run for run in runs if _is_known(_cut(run, beside)[0], beside)), pieces[0])
         parts.append((_cut(run, beside)[0], _weight(run, beside)))
@@ -260,7 +261,7 @@ def parts_of(text: str, *, beside: Path | None = None) -> list[tuple[str, float 
 
 
 def _cut(part: str, beside: Path | None) -> tuple[str, str]:
-    """Return a model and its weight, as they are written; the weight may be empty."""
+    """Return the written name and weight of a model; the weight may be empty."""
     name, star, weight = part.rpartition("*")
     if not star or "+" in weight or _is_known(part, beside):
         return part, ""

@@ -1,4 +1,4 @@
-"""Cards: what a model is, how to run it, where it comes from and how good it is."""
+"""Model cards: what a model is, how to run it, where it comes from and how good it is."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LARGEST_SEGMENT = 1 << 22  # 95 s at 44.1 kHz
 
 
 class BlendCard(Settings):
-    """Several models under one name, and what runs behind them: a TOML file by itself.
+    """A TOML file that gives several models one name, and may add a Wiener filter.
 
-    `models` is said as to ``--model``, such as ``a*0.3+b*0.7``, by names or by files beside the
-    card; `wiener` are the iterations of the multichannel Wiener filter behind them.
+    `models` has the form of ``--model``, such as ``a*0.3+b*0.7``, with names or with files beside
+    the card. `wiener` is the number of iterations of the multichannel Wiener filter after them.
     """
 
     name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN)
@@ -52,25 +52,25 @@ class _Card(Settings):
 class ModelCard(_Card):
     """What a model is: how to run it, where it comes from, how good it is.
 
-    The card travels as JSON in the ONNX file's metadata under ``viso.card``, or as TOML
-    beside a file of somebody else's (``model.onnx`` with ``model.toml``).
+    The card is JSON in the ONNX file's metadata under ``viso.card``, or TOML beside an ONNX file
+    from elsewhere (``model.onnx`` with ``model.toml``).
 
-    The graph takes one float32 input and gives one float32 output:
+    The graph takes one float32 input and returns one float32 output:
 
     ========== ==========================================================
     input      ``magnitude``: (batch, channels, bins, chunk_frames)
     .          ``complex``: (batch, 2 channels, bins, chunk_frames), real
-               and imaginary part of each channel in turn
+               and imaginary part of each channel alternate
     output     ``mask``: factor for each input bin, same layout as magnitude
     .          ``complex``: the target's own spectrum, as the complex input
-    axes       ``bins-frames``: as above; ``frames-bins``: those two in
-    .          the other order, which spares a transposition of both
+    axes       ``bins-frames``: as above; ``frames-bins``: these two axes
+    .          swapped, which avoids transposing input and output
     ========== ==========================================================
 
-    An output may lack the `context_frames` at either end; if it has them, they are dropped.
-    Bins above `n_bins` belong to the instrumental with a complex output. With a mask `above`
-    says what becomes of them: each takes the factor of the "highest" bin that has one, the
-    "average" of its frame's, or "zeros", which leaves the target nothing there.
+    An output may lack the `context_frames` at both ends; if it has them, they are dropped.
+    With a complex output, bins above `n_bins` belong to the instrumental. With a mask, `above`
+    sets their factor: that of the "highest" bin with a factor, the "average" of the factors in
+    the frame, or "zeros", which gives the target nothing there.
     """
 
     domain: Literal["frames"] = "frames"
@@ -96,7 +96,7 @@ class ModelCard(_Card):
             )
         if self.n_bins is not None and self.n_bins > self.spectral.n_bins:
             raise ValueError(f"n_bins {self.n_bins} are more than n_fft {self.spectral.n_fft} has")
-        # A card of a stranger's could ask for any amount of memory, or work.
+        # An untrusted card could require any amount of memory or work.
         if self.chunk_frames * self.spectral.n_bins > _LARGEST_CHUNK:
             raise ValueError(
                 f"chunk_frames {self.chunk_frames} of {self.spectral.n_bins} bins are more than "
@@ -113,12 +113,12 @@ class ModelCard(_Card):
 
     @property
     def used_bins(self) -> int:
-        """Lowest bins of a frame that the graph sees."""
+        """How many bins of a frame, from the lowest, the graph sees."""
         return self.spectral.n_bins if self.n_bins is None else self.n_bins
 
     @property
     def step_frames(self) -> int:
-        """Frames by which successive chunks advance."""
+        """Frames from the start of one chunk to the start of the next."""
         return self.chunk_frames - 2 * self.context_frames
 
 

@@ -1,4 +1,4 @@
-"""One chunk of a song through a bare network, the way the model's card says."""
+"""Runs one chunk of a song through a bare network as the model's card specifies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Graph(Protocol):
         ...
 
 
-# Frames worked on at a time outside the network: so many stay in the cache.
+# Frames processed at a time outside the network: these fit in the cache.
 _PORTION = 32
 _HALF_POWER = np.float32(np.sqrt(0.5))
 
@@ -34,7 +34,7 @@ def _portions(n_frames: int) -> Iterator[slice]:
 
 
 def _rotated(frames: Complexes) -> Complexes:
-    """Left and right to mid and side, or back: the matrix is its own inverse."""
+    """Return left and right as mid and side, or back: the matrix is its own inverse."""
     rotated = np.empty_like(frames)
     np.add(frames[0], frames[1], out=rotated[0])
     np.subtract(frames[0], frames[1], out=rotated[1])
@@ -61,7 +61,7 @@ def _features(seen: Complexes, card: ModelCard) -> Floats:
 
 
 def _above(factor: Floats, card: ModelCard) -> Floats:
-    """Return the factor of the bins that the network does not see [shape=(channels, 1, frames)]."""
+    """Return the factor for bins that the network does not see [shape=(channels, 1, frames)]."""
     if card.above == "average":
         average: Floats = factor.mean(axis=1, keepdims=True)
         return average
@@ -70,10 +70,10 @@ def _above(factor: Floats, card: ModelCard) -> Floats:
 
 
 def _masked(frames: Complexes, mask: Floats, card: ModelCard) -> Complexes:
-    """Multiply frames [shape=(channels, bins, frames)] with a mask of their lowest bins.
+    """Return frames [shape=(channels, bins, frames)] times a mask of their lowest bins.
 
-    A mask of mid and one of side are, for left and right, a factor for the channel itself and
-    one for the other: half their sum and half their difference.
+    With masks of mid and side, left and right are each a sum: half the sum of the masks times
+    the channel itself, plus half their difference times the other channel.
     """
     estimate = np.empty_like(frames)
     bins = mask.shape[1]
@@ -93,12 +93,12 @@ def _masked(frames: Complexes, mask: Floats, card: ModelCard) -> Complexes:
 
 
 def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes:
-    """Run one chunk through a network the way its card says.
+    """Run one chunk through a network as its card specifies.
 
     Parameters
     ----------
     graph : callable
-        float32 array in, float32 array out, leading batch axis of 1.
+        Takes and returns a float32 array with a leading batch axis of 1.
     chunk : complex64 array [shape=(channels, bins, chunk_frames)]
     card : ModelCard
 
@@ -123,6 +123,6 @@ def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes
     if card.basis == "mid-side":
         estimate[:, :bins] = _rotated(estimate[:, :bins])
     if card.target == "instrumental":
-        # What the network does not see is no voice.
+        # Bins that the network does not see belong to the instrumental.
         estimate[:, bins:] = middle[:, bins:]
     return estimate

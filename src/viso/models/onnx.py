@@ -1,7 +1,7 @@
-"""A model: frames of a mixture in, frames of the vocals out.
+"""A model: frames of a mixture in, frames of its target out.
 
-`Model` is what the separator asks for, two members; `OnnxModel` keeps that promise with one
-ONNX Runtime session, from a file of ours (card inside) or of somebody else's (card beside).
+`Model` is the protocol of two members that the separator needs. `OnnxModel` implements it with
+one ONNX Runtime session; the card is in the file, or in a file beside it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from viso.models.session import Device, OnnxSession
 __all__ = ["LOUDEST", "Model", "OnnxModel"]
 
 LOUDEST = 1000
-"""What a model takes out of a mixture may be so much louder (60 dB) at its loudest.
+"""The peak of a model's output may be this many times that of the mixture (60 dB).
 
-The masks of all models that viso comes with stay below 1.01 for music, noise, silence and waves
-that clip (measured). Masks of others are above 1 where vocals and instrumental cancel out.
+The masks of all models that come with viso stay below 1.01 for music, noise, silence and clipped
+waves (measured). Masks of other models exceed 1 where vocals and instrumental cancel each other.
 """
 
 Complexes = npt.NDArray[np.complex64]
@@ -32,15 +32,15 @@ Floats = npt.NDArray[np.float32]
 
 
 class Model(Protocol):
-    """What the separator needs of a model."""
+    """What the separator needs from a model."""
 
     @property
     def card(self) -> ModelCard:
-        """How to feed it, and where it comes from."""
+        """How to run the model, and where it comes from."""
         ...
 
     def estimate(self, chunk: Complexes) -> Complexes:
-        """Return the target's part of the `card.step_frames` middle frames of `chunk`.
+        """Return the target's spectrum in the `card.step_frames` middle frames of `chunk`.
 
         Parameters
         ----------
@@ -56,14 +56,14 @@ class Model(Protocol):
 class OnnxModel:
     """A network in an ONNX file, run by ONNX Runtime.
 
-    Pickled, it is the name of its file: whoever unpickles it opens that file again.
+    A pickle holds only the path and the hash of the file; unpickling opens the file again.
 
     Parameters
     ----------
     path : Path
         The ONNX file.
     device : {"auto", "cpu", "cuda"}
-        "auto" takes CUDA where ONNX Runtime offers it, else the CPU; "cuda" insists.
+        "auto" uses CUDA if ONNX Runtime offers it, else the CPU; "cuda" raises without CUDA.
     threads : int
         CPU threads of the session; 0 lets ONNX Runtime take all cores.
     session : OnnxSession, optional
@@ -73,15 +73,15 @@ class OnnxModel:
     ----------
     card : ModelCard
     device : str
-        "cpu" or "cuda": what it runs on in fact.
+        "cpu" or "cuda": the device that it really runs on.
     sha256 : str
         Hash of the file, in hexadecimal.
 
     Raises
     ------
     ModelError
-        If the file is missing, is no ONNX model, or holds what `viso.models._onnx_check` refuses;
-        if it has no card or one that does not fit; if the device is not there.
+        If the file is missing, is not an ONNX model, or is refused by `viso.models._onnx_check`;
+        if it has no card or its card does not fit; if the device is not available.
     """
 
     def __init__(
@@ -121,14 +121,14 @@ class OnnxModel:
         return result
 
     def _check_level(self, features: Floats, result: Floats) -> None:
-        """Refuse what is no number, or so loud that both stems would be turned down to silence."""
+        """Raise if the output is not finite, or so loud that its gain would silence both stems."""
         peak = _peak(result) * self.card.gain
         if self.card.output == "mask":
             reference = 1.0
         else:
-            # In a chunk without sound, a full-scale constant's spectrum is what to compare with.
+            # For a silent chunk, the reference is the spectrum of a full-scale constant.
             reference = max(_peak(features), self.card.spectral.n_fft / 2)
-        if not peak <= LOUDEST * reference:  # true of NaN, too
+        if not peak <= LOUDEST * reference:  # also true for NaN
             loud = f"{peak / reference:.3g} times as loud as the mixture"
             raise ModelError(
                 f"{self.path}: its output is {loud if math.isfinite(peak) else 'NaN or infinite'}; "
@@ -147,7 +147,7 @@ def _reloaded(path: Path, sha256: str, device: Device, threads: int) -> OnnxMode
     Raises
     ------
     ModelError
-        See `OnnxModel`; also if it is another file by now.
+        See `OnnxModel`; also if the file has changed.
     """
     model = OnnxModel(path, device=device, threads=threads)
     if model.sha256 != sha256:
@@ -156,8 +156,8 @@ def _reloaded(path: Path, sha256: str, device: Device, threads: int) -> OnnxMode
 
 
 def _peak(values: Floats) -> float:
-    """Return the largest magnitude; NaN, if there is one."""
-    return max(float(values.max()), -float(values.min()))  # the fastest: no copy is made
+    """Return the largest magnitude, or NaN if a value is NaN."""
+    return max(float(values.max()), -float(values.min()))  # fastest, because it makes no copy
 
 
 def _check_shapes(session: OnnxSession, card: ModelCard, path: Path) -> None:

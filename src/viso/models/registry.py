@@ -1,15 +1,15 @@
-"""The models that are known by name: those of the package, of the checkout, and the user's own.
+"""The models that are known by name: those of the package, of the checkout and of the user.
 
-A model is an ONNX file with its card inside; a TOML file without an ONNX file of its name is a
-blend of models (`viso.config.BlendCard`). Those of the package lie in `PACKAGED`. More lie in
-the folder ``models`` of the repository: they are known where viso was installed from a checkout
-that is still there, and must have the hashes that ``SHA256SUMS`` in that folder says. The user's
-lie in a folder of their account's data, where ``viso models import`` puts them.
+A model is an ONNX file with its card inside. A TOML file without an ONNX file of the same name is
+a blend of models (`viso.models.card.BlendCard`). The models of the package are in `PACKAGED`. The
+folder ``models`` of the repository has more: they are known if viso was installed from a checkout
+that still exists, and must have the hashes in the folder's ``SHA256SUMS``. ``viso models import``
+puts the user's models into a folder of the account's data.
 
 References
 ----------
-PEP 610, "Recording the Direct URL Origin of installed distributions": how an installer notes the
-checkout.
+PEP 610, "Recording the Direct URL Origin of installed distributions": how an installer records
+the checkout.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def packaged() -> list[str]:
 
 
 def available(*, folder: Path | None = None) -> list[str]:
-    """Return the names of the packaged models, the default first, the checkout's, the user's.
+    """Return the names of the packaged (default first), the checkout's and the user's models.
 
     Parameters
     ----------
     folder : Path, optional
-        Of the user's models, if not `user_folder`. It need not exist.
+        Folder of the user's models; `user_folder` by default. It need not exist.
     """
     of_checkout, own = checkout_folder(), _own(folder)
     names = [*packaged(), *(_names(of_checkout) if of_checkout else []), *own]
@@ -63,7 +63,7 @@ def available(*, folder: Path | None = None) -> list[str]:
 
 
 def path_of(name: str, *, folder: Path | None = None) -> Path:
-    """Return the file of a packaged model, or else of one of the checkout's or the user's.
+    """Return the file of a packaged model, else of the checkout's or else of the user's model.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def path_of(name: str, *, folder: Path | None = None) -> Path:
     Raises
     ------
     ModelError
-        If there is none of that name, or one of the checkout's is not what it should be.
+        If no model has that name, or a file of the checkout has the wrong hash.
     """
     if name in packaged():
         return _file(PACKAGED, name)
@@ -119,9 +119,9 @@ def new_path(name: str, folder: Path | None = None, *, overwrite: bool = False) 
 def checkout_folder() -> Path | None:
     """Return the folder ``models`` of the checkout that viso was installed from, if any.
 
-    None if viso came from elsewhere, or the checkout is gone.
+    Return None if viso came from elsewhere, or the checkout no longer exists.
     """
-    # It is slow to load, and nobody asks twice.
+    # Imported here because it is slow to load.
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -134,22 +134,22 @@ def checkout_folder() -> Path | None:
 
 
 def user_folder() -> Path:
-    """Return the folder of the user's models; it is looked up at every call, and not made.
+    """Return the folder of the user's models, looked up at every call; do not create it.
 
-    On Linux ``$XDG_DATA_HOME/viso/models``, by default ``~/.local/share/viso/models``; on macOS
-    ``~/Library/Application Support/viso/models``; on Windows ``%LOCALAPPDATA%\\viso\\models``.
+    Linux: ``$XDG_DATA_HOME/viso/models``, by default ``~/.local/share/viso/models``. macOS:
+    ``~/Library/Application Support/viso/models``. Windows: ``%LOCALAPPDATA%\\viso\\models``.
 
     Raises
     ------
     ModelError
-        If the account has no home to keep it in.
+        If the account has no home folder.
     """
     if sys.platform == "darwin":
         base = Path("~/Library/Application Support")
     elif sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
     else:
-        # The XDG Base Directory Specification has relative paths ignored.
+        # The XDG Base Directory Specification says to ignore relative paths.
         said = Path(os.environ.get("XDG_DATA_HOME", ""))
         base = said if said.is_absolute() else Path("~/.local/share")
     try:
@@ -167,22 +167,22 @@ def _own(folder: Path | None) -> list[str]:
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the names of the models in a folder; what is being written begins with a dot."""
+    """Return the names of the models in a folder; unfinished files begin with a dot."""
     files = [path for suffix in _SUFFIXES for path in folder.glob(f"*{suffix}")]
     return sorted({path.stem for path in files if not path.name.startswith(".")})
 
 
 def _file(folder: Path, name: str) -> Path:
-    """Return a model's file; TOML beside an ONNX file is only its card."""
+    """Return a model's file; a TOML file beside an ONNX file is only its card."""
     files = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
     found = next((path for path in files if os.path.lexists(path)), None)
-    if found is None:  # another program may take it away any time
+    if found is None:  # another program may remove it at any time
         raise ModelError(f"{files[0]}: is no more there; put it back, or name another model")
     return found
 
 
 def _checked(path: Path) -> Path:
-    """Return the file if it has the hash that is noted for it, or none is."""
+    """Return the file if it has its recorded hash, or no hash is recorded; raise otherwise."""
     hashes = path.parent / _HASHES
     lines = hashes.read_text(encoding="utf-8").splitlines() if hashes.is_file() else []
     noted = {

@@ -22,7 +22,7 @@ __all__ = ["CARD_KEY", "MEMORY_BYTES", "Device", "OnnxSession"]
 
 CARD_KEY = "viso.card"
 MEMORY_BYTES = 4 << 30
-"""What all models together that are not of the package may take of memory on the CPU."""
+"""CPU memory for all models together that are not in the package."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Floats = npt.NDArray[np.float32]
@@ -101,7 +101,7 @@ class OnnxSession:
 
 @cache
 def _runtime() -> Any:
-    """Load ONNX Runtime, silent: from 1.29 on it tells its makers of every model it loads."""
+    """Load ONNX Runtime without telemetry: from 1.29 on it reports loaded models to its makers."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -110,7 +110,7 @@ def _runtime() -> Any:
 
 @cache
 def _limit_memory() -> None:
-    """Give ONNX Runtime an allocator with a limit, once a process, for sessions that ask for it."""
+    """Register an allocator with a limit, once per process, for sessions that request it."""
     ort = _runtime()
     where = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
@@ -135,12 +135,12 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     options.use_deterministic_compute = True
-    # Threads that spin while the rest of the story runs take the cores it needs.
+    # Spinning threads would take cores that the rest of the program needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The file was checked as ONNX: it is not to be read as anything else.
+    # The file was checked as ONNX, so ONNX Runtime must not read it as another format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if path.resolve().parent != registry.PACKAGED:
-        # A few numbers in a graph can ask for any amount of memory.
+        # A few numbers in a graph can require any amount of memory.
         _limit_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
     try:
@@ -155,7 +155,7 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """First line of a library's message, at most 160 characters."""
+    """Return the first line of a library's message, at most 160 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:160]
 

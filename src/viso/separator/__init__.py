@@ -1,4 +1,4 @@
-"""A song in, vocals and instrumental out: arrays, streams and files, through any model."""
+"""Separates arrays, streams and files into vocals and instrumental with any model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Aligns streams that run at different delays."""
+"""Aligns streams that have different delays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Number = TypeVar("Number", np.float32, np.complex64)
 
 
 class StreamAligner(Generic[Number]):
-    """Takes blocks of several streams and returns what has come of all of them.
+    """Takes blocks of several streams and returns the samples that all of them have.
 
     Parameters
     ----------
@@ -31,19 +31,19 @@ class StreamAligner(Generic[Number]):
             queue.append(block)
 
     def step(self, *blocks: npt.NDArray[Number]) -> list[npt.NDArray[Number]]:
-        """Add a block to every stream, then take."""
+        """Add a block to every stream, then call `take`."""
         for stream, block in enumerate(blocks):
             self.add(stream, block)
         return self.take()
 
     def take(self) -> list[npt.NDArray[Number]]:
-        """Return the next array of every stream, all of one length; each has a block by now."""
+        """Return the next array of every stream, all of one length; each stream needs a block."""
         n = min(sum(block.shape[-1] for block in queue) for queue in self._waiting)
         return [_taken(queue, n) for queue in self._waiting]
 
 
 def _taken(queue: deque[npt.NDArray[Number]], n: int) -> npt.NDArray[Number]:
-    """Take `n` samples or frames from the front of a queue; one block, if empty, stays."""
+    """Take `n` samples or frames from the front of a queue; leave a block, even if it is empty."""
     parts = []
     while n:
         block = queue.popleft()
@@ -51,7 +51,7 @@ def _taken(queue: deque[npt.NDArray[Number]], n: int) -> npt.NDArray[Number]:
         n -= parts[-1].shape[-1]
         if n == 0:
             rest = block[..., parts[-1].shape[-1] :]
-            # A view of nothing would keep the whole block in memory.
+            # An empty view would keep the whole block in memory.
             queue.appendleft(rest if rest.size else rest.copy())
     if not parts:
         return queue[0][..., :0]

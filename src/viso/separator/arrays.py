@@ -1,7 +1,7 @@
-"""Sound that a caller hands over in memory: what it may be, and float32 made of it.
+"""Checks arrays from callers and converts them to float32.
 
-Nobody can tell ``(samples, channels)`` from ``(channels, samples)`` by the numbers alone, so only
-what cannot be meant is refused: more channels than any song has.
+The numbers alone do not distinguish ``(samples, channels)`` from ``(channels, samples)``, so the
+check refuses only arrays with more channels than any song has.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ __all__ = ["Samples", "check_channels", "check_rate", "checked_array", "checked_
 
 Floats = npt.NDArray[np.float32]
 Samples = npt.NDArray[np.floating[Any]] | npt.NDArray[np.integer[Any]]
-"""Sound as callers have it: floats with full scale 1.0, or the integers of WAV files."""
+"""Sound from callers: floats with full scale 1.0, or the integers of WAV files."""
 
-# Below this a rate is a damaged header, and resampling would take any amount of memory.
+# A lower rate means a damaged header, and resampling would take any amount of memory.
 _LOWEST_HZ = 1_000
 
-# Integers as WAV files hold them: the value of silence, and that of full scale above it.
+# The integer types of WAV files: the value of silence, and full scale above it.
 _INTEGERS = {"uint8": (128, 2.0**7), "int16": (0, 2.0**15), "int32": (0, 2.0**31)}
 
 
 def is_file(song: object) -> TypeGuard[str | PathLike[str]]:
-    """Tell a path from an array, or say what is neither.
+    """Tell whether a song is a path; raise if it is neither a path nor an array.
 
     Raises
     ------
     AudioError
-        If it is bytes, an open file, nothing or an empty name.
+        If it is bytes, an open file, None or an empty name.
     """
     if isinstance(song, str | PathLike):
         if isinstance(song, str) and not song:
@@ -58,7 +58,7 @@ def is_file(song: object) -> TypeGuard[str | PathLike[str]]:
 
 
 def check_rate(rate_hz: int) -> None:
-    """Refuse sampling rates that no song has (AudioError)."""
+    """Raise AudioError for a sampling rate that no song has."""
     if not isinstance(rate_hz, Integral) or isinstance(rate_hz, bool):
         raise AudioError(f"sampling rate {rate_hz!r}: say a whole number of hertz, rate_hz=44100")
     if not _LOWEST_HZ <= rate_hz <= HIGHEST_HZ:
@@ -68,23 +68,23 @@ def check_rate(rate_hz: int) -> None:
 
 
 def check_channels(n_channels: int) -> None:
-    """Refuse numbers of channels that no song has (AudioError)."""
+    """Raise AudioError for a number of channels that no song has."""
     if not isinstance(n_channels, Integral) or not 1 <= n_channels <= MOST_CHANNELS:
         raise AudioError(f"n_channels={n_channels!r}: say a whole number from 1 to {MOST_CHANNELS}")
 
 
 def checked_array(song: object) -> Floats:
-    """Return an array fit for a model [shape=(channels, n)], or say what is wrong.
+    """Return an array as float32 [shape=(channels, n)], or raise if it is not sound.
 
     Parameters
     ----------
     song : array [shape=(channels, n) or (n,)]
-        Floats, or integers as WAV files hold them. Not changed.
+        Floats, or integers as in WAV files. It is not changed.
 
     Raises
     ------
     AudioError
-        If shape or type are none of sound, or a sample is no finite number.
+        If the shape or the type is not that of sound, or a sample is not a finite number.
     """
     array = _layed_out(np.asarray(song))
     if 0 in array.shape:
@@ -93,14 +93,14 @@ def checked_array(song: object) -> Floats:
 
 
 def checked_blocks(blocks: Iterable[Samples], *, n_channels: int) -> Iterator[Floats]:
-    """Yield blocks of a stream as `checked_array` would have them; they may be empty.
+    """Yield the blocks of a stream as float32, checked like `checked_array`; they may be empty.
 
-    They are copies: a caller may fill the same array again and again.
+    The results are copies, so a caller may reuse one array for all blocks.
 
     Raises
     ------
     AudioError
-        As `checked_array`; also if a block has other channels than the stream.
+        As `checked_array`; also if the number of channels of a block differs from the stream's.
     """
     for block in blocks:
         array = _layed_out(np.asarray(block))
@@ -113,7 +113,7 @@ def checked_blocks(blocks: Iterable[Samples], *, n_channels: int) -> Iterator[Fl
 
 
 def _layed_out(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return it as (channels, samples): one axis is a mono song."""
+    """Return the array as (channels, samples); an array with one axis is a mono song."""
     if array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2:

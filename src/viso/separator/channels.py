@@ -1,10 +1,10 @@
-"""Which channels of a song a stereo network, or a stereo filter, sees together."""
+"""Groups the channels of a song that a stereo network or filter sees together."""
 
 from __future__ import annotations
 
 __all__ = ["channel_groups"]
 
-# Left-right pairs in the channel orders of WAV and FLAC; channels left out stand alone.
+# Left-right pairs in the channel orders of WAV and FLAC; other channels have no partner.
 _PAIRS: dict[int, tuple[tuple[int, int], ...]] = {
     2: ((0, 1),),
     3: ((0, 1),),
@@ -17,12 +17,12 @@ _PAIRS: dict[int, tuple[tuple[int, int], ...]] = {
 
 
 def channel_groups(n_channels: int, *, per_model: int) -> list[tuple[int, ...]]:
-    """Share out a signal's channels among runs of a mono or stereo model.
+    """Return the groups of channels for the runs of a mono or stereo model.
 
     >>> channel_groups(6, per_model=2)
     [(0, 1), (4, 5), (2, 2), (3, 3)]
 
-    A channel without a partner is given twice; a mono model sees each channel by itself.
+    A channel without a partner appears twice in its group; a mono model gets single channels.
     """
     if per_model == 1:
         return [(channel,) for channel in range(n_channels)]

@@ -1,9 +1,9 @@
-"""Where a separation is doubtful, told from the two stems alone, second by second.
+"""Estimates the quality of a separation from the two stems alone, second by second.
 
-A mask m that is a probability - this bin belongs to the voice - makes an expected error of
-``m (1 - m) |x|^2`` in a bin x, which is ``|v| |i|``: what both stems claim is what is in
-doubt. Added up over a second it stands for the energy that is in the wrong stem, and gives an
-estimate of the SDR of both. `docs/use/confidence.md` shows how it compares with the true one.
+If a mask m is the probability that a bin belongs to the vocals, the expected error in a bin x
+is ``m (1 - m) |x|^2``, which is ``|v| |i|``: the energy that both stems claim is in doubt. Its
+sum over a second stands for the energy in the wrong stem, and gives an estimate of both stems'
+SDR. `docs/use/confidence.md` compares it with the true SDR.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _BLOCK = 1 << 16
 
 
 class Second(NamedTuple):
-    """One second of a song: when it starts, and the estimated SDR of its stems in decibels.
+    """One second of a song: its start, and the estimated SDR of its stems in decibels.
 
-    At most 60 dB, and ``nan`` for a stem that is silent.
+    The SDR is at most 60 dB, and ``nan`` for a silent stem.
     """
 
     start_s: float
@@ -38,7 +38,7 @@ class Second(NamedTuple):
 
 
 class ConfidenceMeter:
-    """Takes the stems of a song as they come.
+    """Measures the confidence of a song from its stems, block by block.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ class ConfidenceMeter:
         self._rate_hz, self._hop, self._n_channels = rate_hz, config.hop, n_channels
         self._analysis = Analysis(config, n_channels=2 * n_channels)
         self._n_samples = self._n_frames = 0
-        # Energy of the vocals, of the instrumental, and what both claim, for each second.
+        # Energy of the vocals, of the instrumental, and energy that both claim, for each second.
         self._sums = np.zeros((3, 0))
 
     def push(self, vocals: Floats, instrumental: Floats) -> None:
-        """Take a block of both stems, each [shape=(channels, n)]."""
+        """Add a block of both stems, each [shape=(channels, n)]."""
         self._n_samples += vocals.shape[1]
         self._add(np.abs(self._analysis.push(np.concatenate([vocals, instrumental]))))
 
@@ -65,9 +65,9 @@ class ConfidenceMeter:
         n = magnitudes.shape[2]
         centres = (self._n_frames + np.arange(n)) * self._hop
         self._n_frames += n
-        # A frame about the very end belongs to the last second.
+        # A frame with its centre after the last sample belongs to the last second.
         seconds = np.minimum(centres, self._n_samples - 1) // self._rate_hz
-        # Of a last second that is shorter than a hop nothing is known: it stays silent.
+        # If the last second is shorter than a hop, no frame may cover it: it stays silent.
         missing = -(-self._n_samples // self._rate_hz) - self._sums.shape[1]
         self._sums = np.pad(self._sums, ((0, 0), (0, missing)))
         v, i = magnitudes[: self._n_channels], magnitudes[self._n_channels :]
@@ -75,12 +75,12 @@ class ConfidenceMeter:
             np.add.at(row, seconds, product.sum(axis=(0, 1), dtype=np.float64))
 
     def finish(self, *, start_s: float = 0.0) -> list[Second]:
-        """Return the seconds of all that was pushed.
+        """Return the estimates for all seconds that were pushed.
 
         Parameters
         ----------
         start_s : float
-            Where in the song it began.
+            Where in the song the stems begin, in seconds.
         """
         if self._n_samples:
             self._add(np.abs(self._analysis.finish()))
@@ -101,14 +101,14 @@ def _ratio_db(energy: npt.NDArray[np.float64], doubt: npt.NDArray[np.float64]) -
 def confidence(
     vocals: Floats, instrumental: Floats, *, rate_hz: int, start_s: float = 0.0
 ) -> list[Second]:
-    """Estimate the SDR of two stems in every second, without knowing the truth.
+    """Estimate the SDR of two stems in every second, without the true stems.
 
     Parameters
     ----------
     vocals, instrumental : float32 arrays [shape=(channels, n)]
     rate_hz : int
     start_s : float
-        Where in the song they begin.
+        Where in the song the stems begin, in seconds.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def confidence(
 
 
 def as_csv(seconds: Sequence[Second]) -> str:
-    """Return a table with a header and a line for each second; silent stems leave a gap."""
+    """Return a table with a header and a line per second; the value of a silent stem is empty."""
     lines = [",".join(Second._fields)]
     for second in seconds:
         figures = ["" if math.isnan(value) else f"{value:.2f}" for value in second[1:]]

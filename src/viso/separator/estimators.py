@@ -1,15 +1,15 @@
 """Estimators: samples of a mixture in, samples of its vocals out, in a stream.
 
-`Estimator` is the seam of the program: whatever estimates vocals implements it, and whatever wants
-vocals calls it. `build_estimator` puts one together for a song::
+`Estimator` is the seam of the program: everything that estimates vocals implements it, and
+everything that needs vocals calls it. `build_estimator` builds one for a song::
 
     song's rate -> models' rate -> [frames -> models, blended -> Wiener filter -> samples] -> back
     `Resampled`                    `MaskEstimator`
 
-Models that share a transform are blended frame by frame in one `MaskEstimator`, with the Wiener
-filter behind them, as in Uhlich et al. 2017. A `SegmentEstimator` runs a model that sees segments
-of samples. Different transforms and segments are blended sample by sample at the highest rate
-(`Summed`); then the Wiener filter has a transform of its own (`WienerFiltered`).
+One `MaskEstimator` blends models that share a transform frame by frame, and the Wiener filter
+follows, as in Uhlich et al. 2017. A `SegmentEstimator` runs a model that sees whole segments.
+`Summed` adds models of both kinds, or with different transforms, sample by sample at the highest of
+their rates; then the Wiener filter has a transform of its own (`WienerFiltered`).
 """
 
 from __future__ import annotations
@@ -46,20 +46,21 @@ Complexes = npt.NDArray[np.complex64]
 
 
 class Estimator(Protocol):
-    """Samples of a mixture in, as many samples of its vocals out, later, in blocks of any size.
+    """Samples of a mixture in, samples of its vocals out, in blocks of any size.
 
-    For each block call `prepare`, then `estimate`; at the end call `finish`.
+    The vocals come later than the mixture and have the same length. For each block call `prepare`,
+    then `estimate`; at the end call `finish`.
     """
 
     def prepare(self, block: Floats) -> Any:
-        """Take samples [shape=(channels, n)] and return what `estimate` needs.
+        """Add samples [shape=(channels, n)] and return what `estimate` needs.
 
         The caller may prepare later blocks in another thread while `estimate` runs.
         """
         ...
 
     def estimate(self, prepared: Any) -> Floats:
-        """Return the samples of the vocals that are certain by now [shape=(channels, n)]."""
+        """Return the samples of the vocals that are final [shape=(channels, n)]."""
         ...
 
     def finish(self) -> Floats:
@@ -70,7 +71,7 @@ class Estimator(Protocol):
 def build_estimator(
     blend: Blend, *, rate_hz: int, n_channels: int, wiener: WienerFilter | None = None
 ) -> Estimator:
-    """Return the estimator that a blend of models is for a song.
+    """Return the estimator of a blend of models for a song.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def build_estimator(
     rate_hz : int
     n_channels : int
     wiener : WienerFilter, optional
-        Behind the models.
+        The filter after the models.
     """
     groups: dict[SpectralConfig, list[tuple[Model, float]]] = {}
     of_segments: list[tuple[SegmentModel, float]] = []
@@ -128,7 +129,7 @@ class _ChunkRunner:
         self._model, self._card = model, model.card
         self._groups = channel_groups(n_channels, per_model=model.card.channels)
         bins = model.card.spectral.n_bins
-        # Frames wait in memory order (channels, frames, bins); silence stands before the first.
+        # Frames wait in memory order (channels, frames, bins), with silence before the first.
         self._waiting = np.zeros((n_channels, model.card.chunk_frames, bins), np.complex64)
         self._n_waiting = model.card.context_frames
         self._n_frames = 0
@@ -158,7 +159,7 @@ class _ChunkRunner:
         return parts
 
     def _chunk(self, n_frames: int) -> Complexes:
-        """Run the model on what waits, a whole chunk; the first `n_frames` of its step count."""
+        """Run the model on the waiting chunk and return the first `n_frames` of its step."""
         step = self._card.step_frames
         vocals = self._vocals(self._waiting.transpose(0, 2, 1), n_frames)
         self._n_waiting -= step
@@ -188,10 +189,10 @@ class MaskEstimator:
     Parameters
     ----------
     models : Model, or sequence of (Model, float)
-        Those of a blend with their shares; their transforms must be the same.
+        The models of a blend with their shares; their transforms must be the same.
     n_channels : int
     wiener : WienerFilter, optional
-        Behind the models.
+        The filter after the models.
     """
 
     def __init__(
@@ -211,20 +212,20 @@ class MaskEstimator:
         self._filter: WienerStream | None = None
         if wiener is not None:
             self._filter = WienerStream(wiener, config=spectral, n_channels=n_channels)
-        # The models' frames, and behind them those of the mixture for the filter.
+        # One stream for each model, and a last one with the mixture for the filter.
         self._aligner = StreamAligner[np.complex64](len(parts) + (wiener is not None))
         self._n_samples = 0
 
     def prepare(self, block: Floats) -> Complexes:
-        """Take samples [shape=(channels, n)], return frames for `estimate`.
+        """Add samples [shape=(channels, n)] and return frames for `estimate`.
 
-        May run in another thread, ahead of it.
+        It may run in another thread, ahead of `estimate`.
         """
         self._n_samples += block.shape[1]
         return self._analysis.push(block)
 
     def estimate(self, frames: Complexes) -> Floats:
-        """Take frames [shape=(channels, bins, n)], return the vocals that are certain by now."""
+        """Add frames [shape=(channels, bins, n)] and return the vocals that are final."""
         return self._samples(self._estimates(frames, is_last=False))
 
     def finish(self) -> Floats:
@@ -237,7 +238,7 @@ class MaskEstimator:
         return np.concatenate(parts, axis=1)
 
     def _estimates(self, frames: Complexes, *, is_last: bool) -> Complexes:
-        """Return the vocals' frames of which all that is needed is known."""
+        """Return the frames of the vocals that all models, and the filter, have completed."""
         for number, chunks in enumerate(self._chunks):
             done = [frames[:, :, :0], *chunks.push(frames), *(chunks.finish() if is_last else ())]
             for part in done:
@@ -256,7 +257,7 @@ class MaskEstimator:
 
 
 def blended(estimates: Sequence[Complexes], shares: Sequence[float]) -> Complexes:
-    """Return the sum of some arrays of one shape, each times its share."""
+    """Return the sum of arrays of one shape, each times its share."""
     if len(estimates) == 1 and shares[0] == 1.0:
         return estimates[0]
     total = np.zeros_like(estimates[0])
@@ -333,7 +334,7 @@ class SegmentEstimator:
 
 
 class Resampled:
-    """An estimator at another sampling rate than its own."""
+    """Runs an estimator at another sampling rate than its own."""
 
     def __init__(self, inner: Estimator, *, n_channels: int, outer_hz: int, inner_hz: int) -> None:
         self._inner = inner
@@ -359,7 +360,7 @@ class Resampled:
 
 
 class Summed:
-    """The sum of several estimators."""
+    """Adds several estimators."""
 
     def __init__(self, estimators: Iterable[Estimator]) -> None:
         self._estimators = list(estimators)
@@ -382,7 +383,7 @@ class Summed:
 
 
 class WienerFiltered:
-    """An estimator with a Wiener filter behind it, in frames of its own."""
+    """Runs an estimator and then a Wiener filter with its own transform."""
 
     def __init__(
         self, inner: Estimator, settings: WienerFilter, *, config: SpectralConfig, n_channels: int

@@ -1,16 +1,16 @@
-"""Several files take their final names together, or none does.
+"""Gives several files their final names together, or none of them.
 
-No file system renames two files in one step. So here it is done in four::
+No file system renames two files in one step. So this takes four steps::
 
-    1  note the renames in a hidden file, the journal
-    2  hold what has these names now: by a hard link or, where there is none, by renaming it
-    3  rename the new files, which are whole by now
-    4  drop what was held, and the journal
+    1  record the renames in a hidden file, the journal
+    2  hold the files that have these names now: by a hard link, else by renaming them
+    3  rename the new files, which are complete
+    4  remove the held files and the journal
 
-If 3 fails, what was held gets its name back. If the process is killed, whoever comes next to the
-folder finds the journal (`clear_leftovers`) and finishes 3 and 4, or goes on putting back. Both
-touch a file only if it is still the one that the journal has noted: what somebody has put in its
-place since then is theirs, and stays.
+If step 3 fails, the held files get their names back. If the process is killed, the next process
+that uses the folder finds the journal (`clear_leftovers`). It finishes steps 3 and 4, or finishes
+restoring the held files. Both touch a file only if it is still the one in the journal: a file that
+somebody else has put in its place since then stays.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from viso.processes import hidden_name, is_left_over
 
 __all__ = ["clear", "clear_leftovers", "together"]
 
-# Endings of hidden names: a journal, one whose files are being put back, and what is held.
+# Suffixes of hidden names: a journal, a journal that is being undone, and a held file.
 _JOURNAL, _UNDO, _HELD = ".moves", ".undo", ".held"
 
 Mark = tuple[int, int, int]
-"""Tells one file from another of the same name: its number, size and time of change."""
+"""Identifies a file among others of the same name: inode number, size and time of change."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ class _Move:
 
 @contextmanager
 def together(renames: Iterable[tuple[Path, Path]]) -> Iterator[None]:
-    """Have files take their names together; the renames themselves are done in the block.
+    """Give files their final names together; the caller renames them inside the block.
 
     Parameters
     ----------
     renames : iterable of (Path, Path)
-        Each hidden file, whole, and its final name in the same folder. What has that name is
-        replaced; if the block is left by an error, it is there again.
+        Each complete hidden file, and its final name in the same folder. A file with that name is
+        replaced; if an error leaves the block, that file is restored.
 
     Raises
     ------
     AudioError
-        If what is there cannot be held. Nothing has changed then.
+        If an existing file cannot be held. Nothing has changed then.
     """
     folders: dict[Path, list[tuple[str, str]]] = {}
     for hidden, final in renames:
@@ -80,10 +80,9 @@ def together(renames: Iterable[tuple[Path, Path]]) -> Iterator[None]:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Finish in a folder what processes of this machine left undone that are no more.
+    """Finish or undo the renames in a folder of ended processes of this machine.
 
-    Renames are finished, and other hidden files of theirs are removed. What cannot be touched
-    stays as it is.
+    Their other hidden files are removed. Files that cannot be changed stay as they are.
     """
     try:
         names = sorted(name for name in os.listdir(folder) if is_left_over(name))  # noqa: PTH208
@@ -93,7 +92,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def clear(folder: Path, names: Iterable[str]) -> None:
-    """Do so with these hidden files of processes that are no more."""
+    """Do the same for the given hidden files of ended processes."""
     names = list(names)
     for name in names:
         if name.endswith((_JOURNAL, _UNDO)):
@@ -103,7 +102,7 @@ def clear(folder: Path, names: Iterable[str]) -> None:
             else:
                 journal.put_back()
     for name in names:
-        # Without its journal nobody knows whose data a held file is.
+        # Without its journal, a held file may be anybody's data.
         if not name.endswith((_JOURNAL, _UNDO, _HELD)):
             _remove(folder / name)
 
@@ -116,7 +115,7 @@ class _Journal:
 
     @classmethod
     def begun(cls, folder: Path, names: Iterable[tuple[str, str]]) -> _Journal:
-        """Note renames before any is done."""
+        """Record the renames before any file is renamed."""
         moves = []
         for hidden, final in names:
             new, old = _mark(folder / hidden), _mark(folder / final)
@@ -133,13 +132,13 @@ class _Journal:
 
     @classmethod
     def found(cls, folder: Path, name: str) -> _Journal:
-        """Read what a dead process has noted; one that died while it wrote has moved nothing."""
+        """Read a dead process's journal; with an incomplete journal, the process moved nothing."""
         moves = []
         process, _, _ = name.rpartition("-")
         with suppress(OSError, ValueError, TypeError, KeyError):
             for noted in json.loads((folder / name).read_text(encoding="ascii")):
                 hidden, final, held = (str(noted[key]) for key in ("hidden", "final", "held"))
-                # Nobody's file outside of this folder is touched, whatever a journal says.
+                # Files outside this folder are never touched, whatever a journal contains.
                 is_inside = all(Path(name).name == name for name in (hidden, final, held))
                 if is_inside and all(name.startswith(f"{process}-") for name in (hidden, held)):
                     old = noted["old"] and _as_mark(noted["old"])
@@ -151,7 +150,7 @@ class _Journal:
         return folder / move.hidden, folder / move.final, folder / move.held
 
     def hold(self) -> None:
-        """Keep what has the final names now under hidden ones, too."""
+        """Keep the files that have the final names under hidden names."""
         for move in self._moves:
             _, final, held = self._paths(move)
             if move.old is None:
@@ -166,7 +165,7 @@ class _Journal:
                 raise _refused(final, error) from error
 
     def put_back(self) -> None:
-        """Undo what was renamed; the journal stays if that fails, for the next who comes."""
+        """Undo the renames; if that fails, keep the journal for the next process."""
         undo = self._path.with_suffix(_UNDO)
         with suppress(OSError):
             self._path = self._path.replace(undo)
@@ -181,7 +180,7 @@ class _Journal:
             if move.old is not None and _mark(held) == move.old:
                 if now is None or now == move.new:
                     held.replace(final)
-                elif now == move.old:  # two links to one file
+                elif now == move.old:  # two hard links to one file
                     held.unlink()
             elif move.old is None and now == move.new and _mark(hidden) is None:
                 final.unlink()
@@ -190,14 +189,14 @@ class _Journal:
         return True
 
     def has_all(self) -> bool:
-        """Tell whether all new files are there, renamed or not."""
+        """Tell whether all new files exist, renamed or not."""
         return all(
             move.new in map(_mark, self._paths(move)[:2])  # hidden or final
             for move in self._moves
         )
 
     def finish(self) -> None:
-        """Do the renames that a dead process has left, and drop what it held."""
+        """Finish the renames of a dead process and remove its held files."""
         is_done = True
         for move in self._moves:
             hidden, final, held = self._paths(move)
@@ -214,14 +213,14 @@ class _Journal:
             _remove(self._path)
 
     def close(self) -> None:
-        """Drop what was held: all files have their names."""
+        """Remove the held files and the journal, because all files have their names."""
         for move in self._moves:
             _remove(self._paths(move)[2])
         _remove(self._path)
 
 
 def _linked(path: Path, link: Path) -> bool:
-    """Make a hard link; False where the file system has none."""
+    """Make a hard link; return False if the file system cannot."""
     try:
         os.link(path, link)
     except (OSError, NotImplementedError):

@@ -1,15 +1,15 @@
-"""Names of stems that no two songs share, on any file system.
+"""Chooses names of stems that no two songs share, on any file system.
 
-A song is called by its file's name without the suffix, and if another one has that already,
-by its whole name; if even that is taken, or too long for a file system, part of a hash of its
-path is added::
+A song gets its file's name without the suffix, or its whole file name if another song has the
+first one. If both are taken, or too long for a file system, the name gets eight digits of a
+hash of the song's path::
 
     song.mp3 -> song/vocals.wav
     song.wav -> song.wav/vocals.wav
 
-Two names are the same if a file system somewhere would take them for the same: upper and lower
-case, composed and decomposed accents, blanks and dots at the end. Whose the stems are that lie
-there from an earlier run, their tags say.
+Two names are the same if any file system treats them as the same: upper and lower case, composed
+and decomposed accents, spaces and dots at the end. The tags of stems from an earlier run say from
+which song they were made.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _LONGEST = 255  # bytes of one name on nearly every file system
 _SONG, _BYTES = "viso_song", "viso_song_bytes"
 
 Files = Callable[[str], Mapping[str, Path]]
-"""The files of a song by what it is called, below the output folder."""
+"""Returns the files of a song, below the output folder, for the song's chosen name."""
 
 
 def name_key(path: PurePath | str) -> str:
-    """Return what is equal for all names that are one file somewhere."""
+    """Return a key that is equal for all names that some file system treats as the same."""
     parts = PurePath(path).parts
     return "/".join(unicodedata.normalize("NFC", part).casefold().rstrip(" .") for part in parts)
 
 
 def possible_files(song: Location, key: str, files_of: Files) -> Iterator[dict[str, Path]]:
-    """Yield the files that a song's stems may get, the best names first.
+    """Yield the possible files of a song's stems, the best names first.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def possible_files(song: Location, key: str, files_of: Files) -> Iterator[dict[s
     Yields
     ------
     dict of str to Path
-        Paths below the output folder, by stem. The last one has part of a hash in its name.
+        Paths below the output folder, by stem. The last dict has part of a hash in its names.
     """
     for name in dict.fromkeys((song.stem, song.name)):
         if name.strip(" .") and not _is_too_long(files := files_of(name)):
@@ -69,7 +69,7 @@ def possible_files(song: Location, key: str, files_of: Files) -> Iterator[dict[s
 
 
 def unique_files(song: Location, key: str, files_of: Files) -> dict[str, Path]:
-    """Return the files of a song under a name that no other song has, cut where it must be."""
+    """Return the files of a song under a unique name, cut if it is too long."""
     mark = hashlib.sha256(os.fsencode(key)).hexdigest()[:8]
     name = song.stem if song.stem.strip(" .") else "song"
     while _is_too_long(files := files_of(f"{name} {mark}")) and name:
@@ -83,14 +83,14 @@ def _is_too_long(files: Mapping[str, Path]) -> bool:
 
 
 class Names:
-    """Which song has which file.
+    """Records which song has which file.
 
     Parameters
     ----------
     out : Path or Address
         The output folder.
     songs : iterable of str
-        Real paths of songs; those that lie in it are no place for stems.
+        Real paths of songs; stems never get the path of a song in the output folder.
     """
 
     def __init__(self, out: Location, songs: Iterable[str] = ()) -> None:
@@ -103,7 +103,7 @@ class Names:
                 self._files[name_key(song[len(root) :])] = ""
 
     def give(self, song: str, files: Iterable[PurePath]) -> None:
-        """Note files [paths below the output folder] as those of a song, by its key."""
+        """Record files [paths below the output folder] as those of a song, given by its key."""
         for path in files:
             key = name_key(path)
             self._files[key] = song
@@ -118,7 +118,7 @@ class Names:
             if self._files.get(key, song) != song or key in self._folders or key in seen:
                 return False
             seen.add(key)
-            # A file cannot be a folder, too.
+            # A path cannot be both a file and a folder.
             while key := key.rpartition("/")[0]:
                 if key in self._files:
                     return False
@@ -126,22 +126,22 @@ class Names:
 
 
 def song_tags(name: str, n_bytes: int) -> dict[str, str]:
-    """Return the tags by which stems say what they were made from: a file's name and its size."""
+    """Return the tags that tell what stems were made from: a song's file name and size."""
     return {_SONG: _printable(name), _BYTES: str(n_bytes)}
 
 
 def are_anothers(out: Path, files: Mapping[str, Path], song: str) -> bool:
-    """Tell whether stems are there that say they were made from a song of another name."""
+    """Tell whether existing stems have the tag of a song with another name."""
     return any(name != _printable(song) for name, _ in _makers(out, files))
 
 
 def best_files(
     out: Path, options: Iterable[Mapping[str, Path]], song: Path
 ) -> Mapping[str, Path] | None:
-    """Return the files for a song, of those it may have; None if others' stems have them all.
+    """Return the best of the possible files for a song; None if other songs' stems have them all.
 
-    Those that were made from just this song, if any: then it is done. Else the first that no
-    song of another name has.
+    Files that were made from exactly this song come first: then the song is done. Otherwise take
+    the first files that no song of another name has.
     """
     options = [files for files in options if not are_anothers(out, files, song.name)]
     try:
@@ -155,7 +155,7 @@ def best_files(
 def _makers(out: Path, files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     """Yield the name and the size of the songs that existing stems were made from."""
     for path in files.values():
-        # Most names are free, and a table has no tags.
+        # Most names are free, and a CSV table has no tags.
         if path.suffix == ".csv" or not os.path.isfile(out / path):  # noqa: PTH113
             continue
         try:
@@ -167,5 +167,5 @@ def _makers(out: Path, files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
 
 
 def _printable(name: str) -> str:
-    """Return a file's name as text that a tag can hold."""
+    """Return a file's name as text that a tag can store."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What a separation gives back: stems in memory, or progress and a report of files."""
+"""The results of a separation: stems in memory, or progress and a report of files."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Stems:
     """A separated song in memory.
 
     `vocals` and `instrumental` are float32 [shape=(channels, n)] and add up to the song;
-    `rate_hz` is the song's sampling rate, `model` the name of the model or blend that was used,
-    `tags` what a file of them should say of it.
+    `rate_hz` is the song's sampling rate, `model` the name of the model or blend, and `tags` are
+    the tags for files of the stems.
     """
 
     vocals: Floats
@@ -39,12 +39,12 @@ class Stems:
     def save(
         self, folder: str | PathLike[str], *, suffix: str = "wav", bit_depth: str = "24"
     ) -> float:
-        """Write ``vocals`` and ``instrumental`` into `folder`, replacing what is there.
+        """Write ``vocals`` and ``instrumental`` into `folder`, and replace existing files.
 
         Parameters
         ----------
         folder : path
-            Made if missing.
+            Created if it does not exist.
         suffix : {"wav", "flac", "mp3", "ogg", "opus", "m4a"}
         bit_depth : {"16", "24", "float"}
 
@@ -56,7 +56,7 @@ class Stems:
         Raises
         ------
         AudioError
-            If a file cannot be written; neither is there then.
+            If a file cannot be written; then neither file exists.
         """
         files = StemFiles(
             {name: Path(folder) / f"{name}.{suffix}" for name in STEMS},
@@ -77,9 +77,10 @@ class Report:
     """What became of one song.
 
     `gain_db` is 0.0 unless the stems would have clipped. `largest_error` is the largest
-    difference between the song and the sum of its stems, in full scales: of the samples in
-    the files if `is_lossless`, else of what was handed to the encoder; before any gain.
-    `wiener` are the iterations of the Wiener filter, `confidence` is empty unless asked for.
+    difference between the song and the sum of its stems before any gain, relative to full
+    scale. It compares the samples in the files if `is_lossless`, else the samples passed to the
+    encoder. `wiener` is the number of iterations of the Wiener filter. `confidence` is empty
+    unless it was requested.
     """
 
     song: Location
@@ -99,16 +100,16 @@ class Report:
 
     @property
     def duration_s(self) -> float:
-        """Length of the separated region."""
+        """Length of the separated region in seconds."""
         return self.n_samples / self.rate_hz
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How many seconds of a song are done, of how many.
+    """How many seconds of a song are done, and how many there are in total.
 
-    `total_s` is None if only reading the whole song would tell. `is_complete` is True once, at the
-    end: the files have their names.
+    `total_s` is None if it is unknown before the whole song is read. `is_complete` is True only in
+    the last progress, when the files have their names.
     """
 
     done_s: float
@@ -117,10 +118,10 @@ class Progress:
 
 
 class Separation:
-    """A song on its way into files: an iterator over `Progress`, and a context manager.
+    """One song on its way into files: an iterator over `Progress`, and a context manager.
 
-    Nothing happens before the first step. Whoever leaves the block or calls `close` before the
-    last step leaves no file behind.
+    Nothing happens before the first step. If the caller leaves the block or calls `close` before
+    the last step, no file remains.
 
     Parameters
     ----------
@@ -148,14 +149,14 @@ class Separation:
         Raises
         ------
         AudioError
-            If the separation is not complete: its iterator has not come to its end.
+            If the separation is not complete, which means that its iterator has not ended.
         """
         if self._report is None:
             raise AudioError(f"{self._song}: is not separated yet; iterate to the end, or call run")
         return self._report
 
     def run(self) -> Report:
-        """Take all steps that are left and return the report.
+        """Run all remaining steps and return the report.
 
         Raises
         ------
@@ -167,7 +168,7 @@ class Separation:
         return self.report
 
     def close(self) -> None:
-        """Leave the separation; unless it is complete, no file remains."""
+        """Stop the separation; unless it is complete, no file remains."""
         self._steps.close()
 
     def __iter__(self) -> Self:
@@ -177,7 +178,7 @@ class Separation:
         try:
             return next(self._steps)
         except StopIteration as end:
-            # A second call, after the end, brings no value.
+            # A call after the end gets no value.
             self._report = end.value or self._report
             raise
 
@@ -189,7 +190,7 @@ class Separation:
 
 
 def region_s(length_s: float | None, start_s: float, duration_s: float | None) -> float | None:
-    """Seconds that will be separated, as far as it can be known."""
+    """Return how many seconds will be separated; None if that is unknown."""
     rest = None if length_s is None else max(0.0, length_s - start_s)
     known = [value for value in (rest, duration_s) if value is not None]
     return min(known, default=None)

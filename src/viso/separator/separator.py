@@ -1,14 +1,15 @@
-"""The whole story on one page: a song in, vocals and instrumental out.
+"""The whole separation in one module: a song in, vocals and instrumental out.
 
     path -> audio blocks -> Estimator.prepare -> Estimator.estimate -> split -> stems -> files
             (another thread) ..............      (this thread)         (a third thread) ......
 
-`Separator._vocals` is that line up to the estimate, for every caller. `stream` and `separate` split
-what it yields in memory; `to_files` hands it to `StemFiles`, which splits it as the files hold it.
+`Separator._vocals` runs the steps up to the estimate for every caller. `stream` and `separate`
+split its results in memory. `to_files` passes them to `StemFiles`, which splits them with the
+rounding of the files.
 
-An estimator works at its model's sampling rate and brings the vocals back to the song's. The
-instrumental is the song minus the vocals. So both have the song's length, start, rate and
-channels, and nothing is lost between them, whatever the model does.
+An estimator works at its model's sampling rate and resamples the vocals to the song's rate. The
+instrumental is the song minus the vocals. So both stems have the song's length, start, rate and
+channels, and add up to the song, whatever the model does.
 """
 
 from __future__ import annotations
@@ -54,48 +55,48 @@ __all__ = ["Separator", "separate"]
 
 Floats = npt.NDArray[np.float32]
 
-# All sound runs in blocks of this many samples, however it arrives: what a model sees does not
-# depend on how the caller cuts it, so a stream gives the same bits as the whole song.
+# All sound is cut into blocks of this many samples. So the model's input does not depend on the
+# caller's blocks, and a stream gives the same bits as the whole song.
 _BLOCK = 65_536
 
 
 class Separator:
     """Runs songs through a model, or through several at once.
 
-    It can be pickled, and so handed to a pool of processes: each opens the models' files again.
-    Start the pool with "spawn": after a fork the threads of the models are gone.
+    It can be pickled and passed to a pool of processes, and each opens the models' files again.
+    Start the pool with "spawn": after a fork the threads of the models do not exist.
 
     Parameters
     ----------
     model : str, path, Model, or a sequence of them
-        A known model's name, an ONNX file, or any object that keeps the `Model` protocol.
-        Several are blended; a string may say so, too, as "a+b" or "a*0.75+b*0.25".
+        A known model's name, an ONNX file, or any object that implements the `Model` protocol.
+        Several models are blended; a string may name several, as "a+b" or "a*0.75+b*0.25".
     weights : sequence of float, optional
-        Of the models of a blend: only their ratios count, and they are equal by default.
+        Weights of the models of a blend; equal by default. Only their ratios count.
     wiener : int, optional
-        Iterations of a multichannel Wiener filter behind the models; 0 leaves it out. By default
-        those that a named blend has in its card, else none.
+        Iterations of a multichannel Wiener filter after the models; 0 omits the filter. The
+        default is the number in the card of a named blend, else 0.
     wiener_window_s : float
-        Seconds over which that filter learns where vocals and instrumental stand.
+        Seconds over which that filter learns the spatial covariance of both stems.
     device : {"auto", "cpu", "cuda"}
     threads : int
         CPU threads of a network; 0 takes all cores.
     isolated : bool
-        Whether songs are decoded in a process of their own (`viso.audio.open_isolated`): for
-        files of strangers, which could crash the decoder.
+        Whether to decode songs in a process of their own (`viso.audio.open_isolated`). Use it for
+        untrusted files, which could crash the decoder.
 
     Attributes
     ----------
     name : str
-        The model's, a blend's own, or those of its models with their shares.
+        The name of the model or of the blend, or the names of its models with their shares.
     made_of : str
         The models' names, with their shares.
     card : ModelCard or SegmentCard
         Of the first model.
     device : str
-        What the models run on in fact.
+        The device that the models really run on.
     sha256 : str
-        Hash of the model's file; several are joined by a plus.
+        Hash of the model's file; "+" joins several.
     wiener : int
 
     Raises
@@ -103,7 +104,7 @@ class Separator:
     ModelError
         If a model cannot be loaded.
     ConfigError
-        If weights, or settings of the filter, make no sense.
+        If the weights or the settings of the filter are invalid.
 
     Examples
     --------
@@ -141,22 +142,22 @@ class Separator:
         Parameters
         ----------
         blocks : iterable of arrays [shape=(n_channels, any)]
-            Of the types that `separate` takes; mono may be [shape=(any,)]. They may be empty, and
-            may be one array that is filled again and again.
+            Of the types that `separate` takes; a mono block may be [shape=(any,)]. Blocks may be
+            empty, and may be one array that the caller fills again.
         rate_hz : int
         n_channels : int
 
         Yields
         ------
         vocals, instrumental : float32 arrays [shape=(n_channels, n)]
-            Put together they are as long as the input. The result does not depend on how the
+            All blocks together are as long as the input. The result does not depend on how the
             input is cut into blocks.
 
         Raises
         ------
         AudioError
-            If rate or channels are none of a song, at once; or if a block is no sound of so many
-            channels, or holds NaN or infinite samples, when it comes.
+            At once if the rate or the number of channels is invalid. Later, when a block arrives
+            that is not sound of so many channels, or has NaN or infinite samples.
         """
         check_rate(rate_hz)
         check_channels(n_channels)
@@ -166,7 +167,7 @@ class Separator:
     def _vocals(
         self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int, prefetches: bool = False
     ) -> Generator[tuple[Floats, Floats]]:
-        """Yield blocks of the mixture with the estimate of their vocals, aligned to the sample."""
+        """Yield blocks of the mixture with the estimates of their vocals, aligned to the sample."""
         estimator = build_estimator(
             self._blend, rate_hz=rate_hz, n_channels=n_channels, wiener=self._filter
         )
@@ -205,17 +206,17 @@ class Separator:
         Parameters
         ----------
         song : path, or array [shape=(channels, n), or (n,) of a mono song]
-            Floats have full scale 1.0, integers that of a WAV file: of int16 32768, of int32 2**31,
-            of uint8 128 around 128. Of a mono song the stems are [shape=(1, n)].
+            Floats have full scale 1.0. Integers have that of a WAV file: int16 32768, int32 2**31,
+            uint8 128 around 128. The stems of a mono song are [shape=(1, n)].
         rate_hz : int, optional
-            Sampling rate of an array; a file knows its own.
+            Sampling rate of an array; a file states its own.
         start_s, duration_s : float
-            A region, in seconds; to the end by default. Only for files.
+            The region in seconds; to the end by default. Only for files.
 
         Raises
         ------
         AudioError
-            If the song cannot be decoded, is no sound, is empty, or holds NaN or infinite samples.
+            If the song cannot be decoded, is not sound, is empty, or has NaN or infinite samples.
         """
         if is_file(song):
             return self._separate_file(
@@ -269,36 +270,37 @@ class Separator:
     ) -> Separation:
         """Separate a file into files, in constant memory.
 
-        The files appear under their names together, at the very end. Until then, or if the
-        separation is left before, there is nothing.
+        The files get their names together, at the very end. If the separation ends before, no
+        file remains.
 
         Parameters
         ----------
         song : path
         targets : mapping of str to Path
-            File for each wanted stem ("vocals", "instrumental"); the suffix chooses the format.
+            File for each requested stem ("vocals", "instrumental"); the suffix sets the format.
         bit_depth : {"16", "24", "float"}
         bitrate : str, optional
             Such as "320k", for the lossy formats.
         start_s, duration_s : float
-            A region, in seconds; to the end by default.
+            The region in seconds; to the end by default.
         confidence : Path, optional
-            A CSV file for what `viso.separator.confidence` says of every second.
+            A CSV file for the results of `viso.separator.confidence` for every second.
         overwrite : bool
-            Replace files that are already there. Never the song itself.
+            Whether to replace existing files; the song itself is never replaced.
         song_name : str, optional
-            What the stems' tags say they were made from; the file's name, unless it is a copy.
+            The name of the song in the stems' tags, if the file is a copy; by default the file's
+            name.
 
         Returns
         -------
         Separation
-            Yields the progress; its `report` is there at the end.
+            Yields the progress; `report` is available at the end.
 
         Raises
         ------
         AudioError
-            When the separation is iterated: if the song cannot be read, changes meanwhile, or a
-            stem cannot be written.
+            During iteration: if the song cannot be read, the song changes meanwhile, or a stem
+            cannot be written.
         """
         if not is_file(song):
             raise AudioError(f"to_files of {type(song).__name__}: takes a path; see separate")
@@ -352,7 +354,7 @@ class Separator:
                 blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels, prefetches=True
             )
             stack.callback(pairs.close)
-            # While one core encodes, the network has the others.
+            # While one thread encodes, the network uses the other cores.
             with background_writer(files.write) as write:
                 for mixture, vocals in pairs:
                     write(mixture, vocals)
@@ -368,7 +370,7 @@ class Separator:
             if confidence is not None:
                 files.add_text(confidence, as_csv(seconds))
             source.check()
-            # Another process may have made them meanwhile.
+            # Another process may have created the files meanwhile.
             check_targets(path, targets, beside=confidence, overwrite=overwrite)
             files.commit()
             report = Report(
@@ -391,8 +393,8 @@ class Separator:
         return report
 
     def _clear_up(self, folders: Iterable[Path]) -> None:
-        """Clear up once in each folder after processes that were killed there."""
-        # Once, for a folder may hold a hundred thousand stems.
+        """Remove once, in each folder, the leftovers of killed processes."""
+        # Only once, because a folder may have a hundred thousand stems.
         for folder in set(folders) - self._tidy:
             clear_leftovers(folder)
             self._tidy.add(folder)

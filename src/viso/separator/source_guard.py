@@ -1,4 +1,4 @@
-"""Guards against a song that changes while it is read."""
+"""Detects songs that change while they are read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["SourceGuard"]
 
 
 class SourceGuard:
-    """Remembers the size and the time of change of a song.
+    """Remembers the size and the modification time of a song.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class SourceGuard:
         return self._before[0]
 
     def check(self) -> None:
-        """Refuse a song that has changed or is gone: its stems would belong to no version of it.
+        """Raise if the song has changed or is gone: its stems would belong to no version of it.
 
         Raises
         ------

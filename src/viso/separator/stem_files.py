@@ -1,9 +1,9 @@
-"""Stems on disk: whole or not at all, and both with one gain where an integer would clip.
+"""Writes both stems completely or not at all, with one gain if an integer format would clip.
 
-The stems are encoded as they come, under hidden names. At the same time the vocals are kept
-as raw float32 in a hidden file. If a sample passes the limit of an integer format, the
-encoded files are dropped, and when the peak is known both stems are written again from the
-song and the raw vocals, with the one gain that brings both inside. No model runs twice.
+The stems are encoded block by block, under hidden names. At the same time the vocals go as raw
+float32 into a hidden file. If a sample exceeds the range of an integer format, encoding stops.
+At the end, when the peak is known, both stems are written again from the song and the raw
+vocals, with the one gain that brings both into the range. No model runs twice.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ __all__ = ["STEMS", "StemFiles", "check_targets"]
 Floats = npt.NDArray[np.float32]
 STEMS = ("vocals", "instrumental")
 
-_PORTION = 16_384  # samples worked on at a time: so many stay in the cache
+_PORTION = 16_384  # samples processed at a time: these fit in the cache
 
 
 class StemFiles:
-    """The files that one song's stems go to.
+    """The files of one song's stems.
 
     Parameters
     ----------
     targets : mapping of str to Path
-        Final name of each wanted stem: "vocals", "instrumental" or both.
+        Final name of each requested stem: "vocals", "instrumental" or both.
     rate_hz : int
     n_channels : int
     bit_depth : {"16", "24", "float"}
@@ -49,17 +49,17 @@ class StemFiles:
     Attributes
     ----------
     gain : float
-        What both stems were multiplied with, known after `finish`.
+        The gain of both stems, known after `finish`.
     largest_error : float
-        Largest difference between the song and the sum of its stems so far, as they are
-        handed to the encoders and before any gain.
+        Largest difference so far between the song and the sum of its stems, as passed to the
+        encoders and before any gain.
     is_lossless : bool
-        Whether the files keep every bit they are given.
+        Whether the files keep every bit of their input.
 
     Raises
     ------
     AudioError
-        If a file cannot be written; nothing is left behind then.
+        If a file cannot be written; then no file remains.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class StemFiles:
         }
         self.gain, self.largest_error = 1.0, 0.0
         self._low = self._high = 0.0
-        # Lossy files are decoded to 16 bits by most players.
+        # Most players decode lossy files to 16 bits.
         suffixes = {path.suffix.lower() for path in self._targets.values()}
         self._is_integer = not (suffixes == {".wav"} and bit_depth == "float")
         self.is_lossless = suffixes <= {".wav", ".flac"}
@@ -112,7 +112,7 @@ class StemFiles:
         return writers
 
     def _make_folder(self, folder: Path) -> None:
-        """Make a folder and its parents, remembering which are new."""
+        """Create a folder and its parents, and remember which are new."""
         try:
             missing = [path for path in (folder, *folder.parents) if not path.exists()]
             self._made.extend(missing)
@@ -156,7 +156,7 @@ class StemFiles:
             self._encode(vocals, instrumental)
 
     def _split(self, mixture: npt.NDArray[Any], vocals: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        """Split as the files will hold it: the instrumental takes up the vocals' rounding."""
+        """Split with the files' rounding: the instrumental takes up the rounding of the vocals."""
         if not (self._is_integer and self.is_lossless):
             return masking.split(mixture.astype(np.float32), vocals.astype(np.float32))
         step = 2.0 ** (1 - self._bits)
@@ -179,16 +179,16 @@ class StemFiles:
     def finish(
         self, mixture: Iterable[Floats], *, source: Path | None, tags: Mapping[str, str]
     ) -> Iterator[None]:
-        """Complete the files under their hidden names, with tags; yield as a sign of life.
+        """Complete the files under their hidden names, with tags; yield to show activity.
 
         Parameters
         ----------
         mixture : iterable of float32 arrays [shape=(channels, n)]
-            The song once more; only read if the stems have to be written again.
+            The song again; read only if the stems must be written again.
         source : Path, optional
-            Where the song's own tags come from.
+            The file with the song's own tags.
         tags : mapping of str to str
-            Added to them; the stem's name comes by itself.
+            Tags to add; the stem's name is added automatically.
         """
         if self._clips:
             for writer in self._writers.values():
@@ -209,7 +209,7 @@ class StemFiles:
             yield
 
     def add_text(self, path: Path, text: str) -> None:
-        """Have a small file appear together with the stems.
+        """Add a small file that gets its name together with the stems.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class StemFiles:
         Raises
         ------
         AudioError
-            If one cannot have its name. What was there before is there again then.
+            If a file cannot get its name. Then the previous files are restored.
         """
         with uninterrupted():
             stems = [(writer.temporary_path, writer.path) for writer in self._writers.values()]
@@ -277,9 +277,9 @@ class StemFiles:
                 self._stack.close()
 
     def abort(self) -> None:
-        """Remove whatever has no final name yet, and folders made for it."""
+        """Remove all files without a final name, and the folders created for them."""
         with uninterrupted():
-            # A file that waits in a buffer may hit a full disk here.
+            # Writing buffered data may fail on a full disk here.
             with suppress(OSError):
                 self._stack.close()
             for folder in sorted(self._made, key=lambda path: -len(path.parts)):
@@ -294,7 +294,7 @@ class StemFiles:
 
 
 def _raw_file(folder: Path) -> IO[bytes]:
-    """Open a nameless file beside the targets, where there is room for files of this size."""
+    """Open a nameless file beside the targets, where the disk has room for such sizes."""
     try:
         return tempfile.TemporaryFile(dir=folder, prefix=".viso-", suffix=".part")
     except OSError as error:
@@ -306,7 +306,7 @@ def _raw_file(folder: Path) -> IO[bytes]:
 def check_targets(
     song: Path, targets: Mapping[str, Path], *, beside: Path | None, overwrite: bool
 ) -> None:
-    """Refuse stems that do not exist, or files that must not be replaced (AudioError)."""
+    """Raise AudioError for unknown stems, or for files that must not be replaced."""
     unknown = sorted(set(targets) - set(STEMS))
     if unknown or not targets:
         raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")

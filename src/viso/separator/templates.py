@@ -19,8 +19,8 @@ def fields_of(template: str) -> frozenset[str]:
     Parameters
     ----------
     template : str
-        A relative path with ``{name}``, ``{stem}``, ``{ext}`` and ``{model}`` in it, bare: neither
-        ``{name:>40}`` nor ``{name!r}``, which can ask for names of gigabytes.
+        A relative path with ``{name}``, ``{stem}``, ``{ext}`` and ``{model}`` in it. Formats such
+        as ``{name:>40}`` or ``{name!r}`` are errors, because they can make names of gigabytes.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def fields_of(template: str) -> frozenset[str]:
     Raises
     ------
     ConfigError
-        If it has other fields, leads outside the output folder or names no file.
+        If it has other fields, leads outside the output folder, or does not name a file.
 
     Examples
     --------
@@ -54,12 +54,12 @@ def fields_of(template: str) -> frozenset[str]:
 
 
 def filled(template: str, *, name: str, stem: str, ext: str, model: str) -> Path:
-    """Return the path that a checked template gives, below the output folder.
+    """Return the path from a checked template, below the output folder.
 
     Raises
     ------
     ConfigError
-        If what is filled in has a zero byte.
+        If a value has a zero byte.
     """
     path = template.format(name=name, stem=stem, ext=ext, model=model)
     if "\0" in path:
@@ -75,23 +75,23 @@ def stem_files(
     Parameters
     ----------
     template : str
-        A checked one.
+        A checked template.
     name : str
-        What it calls the song.
+        The song's name in the template.
     model : str
         The loaded models' name.
     stems : iterable of str
     ext : str
-        Of the stems.
+        Suffix of the stems, without its dot.
     table : bool
-        Whether there is also a table of doubts, "confidence".
+        Whether there is also a table, "confidence".
 
     Raises
     ------
     ConfigError
         See `filled`.
     """
-    # A star would not do as part of a file's name everywhere.
+    # Not every file system allows a star in a file's name.
     model = model.replace("*", " ")
     files = {s: filled(template, name=name, stem=s, ext=ext, model=model) for s in stems}
     if table:

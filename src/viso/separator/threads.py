@@ -1,4 +1,4 @@
-"""Work in other threads: one reads ahead of the network, one writes behind it."""
+"""Runs work in other threads: one decodes ahead of the network, one encodes after it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class _End:
 
 
 def prefetch(items: Generator[T], *, depth: int = 3) -> Iterator[T]:
-    """Run a generator in its own thread, a few items before the caller asks for them.
+    """Run a generator in its own thread, a few items ahead of the caller.
 
     Parameters
     ----------
     items : generator
         Closed at the end, in that thread.
     depth : int
-        Items in work or waiting at a time.
+        How many items are in work or waiting at a time.
 
     Yields
     ------
-    The items, in their order. An error of the generator comes in its place among them. When the
-    caller leaves the iterator, early or late, the thread ends.
+    The items, in their order. An error of the generator is raised in its place among them. When
+    the caller closes the iterator, the thread ends.
     """
     with ThreadPoolExecutor(1, "viso-prefetch") as thread:
         waiting = deque(thread.submit(next, items, _End()) for _ in range(depth))
@@ -50,21 +50,21 @@ def background_writer(
 ) -> Iterator[Callable[..., None]]:
     """Call a function in its own thread, one call after the other.
 
-    Encoders call back into Python, where the exception of a Ctrl-C would be lost. Python hands
-    signals to the main thread alone, so what runs here is safe from them.
+    Encoders call back into Python, where the exception of a Ctrl-C would be lost. Python handles
+    signals only in the main thread, so they cannot interrupt the function here.
 
     Parameters
     ----------
     function : callable
     depth : int
-        Calls that may wait. With more, the caller waits.
+        How many calls may wait. With more, the caller waits.
 
     Yields
     ------
     callable
-        Takes the arguments of a call and returns at once. It raises what an earlier call raised.
-        When the block ends, all calls are over. If it ends without an error, it raises the error
-        that a call had.
+        Takes the arguments of a call and returns at once. It raises the error of an earlier call.
+        When the block ends, all calls have ended. If the block ends without an error, the error of
+        a call is raised.
     """
     calls: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "viso-writer") as thread:

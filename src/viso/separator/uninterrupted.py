@@ -1,4 +1,4 @@
-"""Moments that a Ctrl-C must not cut in two."""
+"""Delays signals during steps that a Ctrl-C must not interrupt."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SIGNALS = [
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let signals wait that have a handler in Python, and hand them over at the end.
+    """Delay signals that have a handler in Python until the block ends.
 
-    For steps of which half would be worse than none, such as a file that is made but not yet
-    noted for removal. Only the main thread gets signals, so in others nothing needs doing.
+    Use it for steps that must not stop halfway, such as between creating a file and registering
+    its removal. Only the main thread gets signals, so in other threads this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

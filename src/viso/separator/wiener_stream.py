@@ -1,13 +1,14 @@
 """The multichannel Wiener filter on a song of any length: windows that overlap and fade.
 
-Where a source stands, R, is learnt from a window of the song; the next window learns it anew.
-Two windows share an eighth of their length, over which one is faded into the other::
+Each window of the song learns the spatial covariance R of the sources anew. Two neighbouring
+windows share an eighth of their length, over which one fades into the other::
 
     window 1  |=================...|
     window 2                    |...==============...|
     window 3                                      |...=======|   the last ends with the song
 
-They lie at the same places however the song arrives, so a stream gives the bits of the whole.
+The windows do not depend on the blocks of the stream, so a stream and a whole song give the same
+bits.
 """
 
 from __future__ import annotations
@@ -35,29 +36,29 @@ __all__ = [
 Complexes = npt.NDArray[np.complex64]
 
 WINDOW_S = 10.0
-"""Length of a window in seconds, if no other is asked for."""
+"""Default length of a window in seconds."""
 
 SHORTEST_S, LONGEST_S = 0.5, 600.0
 
-# Bins filtered at a time, so that a window's wide numbers are never all there.
+# Bins filtered at a time, so that a whole window never exists in double precision.
 _BAND = 256
 
 
 @dataclass(frozen=True)
 class WienerFilter:
-    """How vocals and instrumental are filtered: iterations, and seconds of a window.
+    """Settings of the Wiener filter: iterations, and length of a window in seconds.
 
     Raises
     ------
     ConfigError
-        If there is no iteration, or a window is not from 0.5 s to 10 minutes long.
+        If there is no iteration, or the window is shorter than 0.5 s or longer than 10 minutes.
     """
 
     iterations: int = 1
     window_s: float = WINDOW_S
 
     def __str__(self) -> str:
-        """How a tag says it."""
+        """Return the text for a tag."""
         times = "iteration" if self.iterations == 1 else "iterations"
         return f"{self.iterations} {times}, windows of {self.window_s:g} s"
 
@@ -70,7 +71,7 @@ class WienerFilter:
 
 
 def wiener_filter(iterations: int, *, window_s: float = WINDOW_S) -> WienerFilter | None:
-    """Return the filter of so many iterations; none for 0.
+    """Return the settings for a number of iterations; None for 0.
 
     Raises
     ------
@@ -83,10 +84,10 @@ def wiener_filter(iterations: int, *, window_s: float = WINDOW_S) -> WienerFilte
 
 
 class WienerStream:
-    """Frames of mixture and vocals in, frames of the vocals out, filtered, in any portions.
+    """Frames of mixture and vocals in, filtered frames of the vocals out, in blocks of any length.
 
-    The instrumental that the filter needs beside the vocals is what they leave of the mixture.
-    Left-right pairs of channels are filtered together, others by themselves.
+    The filter also needs the instrumental, which is the mixture minus the vocals. It filters
+    left-right pairs of channels together, and other channels alone.
 
     Parameters
     ----------
@@ -100,10 +101,10 @@ class WienerStream:
         self._length = max(8, math.ceil(settings.window_s / seconds))
         self._overlap = self._length // 8
         self._iterations = settings.iterations
-        # A channel without a partner stands there twice; partners are neighbours.
+        # A channel without a partner appears twice; partners are neighbours.
         groups = channel_groups(n_channels, per_model=2)
         self._groups = [slice(group[0], group[-1] + 1) for group in groups]
-        # In memory order (channels, frames, bins), as everywhere.
+        # In memory order (channels, frames, bins), as in the estimators.
         shape = (2, n_channels, self._length, config.n_bins)
         self._waiting = np.empty(shape, np.complex64)
         self._n_waiting = 0
@@ -112,7 +113,7 @@ class WienerStream:
         self._tail: Complexes | None = None
 
     def push(self, mixture: Complexes, vocals: Complexes) -> Complexes:
-        """Take frames of both [shape=(channels, bins, n)], return those that are certain by now."""
+        """Add frames of both [shape=(channels, bins, n)] and return the final ones."""
         parts = [vocals[:, :, :0]]
         first = 0
         while first < vocals.shape[2]:
@@ -134,7 +135,7 @@ class WienerStream:
         return self._tail.transpose(0, 2, 1)
 
     def _window(self, *, is_last: bool = False) -> Complexes:
-        """Filter what waits and return its frames, but for those that the next window knows."""
+        """Filter the waiting frames and return them, without those shared with the next window."""
         n = self._n_waiting
         certain = n if is_last else n - self._overlap
         frames = self._filtered(*self._waiting[:, :, :n])
@@ -151,7 +152,7 @@ class WienerStream:
         """Filter a whole window [shape=(channels, frames, bins)], band by band."""
         filtered = np.empty_like(vocals)
         for group in self._groups:
-            # Relative to the song, so that its level does not matter.
+            # Relative to the loudest bin, so that the level of the song does not matter.
             loudest = float(np.abs(mixture[group]).max(initial=0.0)) or 1.0
             for first in range(0, vocals.shape[2], _BAND):
                 place = (group, slice(None), slice(first, first + _BAND))

@@ -1,8 +1,8 @@
-"""Decoding in a process of its own, for files of strangers.
+"""Decodes untrusted files in a process of its own.
 
-libsndfile, FFmpeg and the codecs behind them are written in C: a file made for it can crash them,
-or have them take any amount of memory or time. Here that befalls a child; this process gets an
-AudioError. The child is no sandbox: it may do what the account may, except writing files.
+libsndfile, FFmpeg and their codecs are written in C: a malicious file can crash them, or make them
+take any amount of memory or time. Here this happens to a child process, and this process gets an
+AudioError. The child is no sandbox: it may do what the account may, except write files.
 
     parent                                  child
     {"path": ..., "track": ...}         ->  opens the file
@@ -11,7 +11,7 @@ AudioError. The child is no sandbox: it may do what the account may, except writ
                                         <-  number of samples, samples, number, samples, ... 0
                                         <-  {"error": null}, or {"error": ...}
 
-Instead of a region the parent may ask for another file.
+Instead of a region the parent may send another file.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def open_isolated(
 ) -> IsolatedFile:
     """Open a sound or video file for reading in another process.
 
-    The samples are those of `open_audio`, bit for bit. A child takes about 0.3 s of processor time
-    to start, and each pass through the file has one.
+    The samples are those of `open_audio`, bit for bit. Each pass through the file has a child,
+    which takes about 0.3 s of processor time to start.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def open_isolated(
     track : int
         Which of the file's audio tracks, counted from 0.
     memory_bytes : int
-        What the decoder may allocate, where the system can limit it (Linux).
+        Memory that the decoder may allocate, where the system can limit it (Linux).
     patience_s : float
-        Seconds that it may take for a block of samples.
+        Seconds that the decoder may take for a block of samples.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def open_isolated(
     Raises
     ------
     AudioError
-        As `open_audio`; also if the decoder dies, or takes more than it may.
+        As `open_audio`; also if the decoder dies or exceeds its limits.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def open_isolated(
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says of its sound; `duration_s` is None where it does not say."""
+    """What a file states about its sound; `duration_s` is None if it does not state it."""
 
     rate_hz: int
     n_channels: int
@@ -84,22 +84,22 @@ def inspect_isolated(
     memory_bytes: int = _MOST_BYTES,
     patience_s: float = 60.0,
 ) -> Iterator[AudioInfo | AudioError]:
-    """Open one file after the other in another process, and say what each is.
+    """Open files one after the other in another process, and yield the facts of each.
 
-    One child opens them all; if a file ends it, the next file gets a new one.
+    One child opens all files; if a file makes it die, the next file gets a new child.
 
     Parameters
     ----------
     paths : iterable of paths
     memory_bytes : int
-        What the decoders may allocate, where the system can limit it (Linux).
+        Memory that the decoders may allocate, where the system can limit it (Linux).
     patience_s : float
         Seconds that a file may take.
 
     Yields
     ------
     AudioInfo or AudioError
-        Of each file in turn; the error is that of `open_isolated`.
+        One for each file, in order; the error is that of `open_isolated`.
 
     Examples
     --------
@@ -128,10 +128,10 @@ def inspect_isolated(
 
 
 class IsolatedFile:
-    """A readable sound file whose decoder is a child; see `viso.audio.AudioFile`.
+    """A readable sound file that a child process decodes; see `viso.audio.AudioFile`.
 
-    The attributes are the same. `blocks` says what is wrong with its arguments when the first
-    block is asked for.
+    The attributes are the same. `blocks` reports wrong arguments when the first block is
+    requested.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class IsolatedFile:
         Raises
         ------
         AudioError
-            As `AudioFile.blocks`; also if the decoder dies, or takes more than it may.
+            As `AudioFile.blocks`; also if the decoder dies or exceeds its limits.
         """
         if self._is_closed:
             raise AudioError(f"{self.path}: already closed; open it again")
@@ -187,7 +187,7 @@ class IsolatedFile:
             decoder.close()
 
     def close(self) -> None:
-        """End the use of this object; passes that already run may finish."""
+        """Close this object; passes that are already running may finish."""
         self._is_closed = True
         if self._idle is not None:
             self._idle.close()

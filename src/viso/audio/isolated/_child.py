@@ -1,4 +1,4 @@
-"""The other side of `viso.audio.isolated`: opens one file and sends its samples down a pipe."""
+"""The child of `viso.audio.isolated`: opens files and sends their samples through a pipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOLD = ("rate_hz", "n_channels", "n_tracks", "n_samples", "duration_s", "subtyp
 
 
 def main() -> None:
-    """Serve one file after the other, until nobody asks."""
+    """Serve one file after the other, until there are no more requests."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # decoders that print must not print into the samples
     request = _next()
@@ -40,18 +40,18 @@ def main() -> None:
 
 
 def _next() -> dict[str, Any]:
-    """Return what is asked for; nothing if nobody asks any more."""
+    """Return the next request, or an empty one at the end."""
     line = sys.stdin.buffer.readline()
     return dict(json.loads(line)) if line else {}
 
 
 def _limit(memory_bytes: int) -> None:
-    """Bound memory, and forbid to write files, where the system knows such limits."""
+    """Limit memory and forbid writing files, where the system supports such limits."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    # What the start took does not count.
+    # The memory that the start took does not count.
     for kind, most in (("DATA", memory_bytes + _data_bytes()), ("CORE", 0), ("FSIZE", 0)):
         limit = getattr(resource, f"RLIMIT_{kind}")
         highest = resource.getrlimit(limit)[1]
@@ -60,18 +60,18 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _data_bytes() -> int:
-    """Return how much this process has allocated by now, where the kernel says it."""
+    """Return how much this process has allocated, or 0 if the kernel does not report it."""
     with suppress(OSError, LookupError, ValueError):
         return int(Path("/proc/self/status").read_text().split("VmData:")[1].split()[0]) << 10
     return 0
 
 
 def _serve(path: str, track: int, out: BinaryIO) -> dict[str, Any]:
-    """Open a file and send the samples that are wanted of it; return what is asked next."""
+    """Open a file, send the requested samples and return the next request."""
     with open_audio(path, track=track) as song:
         _tell(out, {"error": None, **{name: getattr(song, name) for name in _TOLD}})
         wanted = _next()
-        if not wanted or "path" in wanted:  # nobody wants the samples
+        if not wanted or "path" in wanted:  # the parent does not request samples
             return wanted
         try:
             for block in song.blocks(**wanted):

@@ -1,4 +1,4 @@
-"""This process's end of a pipe to a child that decodes; what goes through it is in `isolated`."""
+"""The parent's end of the pipe to a decoding child; `viso.audio.isolated` has the protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from viso.errors import AudioError
 
 __all__ = ["Decoder"]
 
-# The package by its folder: its own __init__ loads the separator, half of the child's start.
+# Avoid the package's __init__: it loads the separator, which doubles the child's start time.
 _START = (
     "import sys, types; viso = types.ModuleType('viso'); viso.__path__ = [sys.argv[1]]; "
     "sys.modules['viso'] = viso; from viso.audio.isolated import _child; _child.main()"
@@ -32,31 +32,31 @@ _LONGEST_LINE = 1 << 20
 
 
 def _paths() -> str:
-    """Return where this process finds its modules; never the current folder."""
+    """Return the folders where this process finds its modules, without the current folder."""
     return os.pathsep.join(filter(None, sys.path))
 
 
 class Decoder:
-    """A child; `open` a file, then make one pass through its `blocks`, or `open` the next.
+    """A child process that decodes: `open` a file, then read its `blocks` once or `open` the next.
 
     Attributes
     ----------
     id : int
-        The child's process.
+        The child's process id.
     about : dict
-        What the child tells of the open file.
+        What the child reports about the open file.
     is_over : bool
-        Whether the child is of no use any more.
+        Whether the child can no longer be used.
     """
 
     def __init__(self, path: Path, *, memory_bytes: int, patience_s: float) -> None:
         self._path, self._memory_bytes = path, memory_bytes
         self._patience_s = patience_s
         self._is_late = self.is_over = False
-        self._awaited: object = None  # the read that is going on
+        self._awaited: object = None  # the current read
         self._lock = threading.Lock()
         try:
-            # A session of its own: Ctrl-C is for this process, which then ends the child.
+            # A session of its own: Ctrl-C reaches only this process, which then ends the child.
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", "-c", _START, str(_PACKAGE)],
                 stdin=subprocess.PIPE,
@@ -70,7 +70,7 @@ class Decoder:
         self.id = self._process.pid
 
     def open(self, path: Path, *, track: int = 0) -> None:
-        """Open a file, in the place of the one before."""
+        """Open a file in place of the previous one."""
         self._path = path
         self._ask({"path": str(path), "track": track, "memory_bytes": self._memory_bytes})
         self.about = self._line()
@@ -86,7 +86,7 @@ class Decoder:
             if n_samples > most:
                 raise self._nonsense()
             raw = self._bytes(4 * n_samples * self._n_channels)
-            # A bytearray is ours alone, so the array may be written to, as AudioFile's.
+            # Nobody else has this bytearray, so the array is writable, as AudioFile's is.
             yield np.frombuffer(raw, np.float32).reshape(self._n_channels, n_samples)
         self._line()
 
@@ -100,7 +100,7 @@ class Decoder:
             raise self._dead() from error
 
     def _line(self) -> dict[str, Any]:
-        """Return a message of the child, or raise the error that it tells."""
+        """Return a message of the child, or raise the error that the child reports."""
         length = struct.unpack("<I", self._bytes(4))[0]
         if length > _LONGEST_LINE:
             raise self._nonsense()
@@ -114,7 +114,7 @@ class Decoder:
         raise AudioError(reason)
 
     def _bytes(self, n_bytes: int) -> bytearray:
-        """Read so many bytes, or raise that the child is dead or late."""
+        """Read `n_bytes` bytes, or raise an error if the child is dead or late."""
         if self._process.stdout is None:
             raise AssertionError("the child has a pipe")
         read = self._awaited = object()
@@ -136,7 +136,7 @@ class Decoder:
         return data
 
     def _end_late(self, read: object) -> None:
-        """End the child if it is still this read that waits for it."""
+        """Kill the child if this read is still waiting for it."""
         with self._lock:
             if self._awaited is read:
                 self._is_late = True
@@ -163,7 +163,7 @@ class Decoder:
         )
 
     def close(self) -> None:
-        """End the child; twice is once."""
+        """Kill the child; more calls do nothing."""
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

@@ -1,4 +1,4 @@
-"""Carrying title, artist, cover and the like from the song to its stems."""
+"""Copies title, artist, cover and other tags from the song to its stems."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_cover(path: str | os.PathLike[str]) -> tuple[bytes, str] | None:
     Returns
     -------
     (bytes, str) or None
-        The picture file and its MIME type, such as "image/jpeg"; the front cover, if there are
+        The picture file and its MIME type, such as "image/jpeg"; the front cover if there are
         several pictures.
 
     Raises
@@ -63,9 +63,9 @@ def copy_tags(
     *,
     extra: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Write the tags and the cover of `source` into `target`, and `extra` beside them.
+    """Write the tags and the cover of `source`, and the tags in `extra`, into `target`.
 
-    The song's tags are best effort: if they cannot be read, only `extra` is written.
+    If the tags of `source` cannot be read, only `extra` is written.
 
     Parameters
     ----------
@@ -73,15 +73,15 @@ def copy_tags(
         Any sound file.
     target : str or path-like
         A finished wav, flac, mp3, ogg, opus or m4a file, such as `AudioWriter.temporary_path`
-        between ``finish()`` and ``commit()``. Its sound is not touched.
+        between ``finish()`` and ``commit()``. Its sound does not change.
     extra : dict of str, optional
-        Free-form tags, such as ``{"viso_stem": "vocals"}``; TXXX frames in ID3, free-form atoms in
+        Free-form tags, such as ``{"viso_stem": "vocals"}``: TXXX frames in ID3, free-form atoms in
         MP4. They replace tags of the same name.
 
     Returns
     -------
     list of str
-        The names of the tags carried over from `source`, "cover" among them.
+        The names of the tags copied from `source`, including "cover".
 
     Raises
     ------
@@ -97,7 +97,7 @@ def copy_tags(
     own = {name.lower(): [value] for name, value in (extra or {}).items()}
     path = Path(target)
     refusal: Exception | None = None
-    # A song's tag or picture may be more than the target's format takes: then do with less.
+    # The target's format may not take a tag or the picture of the song: then write less.
     for some, picture in ((tags, cover), (tags, None), ({}, None)):
         try:
             save(path, some | own, picture)
@@ -105,7 +105,7 @@ def copy_tags(
         except OSError as error:
             refusal = error
             break
-        except Exception as error:  # mutagen leaves its errors in every way
+        except Exception as error:  # mutagen raises errors of any type
             refusal = error
     why = " ".join(str(refusal).split())
     raise AudioError(

@@ -1,7 +1,7 @@
-"""What a tag may take: mutagen believes sizes, unpacks without a limit and counts to the end.
+"""Limits on tags, because mutagen trusts sizes and counts and unpacks without a limit.
 
-Without these limits 400 KB of ID3 became 1.2 GB of memory, and 100 KB of Vorbis comments half a
-minute of work.
+Without these limits 400 KB of ID3 took 1.2 GB of memory, and 100 KB of Vorbis comments took half a
+minute.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Any, BinaryIO
 __all__ = ["LimitedFile", "limit_unpacking"]
 
 _LARGEST = 16 << 20  # bytes of one tag or picture
-_ALL = 256 << 20  # bytes of all that is read
+_ALL = 256 << 20  # bytes of all reads together
 _MOST_READS = 50_000
 
-# What may begin a comment of Vorbis, and a frame of ID3: each becomes objects of 200 to 700 bytes.
+# Possible starts of Vorbis comments and ID3 frames; each becomes objects of 200 to 700 bytes.
 _COMMENT = re.compile(rb"\0\0[^=\0]{0,20}=")
 _FRAME = re.compile(rb"[A-Z][A-Z0-9]{2}")
-_LARGE = 64 << 10  # smaller tags of ID3 need not be counted
+_LARGE = 64 << 10  # frames of smaller ID3 tags need not be counted
 _MOST_ITEMS = 20_000
-_ITEMS_A_BYTE = 0.01  # pictures look so by chance, hardly ever so often
+_ITEMS_A_BYTE = 0.01  # pictures have such bytes by chance, but hardly ever so many
 
 
 class LimitedFile:
-    """A file for reading tags; it raises OSError where reading them would take too much.
+    """A file for reading tags; raises OSError if that would take too much memory or time.
 
     Parameters
     ----------
     file : binary file
-        Open for reading; not closed here.
+        Open for reading; the caller closes it.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -44,7 +44,7 @@ class LimitedFile:
         self.name: Any = file.name
 
     def read(self, n_bytes: int = -1) -> bytes:
-        """Read; never more memory is taken than there are bytes left."""
+        """Read; allocate no more memory than the file has bytes left."""
         left = max(0, self._size - self._file.tell())
         n_bytes = left if n_bytes is None or n_bytes < 0 else min(n_bytes, left)
         self._n_reads += 1
@@ -67,7 +67,7 @@ class LimitedFile:
             raise OSError(errno.EFBIG, f"more than {_MOST_ITEMS} tags")
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Seek; a place that no file has is an OSError, too."""
+        """Seek; raise OSError for an impossible position, too."""
         try:
             return self._file.seek(offset, whence)
         except (OverflowError, ValueError) as error:
@@ -79,7 +79,7 @@ class LimitedFile:
 
 
 class _LimitedZlib:
-    """zlib for frames of ID3: text shrinks to a tenth at best, a bomb to a thousandth."""
+    """zlib for ID3 frames, limited: text shrinks to a tenth at best, a bomb to a thousandth."""
 
     error = zlib.error
 
@@ -93,5 +93,5 @@ class _LimitedZlib:
 
 
 def limit_unpacking(frames: Any) -> None:
-    """Give mutagen's module of ID3 frames a zlib with a limit; it has no option for one."""
+    """Give mutagen's module of ID3 frames a limited zlib, because it has no option for limits."""
     frames.zlib = _LimitedZlib

@@ -1,4 +1,4 @@
-"""Reading tags and covers of any format into one dictionary."""
+"""Reads tags of any format into one dictionary, and covers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Cover = tuple[bytes, str]
 
 
 def mutagen_part(name: str) -> Any:
-    """Import a module of mutagen, late and without its half-written types."""
+    """Import a module of mutagen late, and without its incomplete types."""
     return import_module(f"mutagen.{name}" if name else "mutagen")
 
 
@@ -58,14 +58,14 @@ def load(path: Path) -> tuple[Tags, Cover | None]:
     Raises
     ------
     mutagen.MutagenError, OSError
-        If they are damaged, or larger than `viso.audio.tags._limits` allows.
+        If the tags are damaged, or larger than `viso.audio.tags._limits` allows.
     """
     with path.open("rb") as file:
         try:
             return _load(LimitedFile(file))
         except (OSError, mutagen_part("").MutagenError):
             raise
-        except Exception as error:  # damaged files lead mutagen out of its errors in every way
+        except Exception as error:  # for damaged files mutagen raises errors of any type
             why = str(error) or type(error).__name__
             raise mutagen_part("").MutagenError(why) from error
 
@@ -90,9 +90,9 @@ def _load(stream: LimitedFile) -> tuple[Tags, Cover | None]:
 
 
 def _from_pairs(tags: Any) -> Tags:
-    """Read Vorbis comments, or APE tags, whose values may be lists of text or other things."""
+    """Read Vorbis comments or APE tags; skip values that are not text."""
     values: dict[str, Any] = {}
-    if isinstance(tags, list):  # pairs; to ask for a name would go through all of them each time
+    if isinstance(tags, list):  # pairs; each look-up by name would search all of them
         for name, text in tags:
             values.setdefault(name.lower(), []).append(text)
     else:
@@ -163,7 +163,7 @@ def _cover_of_vorbis(file: Any) -> Cover | None:
 
 
 def wav_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start of the body and length of every chunk of a RIFF or RF64 file."""
+    """Yield the name, start of the body and length of every chunk of a RIFF or RF64 file."""
     file.seek(12)
     wide = None
     while len(header := file.read(8)) == 8:

@@ -1,4 +1,4 @@
-"""Writing tags and a cover into the six formats that viso makes."""
+"""Writes tags and a cover into the six formats that viso can write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["save"]
 
 
 def save(path: Path, tags: Tags, cover: Cover | None) -> None:
-    """Write into a file whose suffix names its format."""
+    """Write tags and cover into a file whose suffix names its format."""
     kind = path.suffix.lower()
     if kind == ".wav":
         _append_wav_id3(path, _to_id3(tags, cover))
@@ -102,7 +102,7 @@ def _fill_picture(file: Any, cover: Cover | None) -> None:
 def _append_wav_id3(path: Path, tags: Any) -> None:
     """Append an ID3 chunk to a WAV file that AudioWriter has made.
 
-    mutagen knows no RF64, and a stem of many hours should say who made it, too.
+    mutagen cannot write RF64, but a stem of many hours needs tags, too.
     """
     buffer = io.BytesIO()
     tags.save(buffer, padding=lambda _: 0)
@@ -111,12 +111,12 @@ def _append_wav_id3(path: Path, tags: Any) -> None:
     with path.open("r+b") as file:
         form = file.read(4)
         for name, start, _ in wav_chunks(file):
-            if name.lower() == b"id3 ":  # ours, from an earlier call, and so the last chunk
+            if name.lower() == b"id3 ":  # from an earlier call, so it is the last chunk
                 file.truncate(start - 8)
                 break
         end = file.seek(0, os.SEEK_END)
         file.write(b"id3 " + struct.pack("<I", len(body)) + body)
-        riff_size = end + len(body)  # two headers of 8 bytes: one counts, one does not
+        riff_size = end + len(body)  # of the two headers of 8 bytes, only one counts
         if form == b"RF64":
             file.seek(20)
             file.write(struct.pack("<Q", riff_size))
