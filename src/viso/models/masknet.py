@@ -25,12 +25,12 @@ class Graph(Protocol):
 
 
 # Frames processed at a time outside the network: these fit in the cache.
-_PORTION = 32
+_AT_ONCE = 32
 _HALF_POWER = np.float32(np.sqrt(0.5))
 
 
-def _portions(n_frames: int) -> Iterator[slice]:
-    return (slice(first, min(n_frames, first + _PORTION)) for first in range(0, n_frames, _PORTION))
+def _slices(n_frames: int) -> Iterator[slice]:
+    return (slice(first, min(n_frames, first + _AT_ONCE)) for first in range(0, n_frames, _AT_ONCE))
 
 
 def _rotated(frames: Complexes) -> Complexes:
@@ -49,7 +49,7 @@ def _features(seen: Complexes, card: ModelCard) -> Floats:
     features = np.empty((n_channels * (1 + is_complex), n_frames, n_bins), np.float32)
     if card.axes == "bins-frames":
         features = np.empty((len(features), n_bins, n_frames), np.float32).transpose(0, 2, 1)
-    for part in _portions(n_frames):
+    for part in _slices(n_frames):
         frames = seen[:, :, part].transpose(0, 2, 1)
         if card.basis == "mid-side":
             frames = _rotated(frames)
@@ -79,7 +79,7 @@ def _masked(frames: Complexes, mask: Floats, card: ModelCard) -> Complexes:
     bins = mask.shape[1]
     if card.gain != 1.0:
         mask = mask * np.float32(card.gain)
-    for part in _portions(frames.shape[2]):
+    for part in _slices(frames.shape[2]):
         now, out, factor = frames[:, :, part], estimate[:, :, part], mask[:, :, part]
         if card.basis == "mid-side":
             factor = np.stack([factor[0] + factor[1], factor[0] - factor[1]]) * np.float32(0.5)

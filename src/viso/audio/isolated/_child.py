@@ -17,7 +17,7 @@ from viso.errors import AudioError
 
 __all__ = ["main"]
 
-_TOLD = ("rate_hz", "n_channels", "n_tracks", "n_samples", "duration_s", "subtype", "bit_depth")
+_REPORTED = ("rate_hz", "n_channels", "n_tracks", "n_samples", "duration_s", "subtype", "bit_depth")
 
 
 def main() -> None:
@@ -32,10 +32,10 @@ def main() -> None:
             request = _serve(path, request["track"], out)
             continue
         except AudioError as error:
-            _tell(out, {"error": str(error)})
+            _send(out, {"error": str(error)})
         except MemoryError:
             much = f"more than {request['memory_bytes'] >> 20} MB of memory"
-            _tell(out, {"error": f"{path}: takes {much}; convert it to WAV with another program"})
+            _send(out, {"error": f"{path}: takes {much}; convert it to WAV with another program"})
         request = _next()
 
 
@@ -69,7 +69,7 @@ def _data_bytes() -> int:
 def _serve(path: str, track: int, out: BinaryIO) -> dict[str, Any]:
     """Open a file, send the requested samples and return the next request."""
     with open_audio(path, track=track) as song:
-        _tell(out, {"error": None, **{name: getattr(song, name) for name in _TOLD}})
+        _send(out, {"error": None, **{name: getattr(song, name) for name in _REPORTED}})
         wanted = _next()
         if not wanted or "path" in wanted:  # the parent does not request samples
             return wanted
@@ -79,11 +79,11 @@ def _serve(path: str, track: int, out: BinaryIO) -> dict[str, Any]:
                 out.write(np.ascontiguousarray(block).data)
         finally:
             out.write(bytes(4))
-    _tell(out, {"error": None})
+    _send(out, {"error": None})
     return _next()
 
 
-def _tell(out: BinaryIO, message: dict[str, Any]) -> None:
+def _send(out: BinaryIO, message: dict[str, Any]) -> None:
     text = json.dumps(message).encode()
     out.write(struct.pack("<I", len(text)) + text)
     out.flush()
