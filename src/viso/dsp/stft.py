@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
 
 # Frames transformed at a time: their working memory stays in the cache and is reused.
-_PORTION = 16
+_FRAMES_AT_ONCE = 16
 
 
 class SpectralConfig(Settings):
@@ -100,7 +100,7 @@ class Analysis:
         # Scaled up here and down again by norm="forward" below: with its default norm, numpy
         # converts float32 input, which takes six times as long.
         self._window = padded_window(config) * np.float32(config.n_fft)
-        self._work = np.empty((n_channels, _PORTION, config.n_fft), np.float32)
+        self._work = np.empty((n_channels, _FRAMES_AT_ONCE, config.n_fft), np.float32)
         self._rest = np.zeros((n_channels, config.n_fft // 2), np.float32)
         self._n_samples = 0
         self._n_frames = 0
@@ -137,8 +137,8 @@ class Analysis:
         views = np.lib.stride_tricks.sliding_window_view(signal, self._n_fft, axis=1)
         views = views[:, : n * self._hop : self._hop]
         frames = np.empty((signal.shape[0], n, self._n_fft // 2 + 1), np.complex64)
-        for first in range(0, n, _PORTION):
-            part = slice(first, min(n, first + _PORTION))
+        for first in range(0, n, _FRAMES_AT_ONCE):
+            part = slice(first, min(n, first + _FRAMES_AT_ONCE))
             work = self._work[:, : part.stop - first]
             np.multiply(views[:, part], self._window, out=work)
             # numpy's annotations do not know that float32 stays float32.
@@ -159,7 +159,7 @@ class Synthesis:
         self._n_fft, self._hop = config.n_fft, config.hop
         self._window = padded_window(config)
         self._square = self._window**2
-        self._work = np.empty((n_channels, _PORTION, config.n_fft), np.float32)
+        self._work = np.empty((n_channels, _FRAMES_AT_ONCE, config.n_fft), np.float32)
         self._tail = np.zeros((n_channels, config.n_fft), np.float32)
         self._weight = np.zeros(config.n_fft, np.float32)
         self._skip = config.n_fft // 2
@@ -184,8 +184,8 @@ class Synthesis:
         weight = np.zeros(length + self._n_fft, np.float32)
         total[:, : self._n_fft] = self._tail
         weight[: self._n_fft] = self._weight
-        for first in range(0, n, _PORTION):
-            part = frames[:, :, first : first + _PORTION].transpose(0, 2, 1)
+        for first in range(0, n, _FRAMES_AT_ONCE):
+            part = frames[:, :, first : first + _FRAMES_AT_ONCE].transpose(0, 2, 1)
             pieces = self._work[:, : part.shape[1]]
             np.fft.irfft(part, n=self._n_fft, axis=2, out=pieces)  # type: ignore[arg-type]
             pieces *= self._window

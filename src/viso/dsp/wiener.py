@@ -41,7 +41,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _FLOOR = _EPS**0.5
 _LOUDEST = 10.0
 # Bins times frames processed at a time: these fit in the cache.
-_PORTION = 1 << 14
+_VALUES_AT_ONCE = 1 << 14
 
 
 def expectation_maximisation(
@@ -90,7 +90,7 @@ def expectation_maximisation(
 def _portions(spectrum: npt.NDArray[Any]) -> Iterator[slice]:
     """Yield the frames of a spectrum [shape=(channels, frames, bins)] a few at a time."""
     _, n_frames, n_bins = spectrum.shape
-    step = -(-_PORTION // max(1, n_bins))
+    step = -(-_VALUES_AT_ONCE // max(1, n_bins))
     return (slice(first, first + step) for first in range(0, n_frames, step))
 
 

@@ -30,7 +30,7 @@ __all__ = ["STEMS", "StemFiles", "check_targets"]
 Floats = npt.NDArray[np.float32]
 STEMS = ("vocals", "instrumental")
 
-_PORTION = 16_384  # samples processed at a time: these fit in the cache
+_BLOCK = 16_384  # samples processed at a time: these fit in the cache
 
 
 class StemFiles:
@@ -134,8 +134,8 @@ class StemFiles:
 
     def write(self, mixture: Floats, vocals: Floats) -> None:
         """Append a block of the song and of its vocals, each [shape=(channels, n)]."""
-        for first in range(0, mixture.shape[1], _PORTION):
-            part = slice(first, first + _PORTION)
+        for first in range(0, mixture.shape[1], _BLOCK):
+            part = slice(first, first + _BLOCK)
             self._write(mixture[:, part], vocals[:, part])
 
     def _write(self, mixture: Floats, vocals: Floats) -> None:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 _TRIES = 3  # for operations that may have failed by chance
 _PAUSE_S = 0.5  # before the second try; doubled before each further one
-_PORTION = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 # In these stores an object appears at the end of its upload; elsewhere we rename it at the end.
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"})
@@ -248,7 +248,7 @@ def sha256_of(address: Address) -> str:
     def read(fs: Any, path: str) -> str:
         found = hashlib.sha256()
         with fs.open(path, "rb") as file:
-            while data := file.read(_PORTION):
+            while data := file.read(_BLOCK_BYTES):
                 found.update(data)
         return found.hexdigest()
 
