@@ -254,7 +254,7 @@ def main() -> int:
     outcomes.append(outcome(what, lambda: try_newest(newest, command)))
     print()
     for one in outcomes:
-        print(f"{one.what}: {one.told}")
+        print(f"{one.what}: {one.reported}")
     return int(any(one.is_bad for one in outcomes))
 
 

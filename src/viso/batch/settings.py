@@ -46,7 +46,7 @@ class SeparationConfig:
         A region of every song, in seconds; to the end by default.
     confidence : bool
         Also write a table of where each separation is doubtful.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "openvino"}
 
     Raises
     ------

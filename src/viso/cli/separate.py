@@ -280,7 +280,7 @@ def separate(
     duration: Annotated[
         float | None, typer.Option(min=0, help="How much to separate, in seconds.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or openvino.")] = "auto",
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Also a table of where it is doubtful (csv).")
     ] = False,
@@ -330,7 +330,7 @@ def separate(
         confidence=confidence,
         overwrite=overwrite,
     )
-    wanted: Device = one_of(device, ("auto", "cpu", "cuda"), "--device")  # type: ignore[assignment]
+    wanted: Device = one_of(device, ("auto", "cpu", "cuda", "openvino"), "--device")  # type: ignore[assignment]
     where = checked_address(engine, address)
     is_many = recursive or dry_run or jobs is not None or where is not None
     files = [place for place in places if isinstance(place, Path) and not place.is_dir()]

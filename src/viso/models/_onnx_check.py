@@ -13,7 +13,14 @@ from pathlib import Path
 from viso.errors import ModelError
 from viso.models._protobuf import Reader, Value
 
-__all__ = ["LARGEST_BYTES", "LARGEST_CARD", "LARGEST_TENSOR", "check_model", "read_model"]
+__all__ = [
+    "LARGEST_BYTES",
+    "LARGEST_CARD",
+    "LARGEST_TENSOR",
+    "check_model",
+    "metadata_of",
+    "read_model",
+]
 
 LARGEST_BYTES = 512 << 20
 """The most bytes of a model's file."""
@@ -79,6 +86,14 @@ def check_model(data: bytes, path: Path, *, card_key: str = "viso.card") -> None
         raise ModelError(f"{path}: refused: {refusal}") from refusal
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not a model that ONNX Runtime can run ({error})") from error
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """Return the metadata of a model that `check_model` has accepted."""
+    reader = Reader()
+    entries = (_message(value) for number, value in reader.fields(memoryview(data)) if number == 14)
+    texts = ({n: _text(value) for n, value in reader.fields(entry)} for entry in entries)
+    return {text.get(1, ""): text.get(2, "") for text in texts}
 
 
 class _Refusal(Exception):  # noqa: N818

@@ -21,7 +21,7 @@ from viso.models import registry
 from viso.models.card import BlendCard, ModelCard, SegmentCard
 from viso.models.onnx import Model, OnnxModel
 from viso.models.segments import OnnxSegmentModel, SegmentModel
-from viso.models.session import Device, OnnxSession
+from viso.models.session import Device, open_session
 
 __all__ = ["Blend", "Models", "card_file", "load", "load_blend", "parts_of", "shares_of"]
 
@@ -117,7 +117,7 @@ def load_blend(
         A single string may name a blend, such as "viso+viso-cnn", or the card of a blend.
     weights : sequence of float, optional
         One for each model; equal by default. Only their ratios count.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "openvino"}
     threads : int
         CPU threads of each network; 0 takes all cores.
 
@@ -173,7 +173,7 @@ def load(
         path = registry.path_of(str(model))
     if path.suffix.lower() == ".toml":
         raise ModelError(f"{path}: is no model but a card; name its ONNX file, or a single model")
-    session = OnnxSession(path, device=device, threads=threads)
+    session = open_session(path, device=device, threads=threads)
     if isinstance(session.card(), SegmentCard):
         return OnnxSegmentModel(path, session=session)
     return OnnxModel(path, session=session)

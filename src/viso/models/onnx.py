@@ -16,7 +16,7 @@ import numpy.typing as npt
 from viso.errors import ModelError
 from viso.models.card import ModelCard
 from viso.models.masknet import apply_graph
-from viso.models.session import Device, OnnxSession
+from viso.models.session import Device, Session, open_session
 
 __all__ = ["LOUDEST", "Model", "OnnxModel"]
 
@@ -62,11 +62,11 @@ class OnnxModel:
     ----------
     path : Path
         The ONNX file.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "openvino"}
         "auto" uses CUDA if ONNX Runtime offers it, else the CPU; "cuda" raises without CUDA.
     threads : int
         CPU threads of the session; 0 lets ONNX Runtime take all cores.
-    session : OnnxSession, optional
+    session : Session, optional
         The file, if it is open already.
 
     Attributes
@@ -90,9 +90,9 @@ class OnnxModel:
         *,
         device: Device = "auto",
         threads: int = 0,
-        session: OnnxSession | None = None,
+        session: Session | None = None,
     ) -> None:
-        self._session = session or OnnxSession(path, device=device, threads=threads)
+        self._session = session or open_session(path, device=device, threads=threads)
         card = self._session.card()
         if not isinstance(card, ModelCard):
             raise ModelError(f"{path}: sees whole segments; open it with OnnxSegmentModel")
@@ -160,7 +160,7 @@ def _peak(values: Floats) -> float:
     return max(float(values.max()), -float(values.min()))  # fastest, because it makes no copy
 
 
-def _check_shapes(session: OnnxSession, card: ModelCard, path: Path) -> None:
+def _check_shapes(session: Session, card: ModelCard, path: Path) -> None:
     """Compare the graph's declared shapes with what the card promises."""
     inputs, outputs = session.inputs, session.outputs
     if len(inputs) != 1 or len(outputs) != 1:
@@ -174,7 +174,7 @@ def _check_shapes(session: OnnxSession, card: ModelCard, path: Path) -> None:
         ("input", inputs[0].shape, card.input, {card.chunk_frames}),
         ("output", outputs[0].shape, card.output, {card.chunk_frames, card.step_frames}),
     )
-    for side, shape, kind, frames in sides:
+    for what, shape, kind, frames in sides:
         channels = card.channels * (2 if kind == "complex" else 1)
         expected: list[set[int]] = [{1}, {channels}, {card.used_bins}, frames]
         if card.axes == "frames-bins":
@@ -186,6 +186,6 @@ def _check_shapes(session: OnnxSession, card: ModelCard, path: Path) -> None:
         if not fits:
             wanted = [" or ".join(map(str, sorted(allowed))) for allowed in expected]
             raise ModelError(
-                f"{path}: card does not fit: the graph's {side} is {list(shape)}, "
+                f"{path}: card does not fit: the graph's {what} is {list(shape)}, "
                 f"the card says [{', '.join(wanted)}]"
             )

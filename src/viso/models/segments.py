@@ -24,7 +24,7 @@ import numpy.typing as npt
 from viso.dsp.stft import hann
 from viso.errors import ModelError
 from viso.models.card import SegmentCard
-from viso.models.session import Device, OnnxSession
+from viso.models.session import Device, Session, open_session
 
 __all__ = ["OnnxSegmentModel", "SegmentModel"]
 
@@ -66,8 +66,8 @@ class OnnxSegmentModel:
     Parameters
     ----------
     path, device, threads
-        See `OnnxSession`.
-    session : OnnxSession, optional
+        See `open_session`.
+    session : Session, optional
         The file, if it is open already.
 
     Attributes
@@ -79,7 +79,7 @@ class OnnxSegmentModel:
     Raises
     ------
     ModelError
-        See `OnnxSession`; also if the card does not fit the graph.
+        See `open_session`; also if the card does not fit the graph.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class OnnxSegmentModel:
         *,
         device: Device = "auto",
         threads: int = 0,
-        session: OnnxSession | None = None,
+        session: Session | None = None,
     ) -> None:
-        self._session = session or OnnxSession(path, device=device, threads=threads)
+        self._session = session or open_session(path, device=device, threads=threads)
         card = self._session.card()
         if not isinstance(card, SegmentCard):
             raise ModelError(f"{path}: sees frames; open it with OnnxModel")
@@ -195,7 +195,7 @@ def _as_complex(parts: Floats, n_channels: int) -> Complexes:
     return spectrum
 
 
-def _check_sides(session: OnnxSession, card: SegmentCard) -> None:
+def _check_sides(session: Session, card: SegmentCard) -> None:
     """Compare the graph's declared shapes with what the card promises."""
     spectrum = (2 * card.channels, card.n_fft // 2, card.n_frames)
     samples = (card.channels, card.segment_samples)

@@ -1,4 +1,7 @@
-"""One ONNX Runtime session: a checked file, the device it runs on, named arrays in and out."""
+"""Sessions: a checked ONNX file, the device it runs on, named arrays in and out.
+
+`open_session` opens a file with ONNX Runtime, or with OpenVINO for the device "openvino".
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +21,102 @@ from viso.models import registry
 from viso.models._onnx_check import LARGEST_CARD, read_model
 from viso.models.card import ModelCard, SegmentCard, card_from
 
-__all__ = ["CARD_KEY", "MEMORY_BYTES", "Device", "OnnxSession"]
+__all__ = [
+    "CARD_KEY",
+    "MEMORY_BYTES",
+    "Device",
+    "OnnxSession",
+    "Session",
+    "Side",
+    "card_of",
+    "open_session",
+]
 
 CARD_KEY = "viso.card"
 MEMORY_BYTES = 4 << 30
 """CPU memory for all models together that are not in the package."""
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "openvino"]
 Floats = npt.NDArray[np.float32]
 
 _AS_REQUESTED = 1  # memory grows by what is needed; by default it doubles
+
+
+class Side(NamedTuple):
+    """An input or output of a graph: free sizes of its shape are no integers."""
+
+    name: str
+    shape: list[Any]
+    type: str
+
+
+class Session(Protocol):
+    """A network in an ONNX file, opened on a device.
+
+    Attributes
+    ----------
+    path : Path
+    options : (str, int)
+        The device and threads that were requested.
+    device : str
+        The device that it really runs on.
+    sha256 : str
+        Hash of the file, in hexadecimal.
+    inputs, outputs : list of Side
+    """
+
+    path: Path
+    options: tuple[Device, int]
+    device: str
+    sha256: str
+    inputs: list[Side]
+    outputs: list[Side]
+
+    def card(self) -> ModelCard | SegmentCard:
+        """Read the model's card: inside the file, or in a TOML file beside it.
+
+        Raises
+        ------
+        ModelError
+            If there is none, or it is wrong.
+        """
+        ...
+
+    def run(
+        self, feeds: Mapping[str, Floats], outputs: Sequence[str] | None = None
+    ) -> list[Floats]:
+        """Run the graph on arrays by name; return the outputs of these names, or all.
+
+        Raises
+        ------
+        ModelError
+            If the runtime fails.
+        """
+        ...
+
+
+def open_session(path: Path, *, device: Device = "auto", threads: int = 0) -> Session:
+    """Open a model's file.
+
+    Parameters
+    ----------
+    path : Path
+    device : {"auto", "cpu", "cuda", "openvino"}
+        "auto" uses CUDA if ONNX Runtime offers it, else the CPU. Any other device raises if it is
+        not available.
+    threads : int
+        CPU threads of the session; 0 takes all cores.
+
+    Raises
+    ------
+    ModelError
+        See `OnnxSession` and `viso.models.openvino.OpenVinoSession`.
+    """
+    if device == "openvino":
+        from viso.models.openvino import OpenVinoSession
+
+        return OpenVinoSession(path, threads=threads)
+    return OnnxSession(path, device=device, threads=threads)
 
 
 class OnnxSession:
@@ -69,29 +158,17 @@ class OnnxSession:
         self._session = _session(data, path, device=device, threads=threads)
         on_cuda = self._session.get_providers()[0] == "CUDAExecutionProvider"
         self.device = "cuda" if on_cuda else "cpu"
-        self.inputs: list[Any] = self._session.get_inputs()
-        self.outputs: list[Any] = self._session.get_outputs()
+        self.inputs = [Side(s.name, s.shape, s.type) for s in self._session.get_inputs()]
+        self.outputs = [Side(s.name, s.shape, s.type) for s in self._session.get_outputs()]
 
     def card(self) -> ModelCard | SegmentCard:
-        """Read the model's card: inside the file, or in a TOML file beside it.
-
-        Raises
-        ------
-        ModelError
-            If there is none, or it is wrong.
-        """
-        return _card_of(self._session, self.path)
+        """See `Session.card`."""
+        return card_of(self._session.get_modelmeta().custom_metadata_map, self.path)
 
     def run(
         self, feeds: Mapping[str, Floats], outputs: Sequence[str] | None = None
     ) -> list[Floats]:
-        """Run the graph on arrays by name; return the outputs of these names, or all.
-
-        Raises
-        ------
-        ModelError
-            If ONNX Runtime fails.
-        """
+        """See `Session.run`."""
         try:
             results: list[Floats] = self._session.run(outputs, dict(feeds))
         except Exception as error:  # ONNX Runtime raises a family of private types
@@ -160,10 +237,17 @@ def _reason(error: Exception) -> str:
     return lines[0][:160]
 
 
-def _card_of(session: Any, path: Path) -> ModelCard | SegmentCard:
+def card_of(metadata: Mapping[str, str], path: Path) -> ModelCard | SegmentCard:
+    """Return the card in a model's metadata, or in a TOML file beside it.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it is wrong.
+    """
     beside = path.with_suffix(".toml")
     try:
-        inside = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+        inside = metadata.get(CARD_KEY)
         if inside is not None:
             return card_from(parse_json(inside), origin=f"{path}: card")
         if beside.is_file():
