@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from helpers.held_songs import Hold, held_viso
 from helpers.small_models import song
 from viso.audio import read, write
+from viso.cli import app
+from viso.models import registry
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
 
@@ -534,3 +538,16 @@ def test_one_template_for_two_files_is_refused(tmp_path: Path, mask_model: Path)
     refused = viso(*words, cwd=tmp_path)
     assert refused.returncode == 1
     assert "would replace a song, those of another song, or one another" in refused.stderr
+
+
+def test_models_are_a_line_each_and_a_card_by_name() -> None:
+    listed = CliRunner().invoke(app, ["models"])
+    assert listed.exit_code == 0
+    lines = [line.split() for line in listed.output.splitlines()]
+    for name in registry.packaged():
+        (line,) = (line for line in lines if line[:1] == [name])
+        assert re.fullmatch(r"-?\d+\.\d", line[1]) and line[2] == "dB" and line[4] == "MB"
+    assert "trained on" not in listed.output
+    assert "trained on" in CliRunner().invoke(app, ["models", "viso"]).output
+    cards = CliRunner().invoke(app, ["models", "--json"]).output.splitlines()
+    assert {json.loads(card)["name"] for card in cards} >= set(registry.packaged())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -17,11 +18,13 @@ from viso.cli.console import EXIT_FAILED, error_line, out, print_json, shown
 from viso.cli.train import needs_training
 from viso.errors import ModelError, VisoError
 from viso.models import registry
+from viso.models._onnx_check import metadata_of, read_model
 from viso.models.blend import Blend, load, load_blend, parts_of, shares_of
 from viso.models.card import ModelCard, SegmentCard
 from viso.models.htdemucs import import_htdemucs, is_htdemucs
 from viso.models.onnx import OnnxModel
 from viso.models.segments import OnnxSegmentModel
+from viso.models.session import card_of
 
 __all__ = ["models"]
 
@@ -183,6 +186,52 @@ def _show(wanted: _Wanted, path: Path, *, as_json: bool) -> None:
         out().print(_lines(model, share=wanted.share), soft_wrap=False)
 
 
+_PLAIN = {
+    "viso": "fast; the default",
+    "viso-hq": "best; takes 2.4 times as long as viso",
+    "viso-tfc-tdf": "the larger network of viso-hq",
+    "viso-cnn": "our first network, after Lin 2018",
+    "lin2018": "from the papers: Lin et al. 2018",
+    "uhlich2017-fnn": "from the papers: Uhlich 2017, dense",
+    "uhlich2017-blstm": "from the papers: Uhlich 2017, BLSTM",
+    "uhlich2017-blend": "from the papers: Uhlich 2017, both",
+}
+"""What the project's own models are, in plain words."""
+
+
+def _overview() -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("model", no_wrap=True)
+    table.add_column("vocals", justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    return table
+
+
+def _overview_row(name: str, path: Path) -> tuple[str, str, str, str]:
+    """Return the row of a model in the overview, without opening a session."""
+    if path.suffix.lower() == ".toml":
+        blend = load_blend(path, device="cpu", threads=1)
+        assert blend.card is not None
+        scores, description, licence = blend.card.scores, blend.card.description, _licence(blend)
+        files = [getattr(model, "path", None) for model in blend.models]
+        n_bytes = sum(file.stat().st_size for file in files if isinstance(file, Path))
+    else:
+        data = read_model(path)
+        card = card_of(metadata_of(data), path)
+        scores, description, licence = card.scores, card.description, card.licence
+        n_bytes = len(data)
+    medians = [score for key, score in scores.items() if key.startswith("vocals uSDR")]
+    # A model of the user's may have any name and any terms.
+    what = _PLAIN[name] if name in _PLAIN and not _is_users(path) else f"{description}; {licence}"
+    vocals = f"{medians[0]:.1f} dB" if medians else ""
+    return shown(name), vocals, f"{n_bytes / 1e6:.1f} MB", shown(what)
+
+
+def _is_users(path: Path) -> bool:
+    return path.parent not in (registry.PACKAGED, registry.checkout_folder())
+
+
 @models.command("list")
 def list_(
     files: Annotated[
@@ -197,15 +246,19 @@ def list_(
         Path | None, typer.Option(help="Of your own models, if not the usual one.")
     ] = None,
 ) -> None:
-    """List the models that can be run, with their cards."""
+    """List the models that can be run; with names or --json, show their cards."""
     known = registry.available(folder=folder)
     is_broken = False
+    overview = None if files or as_json else _overview()
     for wanted in itertools.chain(*(_members(str(name), known) for name in files or known)):
         path = Path(wanted.name)
         try:
             if wanted.name in known:
                 path = registry.path_of(wanted.name, folder=folder)
-            _show(wanted, path, as_json=as_json)
+            if overview is None:
+                _show(wanted, path, as_json=as_json)
+            else:
+                overview.add_row(*_overview_row(wanted.name, path))
         except (VisoError, OSError) as error:
             # One broken file among the user's models must not hide the others.
             if files:
@@ -213,6 +266,9 @@ def list_(
             message = str(error) if isinstance(error, VisoError) else f"{path}: {error.strerror}"
             error_line(message)
             is_broken = True
+    if overview is not None:
+        out().print(overview, soft_wrap=False)
+        out().print("vocals: median uSDR over 15 songs. viso models NAME shows a model's card.")
     if is_broken:
         raise typer.Exit(EXIT_FAILED)
 
