@@ -19,7 +19,8 @@ from viso.audio import write
 from viso.cli import app
 from viso.errors import ModelError
 from viso.models.blend import load
-from viso.models.session import OnnxSession, open_session
+from viso.models.runtimes import open_session
+from viso.models.session import OnnxSession
 
 pytest.importorskip("openvino")
 RATE_HZ = 44_100

@@ -20,8 +20,9 @@ from viso.errors import ConfigError, ModelError
 from viso.models import registry
 from viso.models.card import BlendCard, ModelCard, SegmentCard
 from viso.models.onnx import Model, OnnxModel
+from viso.models.runtimes import open_session
 from viso.models.segments import OnnxSegmentModel, SegmentModel
-from viso.models.session import Device, open_session
+from viso.models.session import Device
 
 __all__ = ["Blend", "Models", "card_file", "load", "load_blend", "parts_of", "shares_of"]
 

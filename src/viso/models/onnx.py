@@ -16,7 +16,8 @@ import numpy.typing as npt
 from viso.errors import ModelError
 from viso.models.card import ModelCard
 from viso.models.masknet import apply_graph
-from viso.models.session import Device, Session, open_session
+from viso.models.runtimes import open_session
+from viso.models.session import Device, Session
 
 __all__ = ["LOUDEST", "Model", "OnnxModel"]
 

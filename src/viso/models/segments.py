@@ -24,7 +24,8 @@ import numpy.typing as npt
 from viso.dsp.stft import hann
 from viso.errors import ModelError
 from viso.models.card import SegmentCard
-from viso.models.session import Device, Session, open_session
+from viso.models.runtimes import open_session
+from viso.models.session import Device, Session
 
 __all__ = ["OnnxSegmentModel", "SegmentModel"]
 

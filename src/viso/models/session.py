@@ -1,6 +1,6 @@
 """Sessions: a checked ONNX file, the device it runs on, named arrays in and out.
 
-`open_session` opens a file with ONNX Runtime, or with OpenVINO for the device "openvino".
+`OnnxSession` runs a file with ONNX Runtime; `viso.models.runtimes` chooses the runtime.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ __all__ = [
     "Session",
     "Side",
     "card_of",
-    "open_session",
 ]
 
 CARD_KEY = "viso.card"
@@ -93,30 +92,6 @@ class Session(Protocol):
             If the runtime fails.
         """
         ...
-
-
-def open_session(path: Path, *, device: Device = "auto", threads: int = 0) -> Session:
-    """Open a model's file.
-
-    Parameters
-    ----------
-    path : Path
-    device : {"auto", "cpu", "cuda", "openvino"}
-        "auto" uses CUDA if ONNX Runtime offers it, else the CPU. Any other device raises if it is
-        not available.
-    threads : int
-        CPU threads of the session; 0 takes all cores.
-
-    Raises
-    ------
-    ModelError
-        See `OnnxSession` and `viso.models.openvino.OpenVinoSession`.
-    """
-    if device == "openvino":
-        from viso.models.openvino import OpenVinoSession
-
-        return OpenVinoSession(path, threads=threads)
-    return OnnxSession(path, device=device, threads=threads)
 
 
 class OnnxSession:
