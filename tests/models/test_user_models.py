@@ -267,7 +267,7 @@ def test_files_that_cannot_be_read_are_a_line_each(hostile: Path, tmp_path: Path
     told = viso("models", "--json", cwd=tmp_path)
     assert told.returncode == 1
     names = [json.loads(line)["name"] for line in told.stdout.splitlines()]
-    assert names == [*registry.packaged(), "zebra"]
+    assert names == [*registry.packaged(), "zebra"], told.stderr
     broken = set(registry.available()) - set(names)
     assert len(broken) >= 11
     lines = told.stderr.splitlines()

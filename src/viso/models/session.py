@@ -138,7 +138,11 @@ class OnnxSession:
 
     def card(self) -> ModelCard | SegmentCard:
         """See `Session.card`."""
-        return card_of(self._session.get_modelmeta().custom_metadata_map, self.path)
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{self.path}: the card inside is damaged ({error!s:.160})") from error
+        return card_of(metadata, self.path)
 
     def run(
         self, feeds: Mapping[str, Floats], outputs: Sequence[str] | None = None
