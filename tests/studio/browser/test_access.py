@@ -101,7 +101,7 @@ def test_the_tab_key_comes_by_everything_and_is_seen(player: Page) -> None:
             break
         assert outline != "none", f"{name}: the focus cannot be seen"
         seen.append(name)
-    wanted = ["Choose songs", "Play", "Location in the song", "Solo vocals", "Mute vocals"]
+    wanted = ["Choose songs", "Play", "Position in the song", "Solo vocals", "Mute vocals"]
     wanted += ["Level of vocals", "Level of instrumental", "Repeat from", "Download vocals as flac"]
     places = [seen.index(name) for name in wanted]
     assert places == sorted(places)

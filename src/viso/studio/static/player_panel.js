@@ -65,7 +65,7 @@ export class PlayerPanel {
     }, el("kbd", { "aria-hidden": "true" }, side === "stems" ? "A" : "B"), side === "stems" ? "Your balance" : "Original"));
     this.status = el("p", { class: "soft status", role: "status" });
     this.place = el("input", {
-      type: "range", class: "place", min: 0, max: this.duration, step: 0.1, "aria-label": "Place in the song",
+      type: "range", class: "place", min: 0, max: this.duration, step: 0.1, "aria-label": "Position in the song",
       input: () => this.seek(Number(this.place.value)),
     });
     this.element = el("section", { class: "player", "aria-label": "Player" },
