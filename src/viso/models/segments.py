@@ -34,7 +34,7 @@ Complexes = npt.NDArray[np.complex64]
 
 _EDGE_FRAMES = 2  # of the transform, at either end, which the network does not see
 _LOUDEST = 1000.0  # times the mixture; see `viso.models.onnx.LOUDEST`
-_QUIETEST = 1e-8  # of the mixture's RMS, below which a segment is silent
+_QUIETEST = 1e-8  # RMS below which a segment counts as silent
 
 
 class SegmentModel(Protocol):
