@@ -42,7 +42,7 @@ _AS_REQUESTED = 1  # memory grows by what is needed; by default it doubles
 
 
 class Side(NamedTuple):
-    """An input or output of a graph: free sizes of its shape are no integers."""
+    """An input or output of a graph; a size of its shape that is not fixed is not an integer."""
 
     name: str
     shape: list[Any]
@@ -102,7 +102,7 @@ class OnnxSession:
     path : Path
         The ONNX file.
     device : {"auto", "cpu", "cuda"}
-        "auto" takes CUDA where ONNX Runtime offers it, else the CPU; "cuda" insists.
+        "auto" uses CUDA if ONNX Runtime offers it, else the CPU; "cuda" raises without CUDA.
     threads : int
         CPU threads of the session; 0 lets ONNX Runtime take all cores.
 
@@ -115,8 +115,7 @@ class OnnxSession:
         "cpu" or "cuda": the device that the session runs on.
     sha256 : str
         Hash of the file, in hexadecimal.
-    inputs, outputs : list
-        ONNX Runtime's descriptions: `name`, `shape`, `type`.
+    inputs, outputs : list of Side
 
     Raises
     ------
