@@ -97,7 +97,7 @@ def test_a_song_in_the_output_folder_is_not_replaced(tmp_path: Path) -> None:
         ({"template": "{name}/{stem}/{composer}"}, "composer"),
         ({"template": "{name"}, "template"),
         ({"stems": ()}, "stems"),
-        ({"stems": ("drums",)}, "drums"),
+        ({"stems": ("all",)}, "name each"),
         ({"format": "wma"}, "wma"),
         ({"format": "flac", "bit_depth": "float"}, "float"),
         ({"bitrate": "320k"}, "320k"),

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.held_songs import Hold, held_viso
-from helpers.small_models import song
+from helpers.small_models import segment_network, song
 from viso.audio import read, write
 from viso.cli import app
 from viso.models import registry
@@ -80,6 +80,24 @@ def test_template_and_stems(folder: Path, mask_model: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     assert files_below(folder / "out") == {"my song (vocals, tiny).wav"}
+
+
+def test_all_stems_of_a_model(folder: Path, tmp_path: Path) -> None:
+    model = segment_network(tmp_path / "band.onnx", of_samples=0.2)
+    words = ("separate", "my song.flac", "--model", model, "--stems")
+    result = viso(*words, "all", "-o", "out", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    names = {f"my song/{stem}.wav" for stem in ("vocals", "drums", "bass", "other")}
+    assert files_below(folder / "out") == names
+    assert "vocals + drums + bass + other = mixture, exactly" in result.stdout
+    result = viso(*words, "drums,instrumental", "-o", "two", "--jobs", 1, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    found = {file for file in files_below(folder / "two") if file.endswith(".wav")}
+    assert found == {"my song/drums.wav", "my song/instrumental.wav"}
+    result = viso(*words, "guitar", "-o", "out", cwd=folder)
+    assert result.returncode == 2
+    said = " ".join(result.stderr.replace("│", "").split())
+    assert "the model offers vocals, drums, bass, other, instrumental" in said
 
 
 def test_blends_and_the_wiener_filter(folder: Path, mask_model: Path) -> None:

@@ -102,15 +102,17 @@ def segment_network(
     """Write a graph whose vocals are shares of the samples and of the spectrum that it is given.
 
     With `is_relative` the share of the samples falls with the segment's level, as in a network
-    that hears the whole segment. The stems before the vocals get nothing.
+    that hears the whole segment. The other stems get a half, a quarter, an eighth of that.
     """
     card = card or segment_card()
     samples = [1, card.channels, card.segment_samples]
     spectrum = [1, 2 * card.channels, card.n_fft // 2, card.n_frames]
-    is_vocals = np.array([stem == "vocals" for stem in card.stems], np.float32).reshape(1, -1, 1, 1)
+    others = iter(0.5 ** np.arange(1, len(card.stems) + 1))
+    parts = [1.0 if stem == "vocals" else next(others) for stem in card.stems]
+    of_stems = np.array(parts, np.float32).reshape(1, -1, 1, 1)
     constants = {
-        "a": is_vocals * np.float32(of_samples),
-        "b": is_vocals[..., None] * np.float32(of_spectrum),
+        "a": of_stems * np.float32(of_samples),
+        "b": of_stems[..., None] * np.float32(of_spectrum),
         "axis": np.array([1], np.int64),
     }
     wave, waves = "wave", [1, len(card.stems), *samples[1:]]

@@ -21,7 +21,8 @@ NAMES = ("vocals.wav", "instrumental.wav")
 
 
 def stems(seed: int) -> Stems:
-    return Stems(song(seed=seed), song(seed=seed + 1), 44_100, "none")
+    made = {"vocals": song(seed=seed), "instrumental": song(seed=seed + 1)}
+    return Stems(made, rate_hz=44_100, model="none")
 
 
 def contents(folder: Path) -> list[bytes | None]:

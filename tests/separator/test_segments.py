@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_samples_and_spectrum_are_put_together(tmp_path: Path) -> None:
     tone = np.sin(2 * np.pi * 1000 * time_s + np.array([[0.0], [1.0]])).astype(np.float32)
     # The network does not see the outermost frames, so the spectrum misses some at the ends.
     inside = (slice(None), slice(256, -256))
-    np.testing.assert_allclose(model.estimate(tone)[inside], 0.75 * tone[inside], atol=1e-5)
+    np.testing.assert_allclose(model.estimate(tone)[0][inside], 0.75 * tone[inside], atol=1e-5)
 
 
 def test_an_estimate_is_as_loud_as_its_segment(network: Path) -> None:
@@ -62,11 +63,11 @@ class Position:
     def __init__(self) -> None:
         self.stood = []
 
-    def estimate(self, segment: Floats) -> Floats:
+    def estimate(self, segment: Floats, stems: Sequence[str] = ("vocals",)) -> Floats:
         ramp = np.arange(segment.shape[1], dtype=np.float32)
         sounding = np.flatnonzero(segment[0])
         self.stood.append(int(sounding[0]) if sounding.size else -1)
-        return np.broadcast_to(ramp, segment.shape).astype(np.float32)
+        return np.broadcast_to(ramp, (len(stems), *segment.shape)).astype(np.float32)
 
 
 def test_segments_overlap_as_the_card_says() -> None:
@@ -75,7 +76,7 @@ def test_segments_overlap_as_the_card_says() -> None:
     n_samples, length, advance = 3000, 1024, 640
     estimator = SegmentEstimator(model, n_channels=2)
     mixture = np.ones((2, n_samples), np.float32)
-    found = np.concatenate([estimator.estimate(mixture), estimator.finish()], axis=1)
+    found = np.concatenate([estimator.estimate(mixture), estimator.finish()], axis=2)[0]
     window = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1)).astype(np.float64)
     total, weights = np.zeros(n_samples), np.zeros(n_samples)
     for start in range(0, n_samples, advance):
@@ -207,7 +208,7 @@ def test_memory_does_not_grow_with_the_song() -> None:
     for _ in range(50):
         estimator.estimate(block)
         assert estimator._waiting.shape[1] < 1024 + 700
-        assert estimator._sum.shape == (2, 1024)
+        assert estimator._sum.shape == (1, 2, 1024)
 
 
 def test_the_card_goes_with_the_graph(network: Path) -> None:

@@ -37,7 +37,7 @@ def test_stems_are_encoded_at_the_same_time(tmp_path, monkeypatch, stems):
     monkeypatch.setattr(AudioWriter, "write", meet_and_write)
     mixture, vocals = sound(40_000)
     with StemFiles(targets(tmp_path, *stems), rate_hz=RATE, n_channels=2) as files:
-        files.write(mixture, vocals)
+        files.write(mixture, vocals[None])
         list(files.finish([], source=None, tags={}))
         files.commit()
     for stem in stems:
@@ -64,7 +64,8 @@ def test_an_error_of_one_stem_waits_for_the_other(tmp_path, monkeypatch):
         StemFiles(wanted, rate_hz=RATE, n_channels=2) as files,
     ):
         try:
-            files.write(*sound(1000))
+            mixture, vocals = sound(1000)
+            files.write(mixture, vocals[None])
         finally:
             assert is_written.is_set()
     assert list(tmp_path.iterdir()) == []

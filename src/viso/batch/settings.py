@@ -12,6 +12,7 @@ from viso.errors import ConfigError
 from viso.models.registry import DEFAULT
 from viso.models.session import Device
 from viso.separator import STEMS, Separator
+from viso.separator.stem_family import ALL
 from viso.separator.templates import fields_of, stem_files
 from viso.separator.wiener_stream import WINDOW_S
 
@@ -33,7 +34,7 @@ class SeparationConfig:
         Iterations of a multichannel Wiener filter; 0 means none, None takes the model's number.
     wiener_window_s : float
     stems : tuple of str
-        "vocals", "instrumental" or both.
+        "vocals", "instrumental", or further ones that the model offers.
     format : {"wav", "flac", "mp3", "ogg", "opus", "m4a"}
     bit_depth : {"16", "24", "float"}
         For wav and flac (which has no "float").
@@ -68,8 +69,8 @@ class SeparationConfig:
     device: Device = "auto"
 
     def __post_init__(self) -> None:
-        if not self.stems or set(self.stems) - set(STEMS):
-            raise ConfigError(f"stems {self.stems}: choose from {', '.join(STEMS)}")
+        if not self.stems or ALL in self.stems:
+            raise ConfigError(f"stems {self.stems}: name each, such as {', '.join(STEMS)}")
         if self.format not in (*_DEPTHS, *_LOSSY):
             raise ConfigError(f"format {self.format!r}: use {', '.join((*_DEPTHS, *_LOSSY))}")
         depths = _DEPTHS.get(self.format, _DEPTHS["wav"])
@@ -98,15 +99,17 @@ class SeparationConfig:
         Raises
         ------
         ModelError, ConfigError
-            See `Separator`.
+            See `Separator`; also if the models do not offer a stem.
         """
-        return Separator(
+        separator = Separator(
             self.model,
             wiener=self.wiener,
             wiener_window_s=self.wiener_window_s,
             device=self.device,
             threads=threads,
         )
+        separator.requested(self.stems)
+        return separator
 
     def facts(self, *, model: str, sha256: str, wiener: int) -> str:
         """Return all that decides the bytes and the names of the stems, as JSON.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viso.cli.console import shown
-from viso.separator import STEMS, Report
+from viso.separator import Report
 from viso.separator.confidence import Second
 from viso.stores.address import Location
 
@@ -95,11 +95,11 @@ def described(report: Report, table: Location | None, took_s: float) -> str:
         f"with {shown(report.model)}{behind} on {report.device}",
     ]
     if report.gain_db:
-        lines.append(f"  both stems lowered by {-report.gain_db:.2f} dB, so that neither clips")
-    elif report.is_lossless and set(report.outputs) == set(STEMS):
+        lines.append(f"  all stems lowered by {-report.gain_db:.2f} dB, so that none clips")
+    elif report.is_lossless and set(report.parts) <= set(report.outputs):
         error = report.largest_error
         how = "exactly" if error == 0 else f"within {20 * math.log10(error):.0f} dB of full scale"
-        lines.append(f"  vocals + instrumental = mixture, {how}")
+        lines.append(f"  {' + '.join(report.parts)} = mixture, {how}")
     if report.written_rate_hz != report.rate_hz:
         lines.append(f"  written at {report.written_rate_hz} Hz, the format's nearest rate")
     if table is not None:

@@ -26,9 +26,11 @@ from viso.cli.console import (
 from viso.cli.formatting import as_record, common_reason, described, failure_record
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.models import registry
+from viso.models.blend import estimated_by
 from viso.models.session import Device
 from viso.separator import STEMS, Report, Separator
 from viso.separator.naming import Names, best_files, possible_files
+from viso.separator.stem_family import offered_stems, requested_stems
 from viso.separator.templates import fields_of, stem_files
 from viso.separator.wiener_stream import LONGEST_S, SHORTEST_S, WINDOW_S
 from viso.stores.address import Address, Location, location_of
@@ -76,12 +78,15 @@ def checked_manifest(manifest: Path | None, out: Location) -> None:
         raise typer.BadParameter(said, param_hint="--manifest")
 
 
-def checked_stems(text: str) -> tuple[str, ...]:
-    """Return the stems in a comma-separated list."""
-    stems = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not stems or set(stems) - set(STEMS):
-        raise typer.BadParameter(f"{text!r}: choose from {', '.join(STEMS)}", param_hint="--stems")
-    return stems
+def checked_stems(text: str, model: str) -> tuple[str, ...]:
+    """Return the stems in a comma-separated list, which the model offers."""
+    stems = [part.strip() for part in text.split(",") if part.strip()]
+    if stems and set(stems) <= set(STEMS):
+        return tuple(dict.fromkeys(stems))  # of every model
+    try:
+        return requested_stems(stems, offered_stems(estimated_by(model)))
+    except ConfigError as error:
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint="--stems") from error
 
 
 def one_of(value: str, allowed: tuple[str, ...], option: str) -> str:
@@ -267,7 +272,9 @@ def separate(
         float,
         typer.Option(min=SHORTEST_S, max=LONGEST_S, help="What it learns from, in seconds."),
     ] = WINDOW_S,
-    stems: Annotated[str, typer.Option(help="Which stems to write.")] = ",".join(STEMS),
+    stems: Annotated[
+        str, typer.Option(help="Which stems to write; all, or such as drums, of models with more.")
+    ] = ",".join(STEMS),
     file_format: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
     ] = "wav",
@@ -320,7 +327,7 @@ def separate(
     checked_coding(file_format, bit_depth, bitrate)
     wish = _Wish(
         out=out_place,
-        stems=checked_stems(stems),
+        stems=checked_stems(stems, model),
         format=file_format,
         bit_depth=bit_depth,
         bitrate=bitrate,

@@ -64,12 +64,12 @@ def split(mixture: Floats, vocals: Floats) -> tuple[Floats, Floats]:
 
 
 def joint_gain(low: float, high: float, *, bits: int) -> float:
-    """Return the one gain that brings both stems into the range of an integer format.
+    """Return the one gain that brings all stems into the range of an integer format.
 
     Parameters
     ----------
     low, high : float
-        Smallest and largest sample of both stems, full scale 1.0.
+        Smallest and largest sample of all stems, full scale 1.0.
     bits : int
         Depth of the format; its range is -1 to ``1 - 2 ** (1 - bits)``.
 
@@ -77,7 +77,7 @@ def joint_gain(low: float, high: float, *, bits: int) -> float:
     -------
     float
         1.0 if nothing would clip. Otherwise a factor below 1 that leaves one step of the
-        format free, because one stem takes up the rounding of the other.
+        format free, because one stem takes up the rounding of the others.
     """
     step = 2.0 ** (1 - bits)
     if low >= -1.0 and high <= 1.0 - step:

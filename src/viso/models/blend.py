@@ -18,13 +18,23 @@ from pathlib import Path
 
 from viso.errors import ConfigError, ModelError
 from viso.models import registry
+from viso.models._onnx_check import metadata_of, read_model
 from viso.models.card import BlendCard, ModelCard, SegmentCard
 from viso.models.onnx import Model, OnnxModel
 from viso.models.runtimes import open_session
 from viso.models.segments import OnnxSegmentModel, SegmentModel
-from viso.models.session import Device
+from viso.models.session import Device, card_of
 
-__all__ = ["Blend", "Models", "card_file", "load", "load_blend", "parts_of", "shares_of"]
+__all__ = [
+    "Blend",
+    "Models",
+    "card_file",
+    "estimated_by",
+    "load",
+    "load_blend",
+    "parts_of",
+    "shares_of",
+]
 
 _MOST_PARTS = 32
 
@@ -159,6 +169,21 @@ def load_blend(
     return Blend(tuple(loaded), shares, card)
 
 
+def estimated_by(models: str) -> list[tuple[str, ...]]:
+    """Return the stems that each model of a blend estimates, by their cards alone.
+
+    Raises
+    ------
+    ModelError, ConfigError
+        See `load_blend`.
+    """
+    file = card_file(models)
+    if file is not None:
+        models = BlendCard.from_toml(file).models
+    paths = [_path_of(_beside(file, name)) for name, _ in parts_of(models, beside=file)]
+    return [card_of(metadata_of(read_model(path)), path).estimated for path in paths]
+
+
 def load(
     model: str | PathLike[str], *, device: Device = "auto", threads: int = 0
 ) -> OnnxModel | OnnxSegmentModel:
@@ -169,15 +194,21 @@ def load(
     ModelError
         See `OnnxModel`; also for a name that is not known, and for that of a blend.
     """
+    path = _path_of(model)
+    session = open_session(path, device=device, threads=threads)
+    if isinstance(session.card(), SegmentCard):
+        return OnnxSegmentModel(path, session=session)
+    return OnnxModel(path, session=session)
+
+
+def _path_of(model: str | PathLike[str]) -> Path:
+    """Return the ONNX file of a model's name, or the path itself."""
     path = Path(model)
     if str(model) in registry.available() or not (path.suffix or path.exists()):
         path = registry.path_of(str(model))
     if path.suffix.lower() == ".toml":
         raise ModelError(f"{path}: is no model but a card; name its ONNX file, or a single model")
-    session = open_session(path, device=device, threads=threads)
-    if isinstance(session.card(), SegmentCard):
-        return OnnxSegmentModel(path, session=session)
-    return OnnxModel(path, session=session)
+    return path
 
 
 def card_file(model: str | PathLike[str]) -> Path | None:

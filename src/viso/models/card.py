@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -14,6 +15,8 @@ __all__ = ["BlendCard", "ModelCard", "SegmentCard", "card_from"]
 
 _LARGEST_CHUNK = 1 << 24  # frames times bins: 256 MB of two channels
 _LARGEST_OVERLAP = 64
+_MOST_STEMS = 16
+_STEM_PATTERN = r"[a-z][a-z0-9_-]{0,31}"
 _LARGEST_SEGMENT = 1 << 22  # 95 s at 44.1 kHz
 
 
@@ -62,7 +65,8 @@ class ModelCard(_Card):
     .          ``complex``: (batch, 2 channels, bins, chunk_frames), real
                and imaginary part of each channel alternate
     output     ``mask``: factor for each input bin, same layout as magnitude
-    .          ``complex``: the target's own spectrum, as the complex input
+    .          ``complex``: the target's own spectrum, as the complex input;
+    .          if the card has `stems`, the spectra of all, one after the other
     axes       ``bins-frames``: as above; ``frames-bins``: these two axes
     .          swapped, which avoids transposing input and output
     ========== ==========================================================
@@ -86,6 +90,7 @@ class ModelCard(_Card):
     chunk_frames: int = Field(ge=1, le=16_384)
     context_frames: int = Field(0, ge=0)
     gain: float = Field(1.0, gt=0, le=10)
+    stems: tuple[str, ...] = Field((), max_length=_MOST_STEMS)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -109,7 +114,16 @@ class ModelCard(_Card):
             )
         if self.basis == "mid-side" and self.channels != 2:
             raise ValueError("mid-side needs channels = 2")
+        if self.stems:
+            _check_stems(self.stems)
+            if self.output != "complex" or self.target != "vocals":
+                raise ValueError('stems need output = "complex" and target = "vocals"')
         return self
+
+    @property
+    def estimated(self) -> tuple[str, ...]:
+        """The stems that can be had of the model's estimate."""
+        return self.stems or ("vocals",)
 
     @property
     def used_bins(self) -> int:
@@ -139,15 +153,14 @@ class SegmentCard(_Card):
     window: Literal["triangular"] = "triangular"
     n_fft: int = Field(4096, ge=16, le=1 << 16)
     hop: int = Field(1024, ge=1)
-    stems: tuple[str, ...] = Field(("drums", "bass", "other", "vocals"), min_length=1)
+    stems: tuple[str, ...] = Field(("drums", "bass", "other", "vocals"), max_length=_MOST_STEMS)
     inputs: tuple[str, str] = Field(description="names: samples, spectrum")
     outputs: tuple[str, str] = Field(description="names: samples, spectra")
     terms: str = Field("", description="what the weights may be used for")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if "vocals" not in self.stems:
-            raise ValueError(f"stems {', '.join(self.stems)}: vocals must be among them")
+        _check_stems(self.stems)
         if self.n_fft % 2 or self.n_fft % self.hop or self.n_fft > self.segment_samples:
             raise ValueError(
                 f"n_fft {self.n_fft} must be even, a multiple of hop {self.hop} and shorter than "
@@ -158,6 +171,11 @@ class SegmentCard(_Card):
         return self
 
     @property
+    def estimated(self) -> tuple[str, ...]:
+        """The stems that the model estimates."""
+        return self.stems
+
+    @property
     def advance_samples(self) -> int:
         """Samples by which successive segments advance."""
         return int(self.segment_samples * (1 - self.overlap))
@@ -166,6 +184,13 @@ class SegmentCard(_Card):
     def n_frames(self) -> int:
         """Frames of a segment's spectrum."""
         return -(-self.segment_samples // self.hop)
+
+
+def _check_stems(stems: tuple[str, ...]) -> None:
+    if "vocals" not in stems or len(set(stems)) < len(stems):
+        raise ValueError(f"stems {', '.join(stems)}: need vocals among them, and each once")
+    if not all(re.fullmatch(_STEM_PATTERN, stem) for stem in stems):
+        raise ValueError(f"stems {', '.join(stems)}: need names of small letters, - and _")
 
 
 def card_from(values: Any, *, origin: str) -> ModelCard | SegmentCard:

@@ -105,7 +105,8 @@ def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes
     Returns
     -------
     complex64 array [shape=(channels, bins, step_frames)]
-        The target's spectrum in the chunk's middle frames.
+        The target's spectrum in the chunk's middle frames. If the card has stems, the spectra of
+        all [shape=(stems, channels, bins, step_frames)].
     """
     bins, context = card.used_bins, card.context_frames
     result = graph(_features(chunk[:, :bins], card)[None])[0]
@@ -116,9 +117,18 @@ def apply_graph(graph: Graph, chunk: Complexes, *, card: ModelCard) -> Complexes
     middle = chunk[:, :, context : context + card.step_frames]
     if card.output == "mask":
         return _masked(middle, result, card)
+    if not card.stems:
+        return _spectrum(middle, result, card)
+    spectra = result.reshape(len(card.stems), -1, *result.shape[1:])
+    return np.stack([_spectrum(middle, parts, card) for parts in spectra])
+
+
+def _spectrum(middle: Complexes, parts: Floats, card: ModelCard) -> Complexes:
+    """Return the spectrum of one source from its real and imaginary parts."""
+    bins = card.used_bins
     estimate = np.zeros(middle.shape, np.complex64)
-    estimate[:, :bins].real = result[0::2]
-    estimate[:, :bins].imag = result[1::2]
+    estimate[:, :bins].real = parts[0::2]
+    estimate[:, :bins].imag = parts[1::2]
     estimate[:, :bins] *= np.float32(card.gain)
     if card.basis == "mid-side":
         estimate[:, :bins] = _rotated(estimate[:, :bins])

@@ -50,6 +50,8 @@ class Model(Protocol):
         Returns
         -------
         complex64 array [shape=(card.channels, bins, card.step_frames)]
+            If the card has `stems`, of all of them
+            [shape=(stems, card.channels, bins, card.step_frames)].
         """
         ...
 
@@ -177,6 +179,8 @@ def _check_shapes(session: Session, card: ModelCard, path: Path) -> None:
     )
     for what, shape, kind, frames in sides:
         channels = card.channels * (2 if kind == "complex" else 1)
+        if what == "output":
+            channels *= len(card.estimated)
         expected: list[set[int]] = [{1}, {channels}, {card.used_bins}, frames]
         if card.axes == "frames-bins":
             expected[2:] = expected[:1:-1]

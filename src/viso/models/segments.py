@@ -15,6 +15,7 @@ S. Rouard, F. Massa and A. Defossez, "Hybrid Transformers for Music Source Separ
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,16 +46,18 @@ class SegmentModel(Protocol):
         """How to feed it, and where it comes from."""
         ...
 
-    def estimate(self, segment: Floats) -> Floats:
-        """Return the vocals of a segment.
+    def estimate(self, segment: Floats, stems: Sequence[str] = ("vocals",)) -> Floats:
+        """Return stems of a segment.
 
         Parameters
         ----------
         segment : float32 array [shape=(card.channels, card.segment_samples)]
+        stems : sequence of str
+            Of `card.stems`.
 
         Returns
         -------
-        float32 array [shape=(card.channels, card.segment_samples)]
+        float32 array [shape=(len(stems), card.channels, card.segment_samples)]
         """
         ...
 
@@ -98,18 +101,18 @@ class OnnxSegmentModel:
         self.path, self.card = path, card
         self.device, self.sha256 = self._session.device, self._session.sha256
         self._transform = _Transform(card)
-        self._vocals = card.stems.index("vocals")
         _check_sides(self._session, card)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A session cannot be pickled; another process opens the same file.
         return _reopened, (self.path.absolute(), self.sha256, *self._session.options)
 
-    def estimate(self, segment: Floats) -> Floats:
+    def estimate(self, segment: Floats, stems: Sequence[str] = ("vocals",)) -> Floats:
         """See `SegmentModel.estimate`."""
         level = float(np.sqrt(np.mean(np.square(segment, dtype=np.float64))))
+        estimates = np.zeros((len(stems), *segment.shape), np.float32)
         if level < _QUIETEST:
-            return np.zeros_like(segment)
+            return estimates
         # The network was trained on sound of this level. It has its own norms inside, so a level
         # that differs from segment to segment costs nothing.
         scaled = segment / np.float32(level)
@@ -126,17 +129,21 @@ class OnnxSegmentModel:
                 f"{self.path}: gave outputs of shape {samples.shape} and {spectra.shape}, which "
                 "its card does not allow"
             )
-        stem = self._transform.inverse(_as_complex(spectra[0, self._vocals], n_channels))
-        stem += samples[0, self._vocals]
-        peak = float(np.abs(stem).max())
+        for index, stem in enumerate(stems):
+            number = self.card.stems.index(stem)
+            spectrum_of_stem = _as_complex(spectra[0, number], n_channels)
+            np.add(
+                self._transform.inverse(spectrum_of_stem), samples[0, number], out=estimates[index]
+            )
+        peak = float(np.abs(estimates).max())
         if not peak <= _LOUDEST * float(np.abs(scaled).max()):  # true of NaN, too
             loud = f"{peak:.3g} times as loud as the mixture"
             raise ModelError(
                 f"{self.path}: its output is {loud if math.isfinite(peak) else 'NaN or infinite'}; "
                 "the file is damaged, or its card does not fit"
             )
-        stem *= np.float32(level)
-        return stem
+        estimates *= np.float32(level)
+        return estimates
 
 
 class _Transform:

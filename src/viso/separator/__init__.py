@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from viso.separator.separation import Progress, Report, Separation, Stems
 from viso.separator.separator import Separator, separate
-from viso.separator.stem_files import STEMS
+from viso.separator.stem_family import STEMS
 
 __all__ = ["STEMS", "Progress", "Report", "Separation", "Separator", "Stems", "separate"]

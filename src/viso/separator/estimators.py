@@ -1,7 +1,7 @@
-"""Estimators: samples of a mixture in, samples of its vocals out, in a stream.
+"""Estimators: samples of a mixture in, samples of its stems out, in a stream.
 
-`Estimator` is the seam of the program: everything that estimates vocals implements it, and
-everything that needs vocals calls it. `build_estimator` builds one for a song::
+`Estimator` is the seam of the program: everything that estimates stems implements it, and
+everything that needs them calls it. `build_estimator` builds one for a song::
 
     song's rate -> models' rate -> [frames -> models, blended -> Wiener filter -> samples] -> back
     `Resampled`                    `MaskEstimator`
@@ -14,6 +14,7 @@ their rates; then the Wiener filter has a transform of its own (`WienerFiltered`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeGuard, cast
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 
 from viso.audio import Resampler
 from viso.dsp.stft import Analysis, SpectralConfig, Synthesis
-from viso.errors import ModelError
+from viso.errors import ConfigError, ModelError
 from viso.models.blend import Blend
 from viso.models.card import ModelCard
 from viso.models.onnx import Model
@@ -46,9 +47,9 @@ Complexes = npt.NDArray[np.complex64]
 
 
 class Estimator(Protocol):
-    """Samples of a mixture in, samples of its vocals out, in blocks of any size.
+    """Samples of a mixture in, samples of its stems out, in blocks of any size.
 
-    The vocals come later than the mixture and have the same length. For each block call `prepare`,
+    The stems come later than the mixture and have the same length. For each block call `prepare`,
     then `estimate`; at the end call `finish`.
     """
 
@@ -60,16 +61,21 @@ class Estimator(Protocol):
         ...
 
     def estimate(self, prepared: Any) -> Floats:
-        """Return the samples of the vocals that are final [shape=(channels, n)]."""
+        """Return the samples of the stems that are final [shape=(stems, channels, n)]."""
         ...
 
     def finish(self) -> Floats:
-        """Return the samples of the vocals up to the last sample of the mixture."""
+        """Return the samples of the stems up to the last sample of the mixture."""
         ...
 
 
 def build_estimator(
-    blend: Blend, *, rate_hz: int, n_channels: int, wiener: WienerFilter | None = None
+    blend: Blend,
+    *,
+    rate_hz: int,
+    n_channels: int,
+    wiener: WienerFilter | None = None,
+    stems: tuple[str, ...] = ("vocals",),
 ) -> Estimator:
     """Return the estimator of a blend of models for a song.
 
@@ -80,7 +86,19 @@ def build_estimator(
     n_channels : int
     wiener : WienerFilter, optional
         The filter after the models.
+    stems : tuple of str
+        What it estimates, in this order; every model must estimate them.
+
+    Raises
+    ------
+    ConfigError
+        If the filter is to follow other stems than the vocals.
     """
+    if wiener is not None and stems != ("vocals",):
+        raise ConfigError(
+            "the Wiener filter knows vocals and instrumental only; "
+            "leave it out (--wiener 0), or the other stems"
+        )
     groups: dict[SpectralConfig, list[tuple[Model, float]]] = {}
     of_segments: list[tuple[SegmentModel, float]] = []
     for model, share in zip(blend.models, blend.shares, strict=True):
@@ -88,18 +106,22 @@ def build_estimator(
             groups.setdefault(model.card.spectral, []).append((model, share))
         else:
             of_segments.append((cast(SegmentModel, model), share))
+    shape = (len(stems), n_channels)
     if len(groups) == 1 and not of_segments:
         ((config, models),) = groups.items()
-        estimator: Estimator = MaskEstimator(models, n_channels=n_channels, wiener=wiener)
-        return Resampled(
-            estimator, n_channels=n_channels, outer_hz=rate_hz, inner_hz=config.rate_hz
+        estimator: Estimator = MaskEstimator(
+            models, n_channels=n_channels, wiener=wiener, stems=stems
         )
+        return Resampled(estimator, shape=shape, outer_hz=rate_hz, inner_hz=config.rate_hz)
     alone: list[tuple[Estimator, int]] = [
-        (MaskEstimator(models, n_channels=n_channels), config.rate_hz)
+        (MaskEstimator(models, n_channels=n_channels, stems=stems), config.rate_hz)
         for config, models in groups.items()
     ]
     alone += [
-        (SegmentEstimator(model, n_channels=n_channels, share=share), model.card.rate_hz)
+        (
+            SegmentEstimator(model, n_channels=n_channels, share=share, stems=stems),
+            model.card.rate_hz,
+        )
         for model, share in of_segments
     ]
     main_hz = max(inner_hz for _, inner_hz in alone)
@@ -107,14 +129,14 @@ def build_estimator(
         estimator = alone[0][0]
     else:
         estimator = Summed(
-            Resampled(one, n_channels=n_channels, outer_hz=main_hz, inner_hz=inner_hz)
+            Resampled(one, shape=shape, outer_hz=main_hz, inner_hz=inner_hz)
             for one, inner_hz in alone
         )
     if wiener is not None:
         configs = [config for config in groups if config.rate_hz == main_hz]
         config = configs[0] if configs else SpectralConfig(rate_hz=main_hz)
         estimator = WienerFiltered(estimator, wiener, config=config, n_channels=n_channels)
-    return Resampled(estimator, n_channels=n_channels, outer_hz=rate_hz, inner_hz=main_hz)
+    return Resampled(estimator, shape=shape, outer_hz=rate_hz, inner_hz=main_hz)
 
 
 def is_of_frames(model: Model | SegmentModel) -> TypeGuard[Model]:
@@ -123,10 +145,11 @@ def is_of_frames(model: Model | SegmentModel) -> TypeGuard[Model]:
 
 
 class _ChunkRunner:
-    """Frames of the mixture in, frames of the vocals out, through one model."""
+    """Frames of the mixture in, frames of stems out, through one model."""
 
-    def __init__(self, model: Model, *, n_channels: int) -> None:
+    def __init__(self, model: Model, *, n_channels: int, stems: tuple[str, ...]) -> None:
         self._model, self._card = model, model.card
+        self._numbers = [model.card.estimated.index(stem) for stem in stems]
         self._groups = channel_groups(n_channels, per_model=model.card.channels)
         bins = model.card.spectral.n_bins
         # Frames wait in memory order (channels, frames, bins), with silence before the first.
@@ -161,26 +184,30 @@ class _ChunkRunner:
     def _chunk(self, n_frames: int) -> Complexes:
         """Run the model on the waiting chunk and return the first `n_frames` of its step."""
         step = self._card.step_frames
-        vocals = self._vocals(self._waiting.transpose(0, 2, 1), n_frames)
+        stems = self._stems(self._waiting.transpose(0, 2, 1), n_frames)
         self._n_waiting -= step
         self._waiting[:, : self._n_waiting] = self._waiting[:, step:].copy()
         self._n_done += n_frames
-        return vocals
+        return stems
 
-    def _vocals(self, chunk: Complexes, n_frames: int) -> Complexes:
-        """Run the model on every group of channels."""
+    def _stems(self, chunk: Complexes, n_frames: int) -> Complexes:
+        """Run the model on every group of channels [shape=(stems, channels, bins, n_frames)]."""
         context = self._card.context_frames
         if self._groups == [tuple(range(len(chunk)))]:
-            result = self._model.estimate(chunk)[:, :, :n_frames]
+            result = self._estimate(chunk)[..., :n_frames]
         else:
-            result = np.empty((*chunk.shape[:2], n_frames), np.complex64)
+            result = np.empty((len(self._numbers), *chunk.shape[:2], n_frames), np.complex64)
             for group in self._groups:
-                found = self._model.estimate(chunk[list(group)])
+                found = self._estimate(chunk[list(group)])
                 for index, channel in enumerate(group):
-                    result[channel] = found[index, :, :n_frames]
+                    result[:, channel] = found[:, index, :, :n_frames]
         if self._card.target == "instrumental":
             result = chunk[:, :, context : context + n_frames] - result
         return result
+
+    def _estimate(self, chunk: Complexes) -> Complexes:
+        found = self._model.estimate(chunk)
+        return found[self._numbers] if self._card.stems else found[None]
 
 
 class MaskEstimator:
@@ -192,7 +219,9 @@ class MaskEstimator:
         The models of a blend with their shares; their transforms must be the same.
     n_channels : int
     wiener : WienerFilter, optional
-        The filter after the models.
+        The filter after the models, if they estimate the vocals alone.
+    stems : tuple of str
+        What it estimates; every model must estimate them.
     """
 
     def __init__(
@@ -201,14 +230,18 @@ class MaskEstimator:
         *,
         n_channels: int,
         wiener: WienerFilter | None = None,
+        stems: tuple[str, ...] = ("vocals",),
     ) -> None:
         parts = models if isinstance(models, Sequence) else [(models, 1.0)]
         spectral = parts[0][0].card.spectral
         self._name = "+".join(model.card.name for model, _ in parts)
         self._shares = [share for _, share in parts]
-        self._chunks = [_ChunkRunner(model, n_channels=n_channels) for model, _ in parts]
+        self._chunks = [
+            _ChunkRunner(model, n_channels=n_channels, stems=stems) for model, _ in parts
+        ]
+        self._shape = (len(stems), n_channels)
         self._analysis = Analysis(spectral, n_channels=n_channels)
-        self._synthesis = Synthesis(spectral, n_channels=n_channels)
+        self._synthesis = Synthesis(spectral, n_channels=len(stems) * n_channels)
         self._filter: WienerStream | None = None
         if wiener is not None:
             self._filter = WienerStream(wiener, config=spectral, n_channels=n_channels)
@@ -225,24 +258,28 @@ class MaskEstimator:
         return self._analysis.push(block)
 
     def estimate(self, frames: Complexes) -> Floats:
-        """Add frames [shape=(channels, bins, n)] and return the vocals that are final."""
+        """Add frames [shape=(channels, bins, n)] and return the stems that are final."""
         return self._samples(self._estimates(frames, is_last=False))
 
     def finish(self) -> Floats:
-        """Return the vocals up to the last sample that was prepared."""
+        """Return the stems up to the last sample that was prepared."""
         frames = self._estimates(self._analysis.finish(), is_last=True)
         parts = [self._samples(frames)]
         if self._filter is not None:
             parts.append(self._samples(self._filter.finish()))
-        parts.append(self._synthesis.finish(self._n_samples))
-        return np.concatenate(parts, axis=1)
+        last = self._synthesis.finish(self._n_samples)
+        return np.concatenate([*parts, last.reshape(*self._shape, -1)], axis=2)
 
     def _estimates(self, frames: Complexes, *, is_last: bool) -> Complexes:
-        """Return the frames of the vocals that all models, and the filter, have completed."""
+        """Return the frames that all models, and the filter, have completed.
+
+        They are those of every channel of every stem [shape=(stems channels, bins, n)].
+        """
+        nothing = np.zeros((*self._shape, frames.shape[1], 0), np.complex64)
         for number, chunks in enumerate(self._chunks):
-            done = [frames[:, :, :0], *chunks.push(frames), *(chunks.finish() if is_last else ())]
+            done = [nothing, *chunks.push(frames), *(chunks.finish() if is_last else ())]
             for part in done:
-                self._aligner.add(number, part)
+                self._aligner.add(number, part.reshape(math.prod(self._shape), *part.shape[2:]))
         if self._filter is None:
             return blended(self._aligner.take(), self._shares)
         self._aligner.add(len(self._chunks), frames)
@@ -253,7 +290,7 @@ class MaskEstimator:
         samples = self._synthesis.push(frames)
         if not np.isfinite(samples).all():
             raise ModelError(f"{self._name}: the network gave NaN or infinity for this song")
-        return samples
+        return samples.reshape(*self._shape, -1)
 
 
 def blended(estimates: Sequence[Complexes], shares: Sequence[float]) -> Complexes:
@@ -279,16 +316,25 @@ class SegmentEstimator:
     n_channels : int
     share : float
         Of a blend: a factor of the estimate.
+    stems : tuple of str
+        What it estimates; the model must estimate them.
     """
 
-    def __init__(self, model: SegmentModel, *, n_channels: int, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: SegmentModel,
+        *,
+        n_channels: int,
+        share: float = 1.0,
+        stems: tuple[str, ...] = ("vocals",),
+    ) -> None:
         card = model.card
-        self._model, self._share = model, np.float32(share)
+        self._model, self._share, self._stems = model, np.float32(share), stems
         self._length, self._advance = card.segment_samples, card.advance_samples
         self._groups = channel_groups(n_channels, per_model=card.channels)
         self._waiting = np.zeros((n_channels, 0), np.float32)
         # Of the samples that wait: the weighted sum of the estimates so far, and of the weights.
-        self._sum = np.zeros((n_channels, self._length), np.float32)
+        self._sum = np.zeros((len(stems), n_channels, self._length), np.float32)
         self._weights = np.zeros(self._length, np.float32)
         rise = np.arange(1, self._length // 2 + 1, dtype=np.float32)
         fall = np.arange(self._length - self._length // 2, 0, -1, dtype=np.float32)
@@ -299,47 +345,58 @@ class SegmentEstimator:
 
     def estimate(self, block: Floats) -> Floats:
         self._waiting = np.concatenate([self._waiting, block], axis=1)
-        vocals = [self._sum[:, :0]]
+        done = [self._sum[:, :, :0]]
         while self._waiting.shape[1] >= self._length:
-            vocals.append(self._next(self._waiting[:, : self._length]))
-        return np.concatenate(vocals, axis=1)
+            done.append(self._next(self._waiting[:, : self._length]))
+        return np.concatenate(done, axis=2)
 
     def finish(self) -> Floats:
-        vocals = [self._sum[:, :0]]
+        done = [self._sum[:, :, :0]]
         while (n_left := self._waiting.shape[1]) > 0:
-            vocals.append(self._next(self._waiting)[:, : min(n_left, self._advance)])
-        return np.concatenate(vocals, axis=1)
+            done.append(self._next(self._waiting)[:, :, : min(n_left, self._advance)])
+        return np.concatenate(done, axis=2)
 
     def _next(self, segment: Floats) -> Floats:
         """Run the model on a segment; return the `advance_samples` that are certain by now."""
         n_samples = segment.shape[1]
         before = (self._length - n_samples) // 2
         whole = np.pad(segment, ((0, 0), (before, self._length - n_samples - before)))
-        estimate = np.empty_like(segment)
+        estimate = np.empty((len(self._stems), *segment.shape), np.float32)
         for group in self._groups:
-            found = self._model.estimate(whole[list(group)])[:, before : before + n_samples]
+            found = self._model.estimate(whole[list(group)], self._stems)
             for index, channel in enumerate(group):
-                estimate[channel] = found[index]
+                estimate[:, channel] = found[:, index, before : before + n_samples]
         window = self._window[:n_samples]
-        self._sum[:, :n_samples] += estimate * (window * self._share)
+        self._sum[:, :, :n_samples] += estimate * (window * self._share)
         self._weights[:n_samples] += window
         weights: Floats = np.maximum(self._weights[: self._advance], np.float32(1e-9))
-        vocals: Floats = self._sum[:, : self._advance] / weights
+        done: Floats = self._sum[:, :, : self._advance] / weights
         n_kept = self._length - self._advance
         for array in (self._sum, self._weights):
             array[..., :n_kept] = array[..., self._advance :].copy()
             array[..., n_kept:] = 0
         self._waiting = self._waiting[:, self._advance :]
-        return vocals
+        return done
 
 
 class Resampled:
-    """Runs an estimator at another sampling rate than its own."""
+    """Runs an estimator at another sampling rate than its own.
 
-    def __init__(self, inner: Estimator, *, n_channels: int, outer_hz: int, inner_hz: int) -> None:
-        self._inner = inner
+    Parameters
+    ----------
+    inner : Estimator
+    shape : (int, int)
+        Number of stems and of channels.
+    outer_hz, inner_hz : int
+    """
+
+    def __init__(
+        self, inner: Estimator, *, shape: tuple[int, int], outer_hz: int, inner_hz: int
+    ) -> None:
+        self._inner, self._shape = inner, shape
+        n_stems, n_channels = shape
         self._down = Resampler(n_channels, from_hz=outer_hz, to_hz=inner_hz)
-        self._up = Resampler(n_channels, from_hz=inner_hz, to_hz=outer_hz)
+        self._up = Resampler(n_stems * n_channels, from_hz=inner_hz, to_hz=outer_hz)
         self._nothing = np.zeros((n_channels, 0), np.float32)
         self._n_missing = 0
 
@@ -348,15 +405,20 @@ class Resampled:
 
     def estimate(self, prepared: tuple[int, Any]) -> Floats:
         n_samples, inner = prepared
-        samples = self._up.process(self._inner.estimate(inner))
-        self._n_missing += n_samples - samples.shape[1]
+        samples = self._upsampled(self._inner.estimate(inner))
+        self._n_missing += n_samples - samples.shape[2]
         return samples
 
     def finish(self) -> Floats:
         last = self._inner.prepare(self._down.process(self._nothing, last=True))
-        rest = np.concatenate([self._inner.estimate(last), self._inner.finish()], axis=1)
-        samples = self._up.process(rest, last=True)[:, : self._n_missing]
-        return np.pad(samples, ((0, 0), (0, self._n_missing - samples.shape[1])))
+        rest = np.concatenate([self._inner.estimate(last), self._inner.finish()], axis=2)
+        samples = self._upsampled(rest, last=True)[:, :, : self._n_missing]
+        return np.pad(samples, ((0, 0), (0, 0), (0, self._n_missing - samples.shape[2])))
+
+    def _upsampled(self, stems: Floats, *, last: bool = False) -> Floats:
+        n_stems, n_channels = self._shape
+        flat = self._up.process(stems.reshape(n_stems * n_channels, -1), last=last)
+        return flat.reshape(n_stems, n_channels, -1)
 
 
 class Summed:
@@ -383,7 +445,7 @@ class Summed:
 
 
 class WienerFiltered:
-    """Runs an estimator and then a Wiener filter with its own transform."""
+    """Runs an estimator of the vocals, and then a Wiener filter with its own transform."""
 
     def __init__(
         self, inner: Estimator, settings: WienerFilter, *, config: SpectralConfig, n_channels: int
@@ -402,13 +464,13 @@ class WienerFiltered:
 
     def estimate(self, prepared: tuple[Any, Complexes]) -> Floats:
         inner, mixture = prepared
-        vocals = self._vocals.push(self._inner.estimate(inner))
-        return self._synthesis.push(self._filter.push(*self._aligner.step(mixture, vocals)))
+        vocals = self._vocals.push(self._inner.estimate(inner)[0])
+        return self._synthesis.push(self._filter.push(*self._aligner.step(mixture, vocals)))[None]
 
     def finish(self) -> Floats:
-        rest = self._vocals.push(self._inner.finish())
+        rest = self._vocals.push(self._inner.finish()[0])
         vocals = np.concatenate([rest, self._vocals.finish()], axis=2)
         certain = self._filter.push(*self._aligner.step(self._mixture.finish(), vocals))
         frames = np.concatenate([certain, self._filter.finish()], axis=2)
         samples = [self._synthesis.push(frames), self._synthesis.finish(self._n_samples)]
-        return np.concatenate(samples, axis=1)
+        return np.concatenate(samples, axis=1)[None]

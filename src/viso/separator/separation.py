@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Self
@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from viso.errors import AudioError
 from viso.separator.confidence import Second
-from viso.separator.stem_files import STEMS, StemFiles
+from viso.separator.stem_family import ALL, STEMS, StemFamily, requested_stems
+from viso.separator.stem_files import StemFiles
 from viso.stores.address import Location
 
 __all__ = ["Progress", "Report", "Separation", "Stems", "region_s"]
@@ -21,25 +22,62 @@ __all__ = ["Progress", "Report", "Separation", "Stems", "region_s"]
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Stems:
-    """A separated song in memory.
+class Stems(Mapping[str, Floats]):
+    """A separated song in memory: a mapping from the names of its stems to their samples.
 
-    `vocals` and `instrumental` are float32 [shape=(channels, n)] and add up to the song;
-    `rate_hz` is the song's sampling rate, `model` the name of the model or blend, and `tags` are
-    the tags for files of the stems.
+    Parameters
+    ----------
+    by_name : mapping of str to float32 array [shape=(channels, n)]
+        All stems of `family`.
+    family : StemFamily
+    rate_hz : int
+        The song's sampling rate.
+    model : str
+        The name of the model or blend.
+    tags : mapping of str to str
+        Tags for files of the stems.
+
+    Attributes
+    ----------
+    vocals, instrumental : float32 array [shape=(channels, n)]
+        They add up to the song.
+
+    Examples
+    --------
+    >>> Separator("htdemucs").separate("song.mp3", stems=["all"])["drums"]  # doctest: +SKIP
     """
 
-    vocals: Floats
-    instrumental: Floats
-    rate_hz: int
-    model: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        by_name: Mapping[str, Floats],
+        *,
+        rate_hz: int,
+        model: str,
+        family: StemFamily = StemFamily(),  # noqa: B008
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self._by_name, self._family = dict(by_name), family
+        self.rate_hz, self.model, self.tags = rate_hz, model, dict(tags or {})
+        self.vocals, self.instrumental = (self._by_name[name] for name in STEMS)
+
+    def __getitem__(self, name: str) -> Floats:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
 
     def save(
-        self, folder: str | PathLike[str], *, suffix: str = "wav", bit_depth: str = "24"
+        self,
+        folder: str | PathLike[str],
+        *,
+        suffix: str = "wav",
+        bit_depth: str = "24",
+        stems: Iterable[str] | None = None,
     ) -> float:
-        """Write ``vocals`` and ``instrumental`` into `folder`, and replace existing files.
+        """Write stems into `folder`, each under its name, and replace existing files.
 
         Parameters
         ----------
@@ -47,26 +85,33 @@ class Stems:
             Created if it does not exist.
         suffix : {"wav", "flac", "mp3", "ogg", "opus", "m4a"}
         bit_depth : {"16", "24", "float"}
+        stems : iterable of str, optional
+            Those that add up to the song, by default.
 
         Returns
         -------
         float
-            The one gain of both stems in decibels: 0.0 unless an integer format would clip.
+            The one gain of all stems in decibels: 0.0 unless an integer format would clip.
 
         Raises
         ------
+        ConfigError
+            If there is no such stem.
         AudioError
-            If a file cannot be written; then neither file exists.
+            If a file cannot be written; then no file exists.
         """
+        names = requested_stems([ALL] if stems is None else list(stems), tuple(self))
         files = StemFiles(
-            {name: Path(folder) / f"{name}.{suffix}" for name in STEMS},
+            {name: Path(folder) / f"{name}.{suffix}" for name in names},
             rate_hz=self.rate_hz,
             n_channels=self.vocals.shape[0],
             bit_depth=bit_depth,
+            family=self._family,
         )
-        mixture = self.vocals + self.instrumental
+        mixture = self._family.sum(self._by_name)
+        estimates = np.stack([self._by_name[name] for name in self._family.estimated])
         with files:
-            files.write(mixture, self.vocals)
+            files.write(mixture, estimates)
             list(files.finish([mixture], source=None, tags=self.tags))
             files.commit()
         return float(20 * np.log10(files.gain))
@@ -80,7 +125,7 @@ class Report:
     difference between the song and the sum of its stems before any gain, relative to full
     scale. It compares the samples in the files if `is_lossless`, else the samples passed to the
     encoder. `wiener` is the number of iterations of the Wiener filter. `confidence` is empty
-    unless it was requested.
+    unless it was requested. `parts` are the stems that add up to the song, written or not.
     """
 
     song: Location
@@ -97,6 +142,7 @@ class Report:
     device: str
     wiener: int = 0
     confidence: tuple[Second, ...] = ()
+    parts: tuple[str, ...] = STEMS
 
     @property
     def duration_s(self) -> float:

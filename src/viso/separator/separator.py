@@ -1,15 +1,15 @@
-"""The whole separation in one module: a song in, vocals and instrumental out.
+"""The whole separation in one module: a song in, its stems out.
 
     path -> audio blocks -> Estimator.prepare -> Estimator.estimate -> split -> stems -> files
             (another thread) ..............      (this thread)         (a third thread) ......
 
-`Separator._vocals` runs the steps up to the estimate for every caller. `stream` and `separate`
+`Separator._estimates` runs the steps up to the estimate for every caller. `stream` and `separate`
 split its results in memory. `to_files` passes them to `StemFiles`, which splits them with the
 rounding of the files.
 
-An estimator works at its model's sampling rate and resamples the vocals to the song's rate. The
-instrumental is the song minus the vocals. So both stems have the song's length, start, rate and
-channels, and add up to the song, whatever the model does.
+An estimator works at its model's sampling rate and resamples its estimates to the song's rate. The
+last stem is what the estimates leave of the song (`viso.separator.stem_family`). So all stems have
+the song's length, start, rate and channels, and add up to the song, whatever the model does.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ import numpy.typing as npt
 
 from viso._version import __version__
 from viso.audio import open_audio, open_isolated, reblock
-from viso.dsp import masking
-from viso.errors import AudioError
+from viso.errors import AudioError, ConfigError
 from viso.models.blend import Models, load_blend
 from viso.models.card import ModelCard, SegmentCard
 from viso.models.registry import DEFAULT
@@ -46,6 +45,13 @@ from viso.separator.joint_commit import clear_leftovers
 from viso.separator.naming import song_tags
 from viso.separator.separation import Progress, Report, Separation, Stems, region_s
 from viso.separator.source_guard import SourceGuard
+from viso.separator.stem_family import (
+    STEMS,
+    StemFamily,
+    family_of,
+    offered_stems,
+    requested_stems,
+)
 from viso.separator.stem_files import StemFiles, check_targets
 from viso.separator.threads import background_writer, prefetch
 from viso.separator.uninterrupted import uninterrupted
@@ -97,6 +103,8 @@ class Separator:
         The device that the models really run on.
     sha256 : str
         Hash of the model's file; "+" joins several.
+    stems : tuple of str
+        The stems that it can make: "vocals" and "instrumental", of some models more.
     wiener : int
 
     Raises
@@ -131,13 +139,44 @@ class Separator:
         self._filter = wiener_filter(self.wiener, window_s=wiener_window_s)
         self.card: ModelCard | SegmentCard = self._blend.cards[0]
         self.device, self.sha256 = self._blend.device, self._blend.sha256
+        self.stems = offered_stems(card.estimated for card in self._blend.cards)
         self._open = open_isolated if isolated else open_audio
         self._tidy: set[Path] = set()
 
+    def requested(self, stems: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of requested stems, each once.
+
+        Parameters
+        ----------
+        stems : sequence of str
+            Of `stems`; "all" stands for those that add up to the song.
+
+        Raises
+        ------
+        ConfigError
+            If there is none, or one that the models do not offer, or the Wiener filter is to
+            follow other stems than vocals and instrumental.
+        """
+        try:
+            names = requested_stems(stems, self.stems)
+        except ConfigError as error:
+            raise ConfigError(f"{self.name}: {error}") from error
+        if self._filter is not None and set(names) - set(STEMS):
+            raise ConfigError(
+                "the Wiener filter knows vocals and instrumental only; leave it out, "
+                "or the other stems"
+            )
+        return names
+
     def stream(
-        self, blocks: Iterable[Samples], *, rate_hz: int, n_channels: int
-    ) -> Iterator[tuple[Floats, Floats]]:
-        """Yield vocals and instrumental as the song arrives.
+        self,
+        blocks: Iterable[Samples],
+        *,
+        rate_hz: int,
+        n_channels: int,
+        stems: Sequence[str] = STEMS,
+    ) -> Iterator[tuple[Floats, ...]]:
+        """Yield stems as the song arrives.
 
         Parameters
         ----------
@@ -146,30 +185,51 @@ class Separator:
             empty, and may be one array that the caller fills again.
         rate_hz : int
         n_channels : int
+        stems : sequence of str
+            See `requested`.
 
         Yields
         ------
-        vocals, instrumental : float32 arrays [shape=(n_channels, n)]
-            All blocks together are as long as the input. The result does not depend on how the
-            input is cut into blocks.
+        tuple of float32 arrays [shape=(n_channels, n)]
+            A block of each stem, in the order of `stems`: vocals and instrumental by default. All
+            blocks together are as long as the input. The result does not depend on how the input
+            is cut into blocks.
 
         Raises
         ------
+        ConfigError
+            See `requested`.
         AudioError
             At once if the rate or the number of channels is invalid. Later, when a block arrives
             that is not sound of so many channels, or has NaN or infinite samples.
         """
         check_rate(rate_hz)
         check_channels(n_channels)
+        names = self.requested(stems)
         checked = checked_blocks(blocks, n_channels=n_channels)
-        return self._stems(checked, rate_hz=rate_hz, n_channels=n_channels)
+        family = family_of(names, self.stems)
+        made = self._split(checked, family, rate_hz=rate_hz, n_channels=n_channels)
+        return (tuple(block[name] for name in names) for block in made)
 
-    def _vocals(
-        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int, prefetches: bool = False
+    def _estimates(
+        self,
+        blocks: Iterable[Floats],
+        family: StemFamily,
+        *,
+        rate_hz: int,
+        n_channels: int,
+        prefetches: bool = False,
     ) -> Generator[tuple[Floats, Floats]]:
-        """Yield blocks of the mixture with the estimates of their vocals, aligned to the sample."""
+        """Yield blocks of the mixture with the estimates of their stems, aligned to the sample.
+
+        They are of the shapes (channels, n) and (stems, channels, n).
+        """
         estimator = build_estimator(
-            self._blend, rate_hz=rate_hz, n_channels=n_channels, wiener=self._filter
+            self._blend,
+            rate_hz=rate_hz,
+            n_channels=n_channels,
+            wiener=self._filter,
+            stems=family.estimated,
         )
 
         def prepared() -> Generator[tuple[Floats, Any]]:
@@ -179,19 +239,20 @@ class Separator:
         aligner = StreamAligner[np.float32](2)
         # While the network computes, another thread decodes and transforms the next blocks.
         for block, ready in prefetch(prepared()) if prefetches else prepared():
-            mixture, vocals = aligner.step(block, estimator.estimate(ready))
-            if vocals.shape[1]:
-                yield mixture, vocals
-        mixture, vocals = aligner.step(np.zeros((n_channels, 0), np.float32), estimator.finish())
-        if vocals.shape[1]:
-            yield mixture, vocals
+            mixture, estimates = aligner.step(block, estimator.estimate(ready))
+            if mixture.shape[1]:
+                yield mixture, estimates
+        nothing = np.zeros((n_channels, 0), np.float32)
+        mixture, estimates = aligner.step(nothing, estimator.finish())
+        if mixture.shape[1]:
+            yield mixture, estimates
 
-    def _stems(
-        self, blocks: Iterable[Floats], *, rate_hz: int, n_channels: int
-    ) -> Iterator[tuple[Floats, Floats]]:
-        """Yield vocals and instrumental, which add up to the mixture."""
-        pairs = self._vocals(blocks, rate_hz=rate_hz, n_channels=n_channels)
-        return (masking.split(mixture, vocals) for mixture, vocals in pairs)
+    def _split(
+        self, blocks: Iterable[Floats], family: StemFamily, *, rate_hz: int, n_channels: int
+    ) -> Iterator[dict[str, Floats]]:
+        """Yield all stems of a family, whose parts add up to the mixture."""
+        pairs = self._estimates(blocks, family, rate_hz=rate_hz, n_channels=n_channels)
+        return (family.split(mixture, estimates) for mixture, estimates in pairs)
 
     def separate(
         self,
@@ -200,6 +261,7 @@ class Separator:
         rate_hz: int | None = None,
         start_s: float = 0.0,
         duration_s: float | None = None,
+        stems: Sequence[str] = STEMS,
     ) -> Stems:
         """Separate a file or an array in memory.
 
@@ -212,15 +274,21 @@ class Separator:
             Sampling rate of an array; a file states its own.
         start_s, duration_s : float
             The region in seconds; to the end by default. Only for files.
+        stems : sequence of str
+            See `requested`. With others than vocals and instrumental, the result has all of
+            `Separator.stems`.
 
         Raises
         ------
+        ConfigError
+            See `requested`.
         AudioError
             If the song cannot be decoded, is not sound, is empty, or has NaN or infinite samples.
         """
+        family = family_of(self.requested(stems), self.stems)
         if is_file(song):
             return self._separate_file(
-                song, rate_hz=rate_hz, start_s=start_s, duration_s=duration_s
+                song, family, rate_hz=rate_hz, start_s=start_s, duration_s=duration_s
             )
         if start_s or duration_s is not None:
             raise AudioError("start_s and duration_s are for files; slice the array instead")
@@ -230,12 +298,13 @@ class Separator:
             )
         check_rate(rate_hz)
         array = checked_array(song)
-        stems = self._stems([array], rate_hz=int(rate_hz), n_channels=array.shape[0])
-        return self._joined(stems, rate_hz=int(rate_hz))
+        made = self._split([array], family, rate_hz=int(rate_hz), n_channels=array.shape[0])
+        return self._joined(made, family, rate_hz=int(rate_hz))
 
     def _separate_file(
         self,
         song: str | PathLike[str],
+        family: StemFamily,
         *,
         rate_hz: int | None,
         start_s: float,
@@ -248,12 +317,18 @@ class Separator:
         with self._open(song) as audio:
             check_rate(audio.rate_hz)
             blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
-            stems = self._stems(blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
-            return self._joined(stems, rate_hz=audio.rate_hz)
+            made = self._split(blocks, family, rate_hz=audio.rate_hz, n_channels=audio.n_channels)
+            return self._joined(made, family, rate_hz=audio.rate_hz)
 
-    def _joined(self, stems: Iterable[tuple[Floats, Floats]], *, rate_hz: int) -> Stems:
-        vocals, instrumental = (np.concatenate(stem, axis=1) for stem in zip(*stems, strict=True))
-        return Stems(vocals, instrumental, rate_hz, self.name, self._tags())
+    def _joined(
+        self, made: Iterable[dict[str, Floats]], family: StemFamily, *, rate_hz: int
+    ) -> Stems:
+        blocks = list(made)
+        by_name = {
+            name: np.concatenate([block.pop(name) for block in blocks], axis=1)
+            for name in family.names
+        }
+        return Stems(by_name, rate_hz=rate_hz, model=self.name, family=family, tags=self._tags())
 
     def to_files(
         self,
@@ -277,7 +352,7 @@ class Separator:
         ----------
         song : path
         targets : mapping of str to Path
-            File for each requested stem ("vocals", "instrumental"); the suffix sets the format.
+            File for each requested stem, of `stems`; the suffix sets the format.
         bit_depth : {"16", "24", "float"}
         bitrate : str, optional
             Such as "320k", for the lossy formats.
@@ -298,6 +373,8 @@ class Separator:
 
         Raises
         ------
+        ConfigError
+            If the models do not offer a stem.
         AudioError
             During iteration: if the song cannot be read, the song changes meanwhile, or a stem
             cannot be written.
@@ -305,6 +382,8 @@ class Separator:
         if not is_file(song):
             raise AudioError(f"to_files of {type(song).__name__}: takes a path; see separate")
         path = Path(song)
+        if set(self.requested(list(targets))) != set(targets):
+            raise ConfigError(f"targets {', '.join(targets)}: name each stem")
         steps = self._write_files(
             path,
             targets,
@@ -337,6 +416,7 @@ class Separator:
             check_rate(audio.rate_hz)
             self._clear_up(path.parent for path in (*targets.values(), confidence) if path)
             check_targets(path, targets, beside=confidence, overwrite=overwrite)
+            family = family_of(targets, self.stems)
             total_s = region_s(audio.duration_s, start_s, duration_s)
             with uninterrupted():
                 files = StemFiles(
@@ -345,22 +425,28 @@ class Separator:
                     n_channels=audio.n_channels,
                     bit_depth=bit_depth,
                     bitrate=bitrate,
+                    family=family,
                 )
                 stack.enter_context(files)
             n_samples = 0
             meter = ConfidenceMeter(rate_hz=audio.rate_hz, n_channels=audio.n_channels)
             blocks = audio.blocks(start_s=start_s, duration_s=duration_s)
-            pairs = self._vocals(
-                blocks, rate_hz=audio.rate_hz, n_channels=audio.n_channels, prefetches=True
+            pairs = self._estimates(
+                blocks,
+                family,
+                rate_hz=audio.rate_hz,
+                n_channels=audio.n_channels,
+                prefetches=True,
             )
             stack.callback(pairs.close)
             # While one thread encodes, the network uses the other cores.
             with background_writer(files.write) as write:
-                for mixture, vocals in pairs:
-                    write(mixture, vocals)
+                for mixture, estimates in pairs:
+                    write(mixture, estimates)
                     if confidence is not None:
+                        vocals = estimates[0]
                         meter.push(vocals, mixture - vocals)
-                    n_samples += vocals.shape[1]
+                    n_samples += mixture.shape[1]
                     yield Progress(n_samples / audio.rate_hz, total_s)
             again = audio.blocks(start_s=start_s, duration_s=duration_s)
             made_from = song_tags(song_name, source.n_bytes)
@@ -388,6 +474,7 @@ class Separator:
                 device=self.device,
                 wiener=self.wiener,
                 confidence=tuple(seconds),
+                parts=family.parts,
             )
         yield Progress(report.duration_s, report.duration_s, is_complete=True)
         return report

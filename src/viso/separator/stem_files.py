@@ -1,9 +1,9 @@
-"""Writes both stems completely or not at all, with one gain if an integer format would clip.
+"""Writes all stems completely or none at all, with one gain if an integer format would clip.
 
-The stems are encoded block by block, under hidden names. At the same time the vocals go as raw
+The stems are encoded block by block, under hidden names. At the same time the estimates go as raw
 float32 into a hidden file. If a sample exceeds the range of an integer format, encoding stops.
-At the end, when the peak is known, both stems are written again from the song and the raw
-vocals, with the one gain that brings both into the range. No model runs twice.
+At the end, when the peak is known, the stems are written again from the song and the raw
+estimates, with the one gain that brings all into the range. No model runs twice.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from viso.audio import AudioWriter, copy_tags, create_beside
 from viso.dsp import masking
 from viso.errors import AudioError
 from viso.separator.joint_commit import together
+from viso.separator.stem_family import StemFamily
 from viso.separator.uninterrupted import uninterrupted
 
-__all__ = ["STEMS", "StemFiles", "check_targets"]
+__all__ = ["StemFiles", "check_targets"]
 
 Floats = npt.NDArray[np.float32]
-STEMS = ("vocals", "instrumental")
 
 _BLOCK = 16_384  # samples processed at a time: these fit in the cache
 
@@ -39,17 +39,20 @@ class StemFiles:
     Parameters
     ----------
     targets : mapping of str to Path
-        Final name of each requested stem: "vocals", "instrumental" or both.
+        Final name of each requested stem.
     rate_hz : int
     n_channels : int
     bit_depth : {"16", "24", "float"}
     bitrate : str, optional
         For the lossy formats.
+    family : StemFamily
+        The stems that `write` gets estimates for; it has the targets. All of its stems decide the
+        gain, so a stem does not depend on which others are written.
 
     Attributes
     ----------
     gain : float
-        The gain of both stems, known after `finish`.
+        The gain of all stems, known after `finish`.
     largest_error : float
         Largest difference so far between the song and the sum of its stems, as passed to the
         encoders and before any gain.
@@ -70,8 +73,9 @@ class StemFiles:
         n_channels: int,
         bit_depth: str = "24",
         bitrate: str | None = None,
+        family: StemFamily = StemFamily(),  # noqa: B008
     ) -> None:
-        self._targets = dict(targets)
+        self._targets, self._family = dict(targets), family
         self._settings: dict[str, Any] = {
             "rate_hz": rate_hz,
             "n_channels": n_channels,
@@ -132,41 +136,42 @@ class StemFiles:
         """Sampling rate of the files: the song's, unless the format cannot carry it."""
         return next(iter(self._writers.values())).written_rate_hz
 
-    def write(self, mixture: Floats, vocals: Floats) -> None:
-        """Append a block of the song and of its vocals, each [shape=(channels, n)]."""
+    def write(self, mixture: Floats, estimates: Floats) -> None:
+        """Append a block of the song, and of the estimates of the family's stems.
+
+        Parameters
+        ----------
+        mixture : float32 array [shape=(channels, n)]
+        estimates : float32 array [shape=(len(family.estimated), channels, n)]
+        """
         for first in range(0, mixture.shape[1], _BLOCK):
             part = slice(first, first + _BLOCK)
-            self._write(mixture[:, part], vocals[:, part])
+            self._write(mixture[:, part], estimates[:, :, part])
 
-    def _write(self, mixture: Floats, vocals: Floats) -> None:
-        vocals, instrumental = self._split(mixture, vocals)
-        missed = vocals + instrumental
-        missed -= mixture
-        for stem in (vocals, instrumental):
+    def _write(self, mixture: Floats, estimates: Floats) -> None:
+        stems = self._split(mixture, estimates)
+        missed = self._family.sum(stems) - mixture
+        for stem in stems.values():
             self._low = min(self._low, float(stem.min(initial=0.0)))
             self._high = max(self._high, float(stem.max(initial=0.0)))
         largest = max(-float(missed.min(initial=0.0)), float(missed.max(initial=0.0)))
         self.largest_error = max(self.largest_error, largest)
         if self._raw is not None:
+            kept = np.concatenate([stems[name] for name in self._family.estimated])
             try:
-                self._raw.write(np.ascontiguousarray(vocals.T).tobytes())
+                self._raw.write(np.ascontiguousarray(kept.T).tobytes())
             except OSError as error:
                 raise self._full(error) from error
         if not self._clips:
-            self._encode(vocals, instrumental)
+            self._encode(stems)
 
-    def _split(self, mixture: npt.NDArray[Any], vocals: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        """Split with the files' rounding: the instrumental takes up the rounding of the vocals."""
-        if not (self._is_integer and self.is_lossless):
-            return masking.split(mixture.astype(np.float32), vocals.astype(np.float32))
-        step = 2.0 ** (1 - self._bits)
-        # Steps are powers of two, so float32 rounds and subtracts as exactly as float64 would.
-        rounded = np.rint(vocals / step) * step
-        rest = np.rint(mixture / step) * step - rounded
-        return rounded.astype(np.float32, copy=False), rest.astype(np.float32, copy=False)
+    def _split(self, mixture: npt.NDArray[Any], estimates: npt.NDArray[Any]) -> dict[str, Floats]:
+        """Split with the files' rounding."""
+        is_exact = self._is_integer and self.is_lossless
+        step = 2.0 ** (1 - self._bits) if is_exact else None
+        return self._family.split(mixture, estimates, step=step)
 
-    def _encode(self, vocals: Floats, instrumental: Floats) -> None:
-        stems = {"vocals": vocals, "instrumental": instrumental}
+    def _encode(self, stems: Mapping[str, Floats]) -> None:
         with uninterrupted():
             calls = [
                 self._threads.submit(writer.write, stems[name])
@@ -195,9 +200,9 @@ class StemFiles:
                 writer.abort()
             self.gain = masking.joint_gain(self._low, self._high, bits=self._bits)
             self._writers = self._open_writers()
-            for block, vocals in self._again(mixture):
-                louder = [stem.astype(np.float64) * self.gain for stem in (block, vocals)]
-                self._encode(*self._split(*louder))
+            for block, estimates in self._again(mixture):
+                scaled = [sound.astype(np.float64) * self.gain for sound in (block, estimates)]
+                self._encode(self._split(*scaled))
                 yield
         if self.gain != 1.0:
             tags = {**tags, "viso_gain_db": f"{20 * np.log10(self.gain):.3f}"}
@@ -228,19 +233,22 @@ class StemFiles:
         self._texts[hidden] = path
 
     def _again(self, mixture: Iterable[Floats]) -> Iterator[tuple[Floats, Floats]]:
-        """Yield the song's blocks, each with its vocals from the raw file."""
+        """Yield the song's blocks, each with its estimates from the raw file."""
         if self._raw is None:
-            raise AssertionError("stems of an integer format keep their vocals")
+            raise AssertionError("stems of an integer format keep their estimates")
+        n_stems = len(self._family.estimated)
         try:
             self._raw.flush()
             self._raw.seek(0)
         except OSError as error:
             raise self._full(error) from error
         for block in mixture:
-            raw = self._raw.read(block.size * 4)
-            if len(raw) != block.size * 4:
+            n_channels, n_samples = block.shape
+            raw = self._raw.read(n_stems * block.size * 4)
+            if len(raw) != n_stems * block.size * 4:
                 raise AudioError(f"{self._first}: the song changed while it was read; try again")
-            yield block, np.frombuffer(raw, np.float32).reshape(block.shape[::-1]).T
+            flat = np.frombuffer(raw, np.float32).reshape(n_samples, n_stems * n_channels).T
+            yield block, flat.reshape(n_stems, n_channels, n_samples)
         if self._raw.read(1):
             raise AudioError(f"{self._first}: the song changed while it was read; try again")
 
@@ -304,12 +312,13 @@ def _raw_file(folder: Path) -> IO[bytes]:
 
 
 def check_targets(
-    song: Path, targets: Mapping[str, Path], *, beside: Path | None, overwrite: bool
+    song: Path,
+    targets: Mapping[str, Path],
+    *,
+    beside: Path | None,
+    overwrite: bool,
 ) -> None:
-    """Raise AudioError for unknown stems, or for files that must not be replaced."""
-    unknown = sorted(set(targets) - set(STEMS))
-    if unknown or not targets:
-        raise AudioError(f"{song}: no such stem: {unknown or 'none asked for'}; use {STEMS}")
+    """Raise AudioError for files that must not be replaced."""
     paths = [*targets.values(), *([] if beside is None else [beside])]
     if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise AudioError(f"{song}: two files would have the name {paths[0]}")
