@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.small_models import song
+from helpers.small_models import segment_card, segment_network, song
 from viso import Separator
 from viso.audio import read, write
 from viso.errors import ConfigError, DataError, ModelError, VisoError
@@ -32,6 +32,7 @@ from viso.evaluate import (
     read_genres,
     singer_of,
     songs_of,
+    stems_among,
     summary,
     system_of,
     truth_of,
@@ -124,6 +125,43 @@ def test_the_mixture_as_estimate_is_the_level_between_the_stems(tmp_path: Path) 
     for stem in ("vocals", "instrumental"):
         figures = result.scores["mixture"][stem]
         assert 0 < figures["bleedless"] < figures["fullness"] < 100
+
+
+def test_every_true_stem_is_scored_if_asked_for(tmp_path: Path) -> None:
+    songs = songs_of(make_songs(tmp_path / "true", 1))
+    [(name, files)] = songs.items()
+    truth, rate_hz = truth_of(files, each=True)
+    assert list(truth) == ["vocals", "instrumental", "bass", "drums"]
+    card = segment_card(stems=("drums", "bass", "vocals"))
+    model = segment_network(tmp_path / "band.onnx", of_samples=0.2, card=card)
+    systems = [MIX, system_of(str(model)), System(ORACLES[1], "oracle")]
+    store = tmp_path / "store"
+    [result] = evaluate(systems, songs, each=True, store=store)
+    mixture = truth["vocals"] + truth["instrumental"]
+    found = Separator(model).separate(mixture, rate_hz=rate_hz, stems=["drums", "bass"])
+    for stem, sound in truth.items():
+        scores = {system: result.scores[system][stem] for system in result.scores}
+        assert scores["segments"]["usdr"] == usdr(sound, found[stem])
+        assert scores[ORACLES[1]]["usdr"] > scores["mixture"]["usdr"] + 3
+        assert scores[ORACLES[1]]["sir"] > scores["mixture"]["sir"]
+    # What vocals and instrumental get does not depend on the others.
+    [two] = evaluate(systems, songs, store=store)
+    for system, stems in two.scores.items():
+        assert list(stems) == ["vocals", "instrumental"]
+        for stem, figures in stems.items():
+            assert figures == pytest.approx(result.scores[system][stem], rel=1e-5, nan_ok=True)
+    rows = summary(scores_of([result]))
+    assert stems_among(rows) == ["vocals", "instrumental", "bass", "drums"]
+    folder = tmp_path / "estimates"
+    (folder / name).mkdir(parents=True)
+    for stem, sound in found.items():
+        write(folder / name / f"{stem}.wav", sound, rate_hz=rate_hz, bit_depth="float")
+    [theirs] = evaluate([system_of(str(folder))], songs, each=True, bss=False)
+    for stem, figures in theirs.scores["estimates"].items():
+        ours = result.scores["segments"][stem]["usdr"]
+        assert figures["usdr"] == pytest.approx(ours, abs=1e-4)
+    with pytest.raises(ConfigError, match="no such stem: bass"):
+        list(evaluate([system_of("viso")], songs, each=True))
 
 
 def test_estimates_of_somebody(tmp_path: Path) -> None:

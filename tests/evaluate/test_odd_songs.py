@@ -50,7 +50,14 @@ def make_estimates(folder: Path, songs: Sequence[str]) -> Path:
 
 def asked(names: Sequence[str | Path], data: Path, report: Path | None = None, **rest: Any) -> None:
     given = {"baseline": None, "baseline_name": "baseline", "genres": None}
-    numbers = {"wiener": 0, "bss": False, "oracles": False, "residuals": False, "jobs": 1}
+    numbers = {
+        "wiener": 0,
+        "bss": False,
+        "each": False,
+        "oracles": False,
+        "residuals": False,
+        "jobs": 1,
+    }
     options: dict[str, Any] = {**given, **numbers, "as_json": False, **rest}
     run(EvaluationRequest(names=tuple(map(str, names)), data=data, report=report, **options))
 

@@ -9,8 +9,16 @@ import typer
 
 from viso.cli.console import EXIT_INTERRUPTED, error_line
 from viso.models import registry
+from viso.separator.stem_family import ALL, STEMS
 
 __all__ = ["evaluate"]
+
+
+def _scores_each(stems: str) -> bool:
+    names = {name.strip() for name in stems.split(",")}
+    if names not in ({ALL}, set(STEMS)):
+        raise typer.BadParameter(f"{stems!r}: {','.join(STEMS)} or all", param_hint="--stems")
+    return names == {ALL}
 
 
 def evaluate(
@@ -44,6 +52,10 @@ def evaluate(
         ),
     ] = 0,
     bss: Annotated[bool, typer.Option(help="BSSEval v4, too.")] = True,
+    stems: Annotated[
+        str,
+        typer.Option(help="vocals,instrumental, or all: drums, bass and whatever the data has."),
+    ] = ",".join(STEMS),
     oracles: Annotated[bool, typer.Option(help="Add the ideal masks.")] = True,
     residuals: Annotated[
         bool, typer.Option("--residuals", help="Keep what the vocals miss as sound.")
@@ -64,6 +76,7 @@ def evaluate(
         genres=genres,
         wiener=wiener,
         bss=bss,
+        each=_scores_each(stems),
         oracles=oracles,
         residuals=residuals,
         jobs=jobs,

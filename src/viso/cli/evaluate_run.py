@@ -26,12 +26,12 @@ from viso.evaluate import (
     read_genres,
     singer_of,
     songs_of,
+    stems_among,
     summary,
     system_of,
     write_report,
 )
 from viso.evaluate.report import as_records, check_folder
-from viso.separator import STEMS
 
 __all__ = ["EvaluationRequest", "comparison_line", "group_table", "pictures", "run", "stem_tables"]
 
@@ -50,6 +50,7 @@ class EvaluationRequest:
     genres: Path | None
     wiener: int
     bss: bool
+    each: bool
     oracles: bool
     residuals: bool
     jobs: int
@@ -98,6 +99,7 @@ def _scored(
             systems,
             songs,
             bss=request.bss,
+            each=request.each,
             store=store,
             jobs=request.jobs,
             residuals=request.report / "residuals"
@@ -135,7 +137,7 @@ def _tell(
     comparisons = [
         found
         for other in peers[1:]
-        for stem in STEMS
+        for stem in stems_among(rows)
         if (found := compare(scores, peers[0], other, stem=stem, metric="usdr"))
     ]
     if request.report is not None:
@@ -166,11 +168,11 @@ def _print(
                 records += as_records(part, kind=kind, group=group)
         print_json(records)
         return
-    for stem in STEMS:
+    for stem in stems_among(rows):
         for table in stem_tables(rows, stem):
             out().print(table, soft_wrap=False)
     for kind, parts in groups.items():
-        for stem in STEMS:
+        for stem in stems_among(rows):
             out().print(group_table(kind, parts, peers, stem), soft_wrap=False)
     for comparison in comparisons:
         out().print(comparison_line(comparison))
@@ -262,23 +264,26 @@ def pictures(results: Sequence[SongResult], systems: Sequence[str]) -> dict[str,
     except ModuleNotFoundError:
         note_line(f"no plots in the report without the extra [plot]: {how_to_install('plot')}")
         return {}
+    stems = dict.fromkeys(
+        stem for result in results for figures in result.scores.values() for stem in figures
+    )
     usdr = {
         (stem, system): {
             result.song: result.scores[system][stem]["usdr"]
             for result in results
-            if system in result.scores
+            if stem in result.scores.get(system, {})
         }
-        for stem in STEMS
+        for stem in stems
         for system in dict.fromkeys(name for result in results for name in result.scores)
     }
     drawn = {}
-    for stem in STEMS:
+    for stem in stems:
         rows = {
             shown(system): list(v.values()) for (name, system), v in usdr.items() if name == stem
         }
         drawn[f"uSDR of {stem}, a dot a song"] = boxes(rows, unit="uSDR, dB")
     for other in systems[1:]:
-        for stem in STEMS:
+        for stem in stems:
             one, two = usdr[stem, other], usdr[stem, systems[0]]
             pairs = {song: (one[song], two[song]) for song in one if song in two}
             caption = f"uSDR of {stem}, a dot a song: {systems[0]} against {other}"

@@ -19,7 +19,15 @@ from viso.evaluate.songs import (
     truth_of,
 )
 from viso.evaluate.systems import MIXTURE, ORACLES, System, system_of
-from viso.evaluate.tables import Comparison, Row, by_group, compare, gnsdr_rows, summary
+from viso.evaluate.tables import (
+    Comparison,
+    Row,
+    by_group,
+    compare,
+    gnsdr_rows,
+    stems_among,
+    summary,
+)
 
 __all__ = [
     "METRICS",
@@ -41,6 +49,7 @@ __all__ = [
     "score_song",
     "singer_of",
     "songs_of",
+    "stems_among",
     "summary",
     "system_of",
     "truth_of",

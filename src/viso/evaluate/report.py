@@ -15,9 +15,8 @@ from viso.errors import ConfigError
 from viso.evaluate.run import SongResult
 from viso.evaluate.scoring import METRICS
 from viso.evaluate.songs import singer_of
-from viso.evaluate.tables import Comparison, Row
+from viso.evaluate.tables import Comparison, Row, stems_among
 from viso.reports.html import as_csv, page, table, write_texts
-from viso.separator import STEMS
 
 __all__ = ["as_records", "check_folder", "songs_csv", "write_report"]
 
@@ -69,8 +68,8 @@ def songs_csv(results: Sequence[SongResult], genres: Mapping[str, str]) -> str:
     for result in results:
         facts = [result.song, singer_of(result.song) or "", genres.get(result.song, "")]
         for system, stems in result.scores.items():
-            for stem in STEMS:
-                values = [_figure(stems[stem].get(metric), 4) for metric in metrics]
+            for stem, figures in stems.items():
+                values = [_figure(figures.get(metric), 4) for metric in metrics]
                 rows.append([*facts, f"{result.duration_s:.2f}", system, stem, *values])
     return as_csv(rows)
 
@@ -162,7 +161,8 @@ def _page(
         "better; in grey the bootstrap 95 % interval of the median. "
         f"<small>viso {__version__}</small></p>",
     ]
-    parts += [f"<h2>{stem.capitalize()}</h2>{_stem_table(rows, stem)}" for stem in STEMS]
+    names = stems_among(rows)
+    parts += [f"<h2>{stem.capitalize()}</h2>{_stem_table(rows, stem)}" for stem in names]
     if comparisons:
         parts.append(f"<h2>Song by song</h2>{_comparison_table(comparisons)}")
     for caption, picture in pictures.items():
@@ -218,8 +218,9 @@ def _comparison_table(comparisons: Sequence[Comparison]) -> str:
 def _group_table(kind: str, tables: Mapping[str, Sequence[Row]]) -> str:
     systems = list(dict.fromkeys(row.system for rows in tables.values() for row in rows))
     head = [kind, "songs"]
+    names = stems_among(row for rows in tables.values() for row in rows)
     head += [
-        f"{html.escape(system)}<br><small>{stem}</small>" for stem in STEMS for system in systems
+        f"{html.escape(system)}<br><small>{stem}</small>" for stem in names for system in systems
     ]
     body = []
     for group, rows in tables.items():
@@ -227,7 +228,7 @@ def _group_table(kind: str, tables: Mapping[str, Sequence[Row]]) -> str:
         n_songs = max((row.n_songs for row in found.values()), default=0)
         cells = [
             f"{found[stem, system].median:.2f}" if (stem, system) in found else ""
-            for stem in STEMS
+            for stem in names
             for system in systems
         ]
         body.append([html.escape(group), str(n_songs), *cells])

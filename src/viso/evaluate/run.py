@@ -43,13 +43,15 @@ class _Task:
     stems: tuple[Path, ...]
     systems: tuple[System, ...]
     bss: bool
+    each: bool
     threads: int
     residuals: Path | None
 
     def key(self, system: System, *, code: str) -> str:
         """Return a key; earlier figures are valid while it stays the same."""
         truth = [(path.name, (i := path.stat()).st_size, i.st_mtime_ns) for path in self.stems]
-        facts = (code, truth, system.kind, system.key_for(self.song), self.bss, str(self.residuals))
+        how = (self.bss, self.each, str(self.residuals))
+        facts = (code, truth, system.kind, system.key_for(self.song), *how)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def run(self) -> tuple[float, dict[str, Figures]]:
@@ -58,6 +60,7 @@ class _Task:
             self.stems,
             self.systems,
             bss=self.bss,
+            each=self.each,
             threads=self.threads,
             residuals=self.residuals,
         )
@@ -132,6 +135,7 @@ def evaluate(
     songs: Mapping[str, list[Path]],
     *,
     bss: bool = True,
+    each: bool = False,
     store: Path | None = None,
     jobs: int = 1,
     residuals: Path | None = None,
@@ -146,6 +150,8 @@ def evaluate(
         Stem files of each song (see `songs_of`), all of the same length.
     bss : bool
         Whether to compute BSSEval v4 too, which takes most of the time.
+    each : bool
+        Whether to score every true stem, not only vocals and instrumental.
     store : Path, optional
         A folder for finished figures; a second run reuses those that are still valid.
     jobs : int
@@ -172,7 +178,7 @@ def evaluate(
     threads = 0 if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
     kept = _Store(store)
     tasks = [
-        _Task(song, tuple(stems), tuple(systems), bss, threads, residuals)
+        _Task(song, tuple(stems), tuple(systems), bss, each, threads, residuals)
         for song, stems in songs.items()
     ]
     open_tasks: list[tuple[_Task, _Task, dict[str, Figures]]] = []

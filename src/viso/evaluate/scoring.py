@@ -55,12 +55,14 @@ Higher is better. ``gnsdr`` covers all songs together, the others cover one song
 def figures_of(
     truth: dict[str, Floats], stems: dict[str, Floats], *, rate_hz: int, bss: bool
 ) -> Figures:
-    """Return the metrics of both stems.
+    """Return the metrics of every stem.
 
     Parameters
     ----------
     truth, stems : dict of str to float32 array [shape=(channels, n)]
-        "vocals" and "instrumental".
+        "vocals" and "instrumental"; perhaps further ones, which with the vocals add up to the
+        mixture. BSSEval compares the vocals with the instrumental, and the further ones with each
+        other and the vocals.
     rate_hz : int
     bss : bool
         Whether to compute BSSEval v4, `nsdr`, `bleedless` and `fullness` too.
@@ -71,7 +73,7 @@ def figures_of(
         By stem, then by metric; ``nan`` where a metric is not defined.
     """
     figures: Figures = {}
-    for stem in STEMS:
+    for stem in truth:
         pair = truth[stem], stems[stem]
         figures[stem] = {
             "usdr": usdr(*pair),
@@ -79,12 +81,12 @@ def figures_of(
             "si_sdr": si_sdr(*pair),
         }
     if bss:
-        medians = bss_eval_blocks(partial(_blocks, truth, stems), rate_hz=rate_hz).medians()
-        for metric in ("sdr", "isr", "sir", "sar"):
-            for stem, value in zip(STEMS, getattr(medians, metric), strict=True):
-                figures[stem][metric] = float(value)
+        _add_bss(figures, truth, stems, STEMS, rate_hz=rate_hz)
+        others = [stem for stem in truth if stem not in STEMS]
+        if others:
+            _add_bss(figures, truth, stems, ["vocals", *others], rate_hz=rate_hz)
         mixture = truth["vocals"] + truth["instrumental"]
-        for stem in STEMS:
+        for stem in truth:
             figures[stem]["nsdr"] = nsdr(truth[stem], stems[stem], mixture)
             if truth[stem].any():
                 mel = fullness(truth[stem], stems[stem], rate_hz=rate_hz)
@@ -94,13 +96,31 @@ def figures_of(
     return figures
 
 
-def _blocks(truth: dict[str, Floats], stems: dict[str, Floats]) -> Iterator[tuple[Floats, Floats]]:
-    """Yield blocks of truth and estimates, each [shape=(stems, channels, n)]."""
-    for first in range(0, truth[STEMS[0]].shape[1], _BLOCK):
+def _add_bss(
+    figures: Figures,
+    truth: dict[str, Floats],
+    stems: dict[str, Floats],
+    sources: Sequence[str],
+    *,
+    rate_hz: int,
+) -> None:
+    """Add BSSEval v4 of sources that add up to the mixture, where a stem has none yet."""
+    blocks = partial(_blocks, truth, stems, sources)
+    medians = bss_eval_blocks(blocks, rate_hz=rate_hz).medians()
+    for metric in ("sdr", "isr", "sir", "sar"):
+        for stem, value in zip(sources, getattr(medians, metric), strict=True):
+            figures[stem].setdefault(metric, float(value))
+
+
+def _blocks(
+    truth: dict[str, Floats], stems: dict[str, Floats], sources: Sequence[str]
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield blocks of truth and estimates, each [shape=(sources, channels, n)]."""
+    for first in range(0, truth[sources[0]].shape[1], _BLOCK):
         part = slice(first, first + _BLOCK)
         yield (
-            np.stack([truth[stem][:, part] for stem in STEMS]),
-            np.stack([stems[stem][:, part] for stem in STEMS]),
+            np.stack([truth[stem][:, part] for stem in sources]),
+            np.stack([stems[stem][:, part] for stem in sources]),
         )
 
 
@@ -110,6 +130,7 @@ def score_song(
     systems: Sequence[System],
     *,
     bss: bool,
+    each: bool = False,
     threads: int = 0,
     residuals: Path | None = None,
 ) -> tuple[float, dict[str, Figures]]:
@@ -123,6 +144,8 @@ def score_song(
     systems : sequence of System
     bss : bool
         Whether to compute BSSEval v4, `nsdr`, `bleedless` and `fullness` too.
+    each : bool
+        Whether to score every true stem, not only vocals and instrumental.
     threads : int
         Threads of a model; 0 uses all cores.
     residuals : Path, optional
@@ -139,9 +162,10 @@ def score_song(
     DataError, AudioError
         If stems or estimates cannot be read or do not fit each other.
     ConfigError
-        If no transform exists for the rate of an ideal mask or a residual.
+        If no transform exists for the rate of an ideal mask or a residual, or a model does not
+        estimate a true stem.
     """
-    truth, rate_hz = truth_of(list(stems))
+    truth, rate_hz = truth_of(list(stems), each=each)
     n_samples = truth["vocals"].shape[1]
     if not n_samples:
         raise DataError(f"{stems[0]}: holds no sample")

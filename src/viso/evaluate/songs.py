@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,13 +61,15 @@ def songs_of(folder: Path) -> dict[str, list[Path]]:
     return songs
 
 
-def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
+def truth_of(stems: list[Path], *, each: bool = False) -> tuple[dict[str, Floats], int]:
     """Read a song's stems as vocals and instrumental (the sum of all others).
 
     Parameters
     ----------
     stems : list of Path
         One of them is ``vocals.*``.
+    each : bool
+        Whether to return every other stem by itself, too.
 
     Returns
     -------
@@ -81,6 +84,7 @@ def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
         If a stem cannot be decoded.
     """
     truth: dict[str, Floats] = {}
+    others: dict[str, Floats] = {}
     first: tuple[Path, tuple[int, ...], int] | None = None
     for path in stems:
         audio, rate_hz = read(path)
@@ -89,9 +93,11 @@ def truth_of(stems: list[Path]) -> tuple[dict[str, Floats], int]:
         _same(path, audio, rate_hz, like=first)
         name = "vocals" if path.stem == "vocals" else "instrumental"
         truth[name] = truth[name] + audio if name in truth else audio
+        if each and name != path.stem:
+            others[path.stem] = audio
     if first is None or len(truth) < 2:
         raise DataError(f"{stems}: need vocals and at least one other stem")
-    return truth, first[2]
+    return {**{name: truth[name] for name in STEMS}, **others}, first[2]
 
 
 def _same(
@@ -140,7 +146,14 @@ def estimate_files(folder: Path, song: str) -> dict[str, Path]:
     return found
 
 
-def estimates_of(folder: Path, song: str, mixture: Floats, rate_hz: int) -> dict[str, Floats]:
+def estimates_of(
+    folder: Path,
+    song: str,
+    mixture: Floats,
+    rate_hz: int,
+    *,
+    names: Sequence[str] = STEMS,
+) -> dict[str, Floats]:
     """Read a separator's stems of a song.
 
     Parameters
@@ -152,20 +165,26 @@ def estimates_of(folder: Path, song: str, mixture: Floats, rate_hz: int) -> dict
     song : str
     mixture : float32 array [shape=(channels, n)]
     rate_hz : int
+    names : sequence of str
+        The stems; vocals and instrumental are among them.
 
     Raises
     ------
     DataError
-        If there are no vocals, or the rate or shape differs from the mixture's.
+        If a stem other than the instrumental is missing, or the rate or shape differs from the
+        mixture's.
     """
     found = estimate_files(folder, song)
     stems: dict[str, Floats] = {}
-    for name in STEMS:
+    for name in names:
         if name in found:
             audio, own_hz = read(found[name])
             _same(found[name], audio, own_hz, like=(Path("the song"), mixture.shape, rate_hz))
             stems[name] = audio
-    stems.setdefault("instrumental", mixture - stems["vocals"])
+        elif name == "instrumental":
+            stems[name] = mixture - stems["vocals"]
+        else:
+            raise DataError(f"{folder / song}: no {name}.wav (or flac, ...) in it")
     return stems
 
 

@@ -61,13 +61,13 @@ class System:
         return replace(self, name=name, key=key, wiener=iterations)
 
     def stems(self, song: str, truth: Stems, rate_hz: int, *, threads: int = 0) -> Stems:
-        """Return the system's vocals and instrumental of a song.
+        """Return the system's stems of a song: those of the truth.
 
         Parameters
         ----------
         song : str
         truth : dict of str to float32 array [shape=(channels, n)]
-            True vocals and instrumental; their sum is the mixture.
+            True vocals and instrumental, whose sum is the mixture, and perhaps further stems.
         rate_hz : int
         threads : int
             Threads of a model.
@@ -77,24 +77,31 @@ class System:
         DataError
             If estimates are missing or do not fit.
         ConfigError
-            If no transform exists for the rate of an ideal mask.
+            If no transform exists for the rate of an ideal mask, or a model does not estimate a
+            stem.
         """
         mixture = truth["vocals"] + truth["instrumental"]
         if self.kind == "mixture":
-            return {"vocals": mixture, "instrumental": mixture}
+            return dict.fromkeys(truth, mixture)
         if self.kind == "estimates":
-            return estimates_of(Path(self.place), song, mixture, rate_hz)
+            return estimates_of(Path(self.place), song, mixture, rate_hz, names=tuple(truth))
         if self.kind == "model":
             separator = _separator(self.place, threads, self.wiener, self.key)
-            found = separator.separate(mixture, rate_hz=rate_hz)
-            return {"vocals": found.vocals, "instrumental": found.instrumental}
+            found = separator.separate(mixture, rate_hz=rate_hz, stems=tuple(truth))
+            return {name: found[name] for name in truth}
         config = SpectralConfig.from_mapping({"rate_hz": rate_hz}, origin=song)
-        pair = truth["vocals"], truth["instrumental"]
-        if self.name == _WIENER:
-            vocals = oracle_wiener(*pair, config=config)
-        else:
-            vocals = oracle(*pair, config=config, mask_of=_MASKS[self.name])
-        return {"vocals": vocals, "instrumental": mixture - vocals}
+        stems: Stems = {}
+        for name, stem in truth.items():
+            # Of a song with two stems the rest is the other one, to the last bit.
+            if name == "instrumental":
+                stems[name] = mixture - stems["vocals"]
+                continue
+            rest = truth["instrumental"] if name == "vocals" else mixture - stem
+            if self.name == _WIENER:
+                stems[name] = oracle_wiener(stem, rest, config=config)
+            else:
+                stems[name] = oracle(stem, rest, config=config, mask_of=_MASKS[self.name])
+        return stems
 
     def key_for(self, song: str) -> str:
         """Return a key that changes when the figures of this song may change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,16 @@ from viso.metrics import gnsdr
 from viso.metrics.permutation import sign_flip_p_value
 from viso.separator import STEMS
 
-__all__ = ["Comparison", "Row", "Scores", "by_group", "compare", "gnsdr_rows", "summary"]
+__all__ = [
+    "Comparison",
+    "Row",
+    "Scores",
+    "by_group",
+    "compare",
+    "gnsdr_rows",
+    "stems_among",
+    "summary",
+]
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 """The values of one song, by system, stem and metric."""
@@ -69,6 +78,22 @@ def _values(songs: Mapping[str, Scores], system: str, stem: str, metric: str) ->
     )
 
 
+def _stems(songs: Mapping[str, Scores]) -> list[str]:
+    found = (stem for scores in songs.values() for stems in scores.values() for stem in stems)
+    return _in_order(found)
+
+
+def _in_order(stems: Iterable[str]) -> list[str]:
+    """Return each stem once, vocals and instrumental first."""
+    found = dict.fromkeys(stems)
+    return sorted(found, key=lambda stem: STEMS.index(stem) if stem in STEMS else len(STEMS))
+
+
+def stems_among(rows: Iterable[Row]) -> list[str]:
+    """Return the stems of rows, each once, vocals and instrumental first."""
+    return _in_order(row.stem for row in rows)
+
+
 def _interval(values: Doubles, seed: int) -> tuple[float, float]:
     random = np.random.default_rng(seed)
     drawn = random.choice(values, (_RESAMPLES, values.size))
@@ -101,7 +126,7 @@ def summary(songs: Mapping[str, Scores], *, seed: int = 0) -> list[Row]:
         )
     )
     rows = []
-    for stem, system, metric in itertools.product(STEMS, systems, metrics):
+    for stem, system, metric in itertools.product(_stems(songs), systems, metrics):
         values = _values(songs, system, stem, metric)
         values = values[np.isfinite(values)]
         if values.size:
@@ -129,7 +154,7 @@ def gnsdr_rows(
     lengths = np.array([durations_s[song] for song in songs])
     random = np.random.default_rng(seed)
     rows = []
-    for stem, system in itertools.product(STEMS, systems):
+    for stem, system in itertools.product(_stems(songs), systems):
         values = _values(songs, system, stem, "nsdr")
         kept = np.isfinite(values)
         if not kept.any():
