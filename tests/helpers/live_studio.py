@@ -21,6 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from viso.http.connections import server_config
+from viso.separator import STEMS
 from viso.studio import StudioConfig, create_app
 from viso.studio.messages import OfferedModel
 
@@ -66,7 +67,7 @@ def idle_app(data: Path, **settings: Any) -> FastAPI:
     app = create_app(StudioConfig(data=data, **{"free_bytes": 0, **settings}))
     IDLE.append(app)
     workers = app.state.studio.workers
-    workers.offers = (OfferedModel("tiny", "tiny", "", "MIT", (), {}, (), 1),)
+    workers.offers = (OfferedModel("tiny", "tiny", "", "MIT", (), {}, (), 1, STEMS),)
     workers.are_described.set()
     return app
 

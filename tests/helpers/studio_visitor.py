@@ -146,10 +146,10 @@ _PANEL = """async () => {
 
 _RENDER = """async (seconds) => {
   const { studio } = await import("/static/main.js");
-  const { Pieces, STEMS } = await import("/static/pieces.js");
+  const { Pieces } = await import("/static/pieces.js");
   const { Player } = await import("/static/player.js");
   const { job } = studio.panel;
-  const pieces = await new Pieces(Object.fromEntries(STEMS.map(
+  const pieces = await new Pieces(Object.fromEntries(["mixture", ...job.stems].map(
     (stem) => [stem, `/api/jobs/${job.id}/stems/${stem}.wav`]))).open();
   pieces.most = Infinity;
   for (let i = 0; i < pieces.count; i += 1) await pieces.load(i);

@@ -38,14 +38,20 @@ def music_in(folder: Path) -> list[Path]:
     return files
 
 
+def old_tables() -> list[str]:
+    """The tables of version 1: no removals, and no stems of jobs."""
+    column = ",\n        stems TEXT NOT NULL DEFAULT 'vocals,instrumental'"
+    assert any(column in table for table in TABLES)
+    return [table.replace(column, "") for table in TABLES if "removals" not in table]
+
+
 def old_studio(folder: Path) -> None:
     """Make what the version before the marker made: its tables, and no marker."""
     folder.mkdir(exist_ok=True)
     with closing(sqlite3.connect(folder / "studio.sqlite", isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = WAL")
-        for table in TABLES:
-            if "removals" not in table:
-                database.execute(table)
+        for table in old_tables():
+            database.execute(table)
         database.execute("PRAGMA user_version = 1")
 
 
@@ -90,7 +96,8 @@ def test_a_studio_of_the_version_before_is_adopted_and_nothing_else_is_deleted(
     files = music_in(tmp_path)
     client = asked(idle_app(tmp_path))
     assert (tmp_path / MARKER).is_file()
-    assert start(client, send(client, flac)["id"])["state"] == "queued"
+    job = start(client, send(client, flac)["id"])
+    assert (job["state"], job["stems"]) == ("queued", ["vocals", "instrumental"])
     assert all(path.read_bytes() == b"music" for path in files)
 
 
@@ -101,7 +108,7 @@ def test_a_studio_of_the_version_before_that_was_killed_is_adopted(tmp_path: Pat
     killed.mkdir()
     with closing(sqlite3.connect(made / "studio.sqlite", isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = WAL")
-        for table in TABLES[:-1]:
+        for table in old_tables():
             database.execute(table)
         database.execute("PRAGMA user_version = 1")
         for path in made.glob("studio.sqlite*"):

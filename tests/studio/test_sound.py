@@ -14,14 +14,18 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from helpers.live_studio import end_of, pcm_16, send, song_bytes, start
-from helpers.small_models import song
+from helpers.live_studio import end_of, live, pcm_16, send, song_bytes, start
+from helpers.small_models import segment_network, song
 from viso.separator import STEMS, Separator
 from viso.separator.confidence import confidence
-from viso.studio.stem_store import ALL_STEMS
+from viso.studio import StudioConfig
 from viso.studio.wav import byte_range
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
     from helpers.live_studio import Running, Separated
 
 
@@ -65,7 +69,7 @@ def test_the_mixture_is_the_song(running: Running, separated: Separated) -> None
 def test_in_16_bits_the_stems_add_up_to_the_mixture(running: Running, separated: Separated) -> None:
     sound = {
         stem: pcm_16(running.client.get(f"{separated.url}/stems/{stem}.wav").content)
-        for stem in ALL_STEMS
+        for stem in ("mixture", *STEMS)
     }
     np.testing.assert_array_equal(sound["vocals"] + sound["instrumental"], sound["mixture"])
     whole = np.rint(separated.audio.T.astype(np.float64) * 32768)
@@ -219,10 +223,80 @@ def test_a_spectrogram_shows_a_tone_where_and_when_it_is(running: Running, tmp_p
 def test_all_three_spectrograms_are_there(running: Running, separated: Separated) -> None:
     drawn = {
         stem: running.client.get(f"{separated.url}/spectrogram/{stem}.png?width=64").content
-        for stem in ALL_STEMS
+        for stem in ("mixture", *STEMS)
     }
     assert len(set(drawn.values())) == 3
     assert all(pixels(png)[0].shape == (96, 64) for png in drawn.values())
+
+
+@pytest.fixture(scope="module")
+def band(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, str, Path]]:
+    """A studio whose model makes four stems, the address of a job with all of them, its song."""
+    folder = tmp_path_factory.mktemp("band")
+    model = segment_network(folder / "band.onnx", of_samples=0.3)
+    config = StudioConfig(data=folder / "data", models=(str(model),), threads=1, free_bytes=0)
+    with live(config) as (client, _):
+        flac = song_bytes(folder, song(2, 50_000, seed=8, level=0.5))
+        sent = send(client, flac)
+        job = end_of(client, start(client, sent["id"], all_stems=True)["id"])
+        assert job["state"] == "done", job
+        assert job["stems"] == ["vocals", "drums", "bass", "other"]
+        path = folder / "song.flac"
+        path.write_bytes(flac)
+        yield client, f"/api/jobs/{job['id']}", path
+
+
+def test_all_stems_of_a_model_add_up(band: tuple[httpx.Client, str, Path]) -> None:
+    client, url, path = band
+    assert client.get("/api/models").json()[0]["stems"] == ["vocals", "drums", "bass", "other"]
+    parts = ("vocals", "drums", "bass", "other")
+    for bits, dtype, shift in (("16", "int16", 0), ("24", "int32", 8)):
+        sound = {
+            stem: soundfile.read(
+                io.BytesIO(client.get(f"{url}/stems/{stem}.wav?bits={bits}").content), dtype=dtype
+            )[0].astype(np.int64)
+            >> shift
+            for stem in (*parts, "instrumental", "mixture")
+        }
+        total = np.sum([sound[stem] for stem in parts], axis=0)
+        np.testing.assert_array_equal(total, sound["mixture"])
+        rest = sound["vocals"] + sound["instrumental"]
+        np.testing.assert_array_equal(rest, sound["mixture"])
+        whole = soundfile.read(path, dtype="int32")[0].astype(np.int64) >> 8
+        if bits == "24":
+            np.testing.assert_array_equal(sound["mixture"], whole)
+    answer = client.get(
+        f"{url}/mix.wav", params={"level": ["drums:-6", "vocals:-inf"], "instrumental_db": "-3"}
+    )
+    found = soundfile.read(io.BytesIO(answer.content))[0] * 2**23
+    gains = {"vocals": 0.0, "drums": 10 ** (-6 / 20), "bass": 10 ** (-3 / 20)}
+    gains["other"] = gains["bass"]
+    wanted = sum(sound[stem] * gain for stem, gain in gains.items())
+    np.testing.assert_allclose(found, wanted, atol=1)
+    flac = client.get(f"{url}/stems/instrumental.flac").content
+    found = soundfile.read(io.BytesIO(flac), dtype="int32")[0].astype(np.int64) >> 8
+    np.testing.assert_array_equal(found, sound["instrumental"])
+
+
+def test_what_is_shown_of_all_stems(band: tuple[httpx.Client, str, Path]) -> None:
+    client, url, _ = band
+    shown = ("mixture", "vocals", "drums", "bass", "other")
+    assert tuple(client.get(url).json()["loudness_lufs"]) == shown
+    for stem in shown:
+        assert client.get(f"{url}/peaks", params={"stem": stem}).json()["stem"] == stem
+        assert client.get(f"{url}/spectrogram/{stem}.png?width=64").status_code == 200
+    for wrong in ("stems/guitar.wav", "stems/guitar.flac", "mix.wav?level=guitar:0"):
+        answer = client.get(f"{url}/{wrong}")
+        assert (answer.status_code, answer.json()["detail"][:7]) == (404, "guitar:")
+    for wrong in ("peaks?stem=instrumental", "spectrogram/instrumental.png"):
+        assert client.get(f"{url}/{wrong}").status_code == 404
+    assert client.get(f"{url}/mix.wav?level=drums").status_code == 422
+
+
+def test_a_model_of_two_stems_makes_two(running: Running, separated: Separated) -> None:
+    job = start(running.client, separated.song["id"], all_stems=True, duration_s=1)
+    assert job["stems"] == ["vocals", "instrumental"]
+    assert end_of(running.client, job["id"])["state"] == "done"
 
 
 def test_confidence_is_that_of_viso_confidence(

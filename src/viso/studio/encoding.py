@@ -1,4 +1,4 @@
-"""Files for download: a stem in another format, or vocals and instrumental in another balance."""
+"""Files for download: a stem in another format, or all stems in another balance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encode(stems: StemStore, path: Path, *, gains: Mapping[str, float], title: s
     path : Path
         Its suffix chooses the format, one of `FORMATS`; wav and flac get 24 bits.
     gains : mapping of str to float
-        Factors of "vocals" and "instrumental"; a missing stem is left out.
+        Factors of stems; a missing stem is left out.
     title : str
         The stem's name in the tags.
 

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from viso.errors import ConfigError
+from viso.separator import STEMS
 from viso.studio.dependencies import (
     JobDependency,
     SongDependency,
@@ -18,7 +19,7 @@ from viso.studio.dependencies import (
     problems,
     refusals,
 )
-from viso.studio.schemas import Job, JobRequest
+from viso.studio.schemas import Job, JobRequest, Model
 from viso.studio.store import QueueFullError, SongGoneError
 from viso.studio.studio import ENDED, Studio
 from viso.studio.uploads import check_room
@@ -36,8 +37,8 @@ _EVENT = {
     "description": "The data are a Job.",
 }
 _STREAM = {"content": {"text/event-stream": {"schema": _EVENT}}}
-# Two stems of 24 bits; while the job runs, also the vocals as floats.
-_SAMPLE_BYTES = 10
+# A stem has 24 bits; while the job runs, all but one are also there as floats.
+_STEM_BYTES, _FLOAT_BYTES = 3, 4
 
 
 @router.post(
@@ -50,15 +51,17 @@ def start(
 ) -> Job:
     """Have a song, or a region of it, separated. Regions up to 30 s go before whole songs."""
     model = _model(studio, request)
+    stems = model.stems if request.all_stems else STEMS
     if song.audio_s is not None and request.start_s >= song.audio_s:
         raise HTTPException(
             422, f"start_s: {request.start_s:g} lies behind the end at {song.audio_s:g} s"
         )
     known = [span for span in (request.duration_s, song.audio_s) if span is not None]
-    need = min(known, default=0.0) * song.rate_hz * song.channels * _SAMPLE_BYTES
+    need = min(known, default=0.0) * song.rate_hz * song.channels
+    need *= len(stems) * (_STEM_BYTES + _FLOAT_BYTES) - _FLOAT_BYTES
     check_room(studio.folders, studio.config, need)
     try:
-        row = studio.add_job(song, request, model=model)
+        row = studio.add_job(song, request, model=model.name, stems=stems)
     except QueueFullError as error:
         raise busy("the queue is full") from error
     except SongGoneError as error:
@@ -67,17 +70,17 @@ def start(
     return _current(studio, row.id)
 
 
-def _model(studio: Studio, request: JobRequest) -> str:
+def _model(studio: Studio, request: JobRequest) -> Model:
     """Return the wanted model if it is on offer; the studio opens no other file."""
     try:
-        offered = [model.name for model in studio.models()]
+        offered = {model.name: model for model in studio.models()}
     except ConfigError as error:
         raise HTTPException(503, str(error)) from error
     if request.model is None:
-        return offered[0]
+        return next(iter(offered.values()))
     if request.model not in offered:
         raise HTTPException(422, f"model: {request.model!r:.80} is none of {', '.join(offered)}")
-    return request.model
+    return offered[request.model]
 
 
 @router.get("/jobs/{job_id}", responses=problems(404, 422))

@@ -7,10 +7,9 @@ import math
 import numpy as np
 
 from viso.dsp.loudness import LoudnessMeter
-from viso.separator import STEMS
 from viso.studio import peaks
 from viso.studio.peaks import PeakMeter
-from viso.studio.stem_store import ALL_STEMS, BITS, StemStore
+from viso.studio.stem_store import BITS, StemStore
 
 __all__ = ["measure"]
 
@@ -23,8 +22,8 @@ def measure(stems: StemStore) -> dict[str, float | None] | None:
     Returns
     -------
     dict of str to float or None
-        Integrated loudness of mixture, vocals and instrumental in LUFS, to two decimals; None for
-        a silent stem. None at all for less than 400 ms, or more than two channels.
+        Integrated loudness of the mixture and of each stem in LUFS, to two decimals; None for a
+        silent stem. None at all for less than 400 ms, or more than two channels.
 
     Raises
     ------
@@ -35,12 +34,12 @@ def measure(stems: StemStore) -> dict[str, float | None] | None:
     loudness = None
     if n_channels <= 2:
         loudness = LoudnessMeter(
-            rate_hz=stems.rate_hz, n_channels=n_channels, n_signals=len(ALL_STEMS)
+            rate_hz=stems.rate_hz, n_channels=n_channels, n_signals=len(stems.drawn)
         )
     peak_meter = PeakMeter()
     for start in range(0, stems.n_samples, _BLOCK):
-        both = np.stack([stems.integers(stem, start, start + _BLOCK) for stem in STEMS])
-        signals = np.concatenate([both.sum(axis=0, dtype=np.int32)[None], both])
+        parts = np.stack([stems.integers(stem, start, start + _BLOCK) for stem in stems.names])
+        signals = np.concatenate([parts.sum(axis=0, dtype=np.int32)[None], parts])
         peak_meter.push(signals)
         if loudness is not None:
             floats = (signals / np.float32(1 << (BITS - 1))).astype(np.float32)
@@ -50,4 +49,4 @@ def measure(stems: StemStore) -> dict[str, float | None] | None:
     if levels is None:
         return None
     rounded = (round(level, 2) if math.isfinite(level) else None for level in levels)
-    return dict(zip(ALL_STEMS, rounded, strict=True))
+    return dict(zip(stems.drawn, rounded, strict=True))

@@ -24,7 +24,10 @@ class DescribeModels:
 
 @dataclass(frozen=True)
 class OfferedModel:
-    """A model that can be run; visitors see `name`, a `Separator` takes `model`."""
+    """A model that can be run; visitors see `name`, a `Separator` takes `model`.
+
+    `stems` are those that it makes and that add up to the song.
+    """
 
     name: str
     model: str
@@ -34,6 +37,7 @@ class OfferedModel:
     scores: dict[str, float]
     limits: tuple[str, ...]
     n_bytes: int
+    stems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class SeparationJob:
     duration_s: float | None
     folder: Path
     longest_s: float
+    stems: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from viso.studio.stem_store import ALL_STEMS, BITS, StemStore
+from viso.studio.stem_store import BITS, StemStore
 
 __all__ = ["FILE", "PeakMeter", "peaks"]
 
 FILE = "peaks.npy"
-"""Name in the job's folder; int16 [shape=(3 stems, 2, buckets)]."""
+"""Name in the job's folder; int16 [shape=(mixture and stems, 2, buckets)]."""
 
 _BUCKET = 256
 _FINE = 4  # buckets per point from which the stored buckets are exact enough
@@ -28,7 +28,7 @@ class PeakMeter:
     _chunks: list[npt.NDArray[np.int16]] = field(default_factory=list)
 
     def push(self, stems: npt.NDArray[np.int32]) -> None:
-        """Take a block of all three stems [shape=(3, n, channels)]."""
+        """Take a block of the mixture and all stems [shape=(signals, n, channels)]."""
         sound = stems if self._rest is None else np.concatenate([self._rest, stems], axis=1)
         n = sound.shape[1] // _BUCKET
         whole, self._rest = sound[:, : n * _BUCKET], sound[:, n * _BUCKET :]
@@ -40,7 +40,7 @@ class PeakMeter:
             self._chunks.append(np.clip(both, -(1 << 15), (1 << 15) - 1).astype(np.int16))
 
     def finish(self) -> npt.NDArray[np.int16]:
-        """Return lowest and highest of every 256 samples [shape=(3, 2, buckets)]."""
+        """Return lowest and highest of every 256 samples [shape=(signals, 2, buckets)]."""
         if self._rest is not None:
             self._add(self._rest.reshape(len(self._rest), 1, -1))
         return np.concatenate(self._chunks, axis=2)
@@ -52,7 +52,8 @@ def peaks(stems: StemStore, stem: str, points: int) -> tuple[list[float], list[f
     Parameters
     ----------
     stems : StemStore
-    stem : {"mixture", "vocals", "instrumental"}
+    stem : str
+        Of `stems.drawn`.
     points : int
         Parts; fewer if there are fewer samples.
 
@@ -68,7 +69,7 @@ def peaks(stems: StemStore, stem: str, points: int) -> tuple[list[float], list[f
     """
     n, points = stems.n_samples, min(points, stems.n_samples)
     if n >= points * _BUCKET * _FINE:
-        both = np.load(stems.folder / FILE)[ALL_STEMS.index(stem)] / float(1 << 15)
+        both = np.load(stems.folder / FILE)[stems.drawn.index(stem)] / float(1 << 15)
         edges = np.arange(points) * both.shape[1] // points
         low, high = np.minimum.reduceat(both[0], edges), np.maximum.reduceat(both[1], edges)
     else:

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viso.dsp.stft import hann
-from viso.separator import STEMS
-from viso.studio.stem_store import ALL_STEMS, BITS, StemStore
+from viso.studio.stem_store import BITS, StemStore
 
 __all__ = ["as_png", "spectrograms"]
 
@@ -38,7 +37,7 @@ _COLOURS = (
 
 
 def spectrograms(stems: StemStore, *, width: int, height: int) -> dict[str, bytes]:
-    """Draw mixture, vocals and instrumental in one scale.
+    """Draw the mixture and all stems in one scale.
 
     0 dB is the mixture's loudest bin; 80 dB below is black.
 
@@ -68,18 +67,21 @@ def spectrograms(stems: StemStore, *, width: int, height: int) -> dict[str, byte
     reference = max(float(power[0].max()), 1e-12)
     decibels = 10 * np.log10(np.maximum(power / reference, 1e-12))
     levels = np.rint(np.clip(1 + decibels / _RANGE_DB, 0, 1) * 255).astype(np.uint8)
-    return {stem: as_png(picture[::-1]) for stem, picture in zip(ALL_STEMS, levels, strict=True)}
+    return {stem: as_png(picture[::-1]) for stem, picture in zip(stems.drawn, levels, strict=True)}
 
 
 def _columns(stems: StemStore, columns: range, width: int, height: int) -> Floats:
-    """Return the power of columns [shape=(3, height, columns)], the lowest frequency first."""
+    """Return the power of columns, the lowest frequency first.
+
+    It is that of the mixture, then of each stem [shape=(signals, height, columns)].
+    """
     n, window = stems.n_samples, hann(_N_FFT)
     n_frames = min(_MOST_FRAMES, -(-n // (width * _N_FFT)))
     offsets = (np.arange(n_frames) + 0.5) / n_frames
     positions = np.repeat(columns, n_frames) + np.tile(offsets, len(columns))
     starts = [int(position * n / width) - _N_FFT // 2 for position in positions]
-    frames = np.stack([_frames(stems, stem, starts) for stem in STEMS])
-    frames = frames.reshape(2, len(columns), n_frames, stems.n_channels, _N_FFT)
+    frames = np.stack([_frames(stems, stem, starts) for stem in stems.names])
+    frames = frames.reshape(len(stems.names), len(columns), n_frames, stems.n_channels, _N_FFT)
     spectra = np.fft.rfft(frames * (window / np.float32(1 << (BITS - 1))), axis=4)
     spectra = np.concatenate([spectra.sum(axis=0, keepdims=True), spectra])
     power = (spectra.real**2 + spectra.imag**2).mean(axis=(2, 3))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 __all__ = [
     "Confidence",
@@ -15,7 +15,6 @@ __all__ = [
     "Job",
     "JobRequest",
     "Limits",
-    "Loudness",
     "Model",
     "Peaks",
     "Problem",
@@ -25,7 +24,8 @@ __all__ = [
 ]
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Stem = Literal["mixture", "vocals", "instrumental"]
+Stem = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+"""The mixture, the instrumental, or one of a job's stems."""
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="128 random bits, as told.")]
 
 
@@ -54,6 +54,7 @@ class Model(BaseModel):
     scores: dict[str, float]
     limits: list[str] = Field(description="What it is known to do badly.")
     megabytes: float
+    stems: list[str] = Field(description="Those that it makes, and that add up to the song.")
 
 
 class Limits(BaseModel):
@@ -87,14 +88,9 @@ class JobRequest(BaseModel):
     model: str | None = Field(None, max_length=200, description="The default, if left out.")
     start_s: float = Field(0.0, ge=0, le=1e6)
     duration_s: float | None = Field(None, ge=0.05, le=1e6, description="To the end by default.")
-
-
-class Loudness(BaseModel):
-    """Integrated loudness in LUFS; null is silence."""
-
-    mixture: float | None
-    vocals: float | None
-    instrumental: float | None
+    all_stems: bool = Field(
+        False, description="All stems of the model, not only vocals and instrumental."
+    )
 
 
 class Job(BaseModel):
@@ -116,7 +112,10 @@ class Job(BaseModel):
     n_samples: int | None = Field(description="Of each stem, when it is done.")
     gain_db: float | None = Field(description="Below 0 if the stems would have clipped.")
     confidence: bool
-    loudness_lufs: Loudness | None
+    stems: list[str] = Field(description="Those that add up to the song, the mixture.")
+    loudness_lufs: dict[str, float | None] | None = Field(
+        description="Integrated loudness of the mixture and of each stem; null is silence."
+    )
     expires_at: datetime
 
 

@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, HTTPException, Query, Response
+from pydantic import StringConstraints
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, StreamingResponse
 
 from viso.errors import AudioError
-from viso.separator import STEMS
 from viso.studio import peaks as waveforms
 from viso.studio.dependencies import JobDependency, StemsDependency, StudioDependency, problems
 from viso.studio.encoding import encode
 from viso.studio.pictures import spectrograms
 from viso.studio.schemas import Confidence, Peaks, Stem
-from viso.studio.stem_store import StemStore
+from viso.studio.stem_store import MIXTURE, StemStore
 from viso.studio.studio import Studio, new_id
 from viso.studio.tables import JobRow
 from viso.studio.uploads import check_room
@@ -68,6 +68,7 @@ def stem_wav(
     if_range: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Send a stem as WAV, or any bytes of it. The samples begin at byte 44."""
+    _check_stem(stem, is_there=stems.has(stem))
     wav = VirtualWav(stems, stem, int(bits))
     tag = f'"{row.id}-{stem}-{bits}"'
     requested = byte_range(range_ if if_range in (None, tag) else None, wav.n_bytes)
@@ -97,14 +98,22 @@ async def stem_file(
     kind: Literal["flac", "mp3"],
 ) -> FileResponse:
     """Send a stem as FLAC of 24 bits or as MP3 of 320 kbit/s."""
-    gains = {name: 1.0 for name in STEMS if stem in ("mixture", name)}
+    _check_stem(stem, is_there=stems.has(stem))
+    sums = {MIXTURE: stems.names, "instrumental": stems.names[1:]}
+    gains = dict.fromkeys([stem] if stem in stems.names else sums[stem], 1.0)
     return await _encoded(studio, row, stems, gains, stem, kind)
 
 
+_NUMBER = r"(-inf|-?[0-9]{1,2}(\.[0-9]{1,3})?)"
 _DECIBELS = Query(
-    pattern=r"^(-inf|-?[0-9]{1,2}(\.[0-9]{1,3})?)$",
+    pattern=f"^{_NUMBER}$",
     description="Decibels from -99.999 to 99.999, or -inf.",
     examples=["-12"],
+)
+_Level = Annotated[str, StringConstraints(pattern=f"^[a-z][a-z0-9_-]{{0,31}}:{_NUMBER}$")]
+_LEVELS = Query(
+    max_length=16,
+    description="A stem and its decibels, such as drums:-6. It counts before the other parameters.",
 )
 
 
@@ -127,14 +136,24 @@ async def mix(
     kind: Literal["wav", "flac", "mp3"],
     vocals_db: Annotated[str, _DECIBELS] = "0",
     instrumental_db: Annotated[str, _DECIBELS] = "0",
+    level: Annotated[list[_Level], _LEVELS] = [],  # noqa: B006
 ) -> FileResponse:
-    """Send vocals and instrumental in another balance.
+    """Send the stems in another balance: ``instrumental_db`` is for all but the vocals.
 
     If it would clip, all of it is lowered by what ``X-Viso-Gain-dB`` says.
     """
-    decibels_of = {"vocals": vocals_db, "instrumental": instrumental_db}
+    decibels_of = dict.fromkeys(stems.names, instrumental_db) | {"vocals": vocals_db}
+    for pair in level:
+        stem, _, decibels = pair.partition(":")
+        _check_stem(stem, is_there=stem in stems.names)
+        decibels_of[stem] = decibels
     gains = {stem: 10 ** (float(decibels) / 20) for stem, decibels in decibels_of.items()}
     return await _encoded(studio, row, stems, gains, "mix", kind)
+
+
+def _check_stem(stem: str, *, is_there: bool) -> None:
+    if not is_there:
+        raise HTTPException(404, f"{stem}: no such stem of this job")
 
 
 async def _encoded(
@@ -172,10 +191,11 @@ def _written(stems: StemStore, path: Path, gains: dict[str, float], what: str) -
 @router.get("/peaks", responses=_GONE)
 def peaks(
     stems: StemsDependency,
-    stem: Stem = "mixture",
+    stem: Stem = MIXTURE,
     points: Annotated[int, Query(ge=1, le=4000)] = 1200,
 ) -> Peaks:
     """Say the lowest and highest sample of equal parts of a stem, for a waveform."""
+    _check_stem(stem, is_there=stem in stems.drawn)
     try:
         low, high = waveforms.peaks(stems, stem, points)
     except (AudioError, OSError) as error:
@@ -195,8 +215,9 @@ async def spectrogram(
     height: Annotated[int, Query(ge=16, le=512)] = 96,
 ) -> Response:
     """Draw a stem: time left to right, 40 Hz to 16 kHz bottom to top, 80 dB below the mixture."""
+    _check_stem(stem, is_there=stem in stems.drawn)
     key = (row.id, width, height)
-    # The page requests all three stems at once; they are drawn at once.
+    # The page requests all stems at once; they are drawn at once.
     async with studio.drawings:
         drawn = studio.pictures.find(key)
         if drawn is None:

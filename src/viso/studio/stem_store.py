@@ -1,7 +1,7 @@
 """The stems of a job on the disk, and any block of them in integers.
 
-Vocals and instrumental are 24-bit WAV files as `viso separate` writes them. The mixture is their
-sum; for songs of 16 or 24 bits it equals the song to the last bit.
+They are 24-bit WAV files as `viso separate` writes them. The mixture is their sum; for songs of 16
+or 24 bits it equals the song to the last bit. The instrumental is the sum of all but the vocals.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy.typing as npt
 from viso.errors import AudioError
 from viso.separator import STEMS
 
-__all__ = ["ALL_STEMS", "BITS", "StemStore"]
+__all__ = ["BITS", "MIXTURE", "StemStore"]
 
 Integers = npt.NDArray[np.int32]
 
-ALL_STEMS = ("mixture", *STEMS)
+MIXTURE = "mixture"
 BITS = 24
 """Depth of the files."""
 
@@ -32,7 +32,7 @@ _MOST_CHUNKS = 64
 
 @dataclass(frozen=True)
 class StemStore:
-    """The two stems of a job in a folder.
+    """The stems of a job in a folder.
 
     Parameters
     ----------
@@ -41,15 +41,27 @@ class StemStore:
     n_channels : int
     n_samples : int
         Of each stem and channel.
+    names : tuple of str
+        The stems that add up to the mixture; "vocals" is the first.
     """
 
     folder: Path
     rate_hz: int
     n_channels: int
     n_samples: int
+    names: tuple[str, ...] = STEMS
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The mixture and the stems that add up to it: what a page shows."""
+        return (MIXTURE, *self.names)
+
+    def has(self, stem: str) -> bool:
+        """Tell whether there is such a stem: the mixture, the instrumental, or one of `names`."""
+        return stem in (*self.drawn, "instrumental")
 
     def path(self, stem: str) -> Path:
-        """Return the file of vocals or instrumental."""
+        """Return the file of one of `names`."""
         return self.folder / f"{stem}.wav"
 
     def integers(self, stem: str, start: int, stop: int) -> Integers:
@@ -57,7 +69,8 @@ class StemStore:
 
         Parameters
         ----------
-        stem : {"mixture", "vocals", "instrumental"}
+        stem : str
+            See `has`.
         start, stop : int
             Samples; those outside of the stem are left out.
 
@@ -70,10 +83,13 @@ class StemStore:
         AudioError
             If the files are gone.
         """
-        if stem == "mixture":
-            blocks = [self._block(name, start, stop) for name in STEMS]
-            return _saturated(blocks[0] + blocks[1], BITS)
-        return self._block(stem, start, stop)
+        if stem in self.names:
+            return self._block(stem, start, stop)
+        return self._sum(self.names if stem == MIXTURE else self.names[1:], start, stop)
+
+    def _sum(self, names: tuple[str, ...], start: int, stop: int) -> Integers:
+        blocks = [self._block(name, start, stop) for name in names]
+        return _saturated(np.sum(blocks, axis=0, dtype=np.int32), BITS)
 
     def at_16_bits(self, stem: str, start: int, stop: int) -> npt.NDArray[np.int16]:
         """Read a block of a stem, rounded so that the stems still add up to the mixture.
@@ -82,13 +98,14 @@ class StemStore:
         -------
         int16 array [shape=(n, channels)]
         """
-        vocals, rest = (self._block(name, start, stop) for name in STEMS)
-        whole = _rounded(_saturated(vocals + rest, BITS))
-        if stem == "mixture":
-            return whole.astype(np.int16)
-        rounded_vocals = _rounded(vocals)
-        integers = rounded_vocals if stem == "vocals" else _saturated(whole - rounded_vocals, 16)
-        return integers.astype(np.int16)
+        *others, last = self.names
+        if stem in others:
+            return _rounded(self._block(stem, start, stop)).astype(np.int16)
+        integers = _rounded(self._sum(self.names, start, stop))
+        # The last stem takes up the rounding of all others.
+        for name in {MIXTURE: [], last: others}.get(stem, ["vocals"]):
+            integers = integers - _rounded(self._block(name, start, stop))
+        return _saturated(integers, 16).astype(np.int16)
 
     def _block(self, stem: str, start: int, stop: int) -> Integers:
         start, stop = max(0, start), min(stop, self.n_samples)

@@ -164,9 +164,17 @@ class Store:
             if self.n_waiting() >= most_waiting:
                 raise QueueFullError
             database.execute(
-                "INSERT INTO jobs (id, song, model, start_s, duration_s, is_preview, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, 'queued')",
-                (job.id, job.song, job.model, job.start_s, job.duration_s, job.is_preview),
+                "INSERT INTO jobs (id, song, model, start_s, duration_s, is_preview, stems, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, 'queued')",
+                (
+                    job.id,
+                    job.song,
+                    job.model,
+                    job.start_s,
+                    job.duration_s,
+                    job.is_preview,
+                    job.stems,
+                ),
             )
             self._keep(database, job.song, expires_s)
 

@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import get_args
@@ -17,7 +17,7 @@ from viso.studio.folders import Folders
 from viso.studio.job_events import JobEvents
 from viso.studio.ownership import take_folder
 from viso.studio.removal import Remover
-from viso.studio.schemas import Job, JobRequest, Loudness, Model, Song, State
+from viso.studio.schemas import Job, JobRequest, Model, Song, State
 from viso.studio.settings import StudioConfig
 from viso.studio.stem_store import StemStore
 from viso.studio.store import ACTIVE, Store
@@ -152,8 +152,10 @@ class Studio:
             self.workers.cancel(job.id)
             self.events.notify()
 
-    def add_job(self, song: SongRow, request: JobRequest, *, model: str) -> JobRow:
-        """Queue a job.
+    def add_job(
+        self, song: SongRow, request: JobRequest, *, model: str, stems: Sequence[str]
+    ) -> JobRow:
+        """Queue a job that makes these stems, which add up to the song.
 
         Raises
         ------
@@ -180,6 +182,7 @@ class Studio:
             gain_db=None,
             speed=None,
             loudness=None,
+            stems=",".join(stems),
         )
         expires_s = time.time() + self.config.keep_s
         self.store.add_job(row, most_waiting=self.config.queue, expires_s=expires_s)
@@ -217,7 +220,8 @@ class Studio:
             n_samples=row.n_samples,
             gain_db=None if row.gain_db is None else round(row.gain_db, 3),
             confidence=row.state == "done",
-            loudness_lufs=None if row.loudness is None else Loudness(**json.loads(row.loudness)),
+            stems=list(row.stem_names),
+            loudness_lufs=None if row.loudness is None else json.loads(row.loudness),
             expires_at=_moment(song.expires_s),
         )
 
@@ -225,7 +229,8 @@ class Studio:
         """Return the stems of a job that is done."""
         if row.n_samples is None:
             raise AssertionError("a job that is done has samples")
-        return StemStore(self.folders.job(row.id), song.rate_hz, song.channels, row.n_samples)
+        folder = self.folders.job(row.id)
+        return StemStore(folder, song.rate_hz, song.channels, row.n_samples, row.stem_names)
 
     def models(self) -> list[Model]:
         """Return the models on offer, the default first; wait until a worker has described them.
@@ -251,6 +256,7 @@ class Studio:
                 scores=offered.scores,
                 limits=list(offered.limits),
                 megabytes=round(offered.n_bytes / 1e6, 1),
+                stems=list(offered.stems),
             )
             for number, offered in enumerate(offers)
         ]

@@ -6,9 +6,11 @@ import sqlite3
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from viso.separator import STEMS
+
 __all__ = ["CHANGES", "TABLES", "VERSION", "JobRow", "Kind", "SongRow", "is_studio"]
 
-VERSION = 2
+VERSION = 3
 
 Kind = Literal["upload", "song", "job", "download"]
 """Kinds of files in a studio's folder."""
@@ -19,7 +21,9 @@ _REMOVALS = """CREATE TABLE removals (    -- files that are to go, and that no s
         noted_s REAL NOT NULL,         -- Unix time
         PRIMARY KEY (kind, id))"""
 
-CHANGES = {1: (_REMOVALS,)}
+_STEMS = "stems TEXT NOT NULL DEFAULT 'vocals,instrumental'"  # those that add up to the song
+
+CHANGES = {1: (_REMOVALS,), 2: (f"ALTER TABLE jobs ADD COLUMN {_STEMS}",)}
 """Statements that turn the tables of a version into those of the next."""
 
 TABLES = (
@@ -31,7 +35,7 @@ TABLES = (
         rate_hz INTEGER NOT NULL,
         channels INTEGER NOT NULL,
         expires_s REAL NOT NULL)""",  # Unix time
-    """CREATE TABLE jobs (
+    f"""CREATE TABLE jobs (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         song TEXT NOT NULL REFERENCES songs ON DELETE CASCADE,
@@ -46,7 +50,8 @@ TABLES = (
         n_samples INTEGER,
         gain_db REAL,
         speed REAL,
-        loudness TEXT)""",
+        loudness TEXT,
+        {_STEMS})""",
     "CREATE INDEX jobs_of_songs ON jobs (song)",
     "CREATE INDEX waiting_jobs ON jobs (state, is_preview DESC, number)",
     _REMOVALS,
@@ -68,7 +73,10 @@ class SongRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """A separation in any state; `number` orders the queue, `loudness` is JSON."""
+    """A separation in any state; `number` orders the queue, `loudness` is JSON.
+
+    `stems` are the names of those that add up to the song, with commas between them.
+    """
 
     number: int
     id: str
@@ -84,6 +92,12 @@ class JobRow:
     gain_db: float | None
     speed: float | None
     loudness: str | None
+    stems: str = ",".join(STEMS)
+
+    @property
+    def stem_names(self) -> tuple[str, ...]:
+        """The stems that add up to the song."""
+        return tuple(self.stems.split(","))
 
 
 def is_studio(database: sqlite3.Connection) -> bool:
@@ -98,6 +112,7 @@ def is_studio(database: sqlite3.Connection) -> bool:
         return False
     for table, row in (("songs", SongRow), ("jobs", JobRow)):
         columns = {column[1] for column in database.execute(f"PRAGMA table_info({table})")}
-        if not columns >= {field.name for field in fields(row)}:
+        needed = {field.name for field in fields(row)} - {"stems"}  # the older have none
+        if not columns >= needed:
             return False
     return True

@@ -30,7 +30,7 @@ class VirtualWav:
     Parameters
     ----------
     stems : StemStore
-    stem : {"mixture", "vocals", "instrumental"}
+    stem : str
     bits : {16, 24, 32}
         16 and 24 are integers, 32 are floats.
     """

@@ -18,6 +18,7 @@ from viso.errors import AudioError, ModelError, VisoError
 from viso.models import registry
 from viso.models.blend import card_file, load_blend
 from viso.separator import STEMS, Separator
+from viso.separator.stem_family import ALL, offered_stems, requested_stems
 from viso.studio.measurements import measure
 from viso.studio.messages import (
     DescribedModels,
@@ -90,7 +91,7 @@ def _separated(separators: _Separators, job: SeparationJob) -> Generator[Step | 
         yield Step(job.number, 0.0)
         with separators.of(job.model).to_files(
             job.song,
-            {stem: job.folder / f"{stem}.wav" for stem in STEMS},
+            {stem: job.folder / f"{stem}.wav" for stem in job.stems},
             bit_depth=str(BITS),
             start_s=job.start_s,
             duration_s=job.duration_s,
@@ -106,7 +107,9 @@ def _separated(separators: _Separators, job: SeparationJob) -> Generator[Step | 
                     )
                 yield Step(job.number, progress.done_s, progress.total_s)
         report = separation.report
-        stems = StemStore(job.folder, report.rate_hz, report.n_channels, report.n_samples)
+        stems = StemStore(
+            job.folder, report.rate_hz, report.n_channels, report.n_samples, job.stems
+        )
         loudness = measure(stems)
     except Exception as error:
         yield Failed(job.number, type(error).__name__, _format_error(job, error))
@@ -156,6 +159,7 @@ def _offer(name: str, *, is_known: bool) -> OfferedModel:
     if not files:
         raise ModelError(f"{name}: a blend of nothing")
     path = card_file(name)
+    offered = offered_stems(part.estimated for part in blend.cards)
     return OfferedModel(
         # Visitors need not know the path of a file.
         name=name if is_known else blend.name,
@@ -166,4 +170,5 @@ def _offer(name: str, *, is_known: bool) -> OfferedModel:
         scores=card.scores if path is not None or len(files) == 1 else {},
         limits=card.limits,
         n_bytes=sum(file.stat().st_size for file in files if isinstance(file, Path)),
+        stems=STEMS if blend.wiener else requested_stems([ALL], offered),
     )

@@ -227,6 +227,7 @@ class WorkerPool:
             duration_s=job.duration_s,
             folder=self._folders.job(job.id),
             longest_s=self._config.length_s,
+            stems=job.stem_names,
         )
 
     def new_child(self) -> Child:

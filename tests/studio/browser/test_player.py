@@ -162,9 +162,9 @@ def test_the_original_is_as_loud_as_the_balance(player: Page) -> None:
         """async () => {
           const { studio } = await import("/static/main.js");
           const { matchingGain, measure } = await import("/static/loudness.js");
-          const { Pieces, STEMS } = await import("/static/pieces.js");
+          const { Pieces } = await import("/static/pieces.js");
           const { job } = studio.panel;
-          const pieces = await new Pieces(Object.fromEntries(STEMS.map(
+          const pieces = await new Pieces(Object.fromEntries(["mixture", ...job.stems].map(
             (stem) => [stem, `/api/jobs/${job.id}/stems/${stem}.wav`]))).open();
           const measured = await measure(pieces);
           const told = job.loudness_lufs;
@@ -193,6 +193,30 @@ def test_levels_solo_and_mute_reach_the_ear(player: Page) -> None:
     player.get_by_role("button", name="Solo instrumental").click()
     until(player, "panel.player?.gains.vocals.gain.value < 1e-3")
     assert state(player, "panel.balance.gains()") == {"vocals": 0, "instrumental": 1}
+
+
+def test_the_loudness_of_a_balance_of_many_stems(player: Page) -> None:
+    found = player.evaluate(
+        """async () => {
+          const { balanceLufs } = await import("/static/loudness.js");
+          const loudness = { mixture: -14, vocals: -18, drums: -20, bass: -22, other: null };
+          const of = (vocals, drums, bass) => (
+            balanceLufs(loudness, { vocals, drums, bass, other: 1 }));
+          const two = { mixture: -10, vocals: -13, instrumental: -16 };
+          return {
+            all: of(1, 1, 1), vocals: of(1, 0, 0), halved: of(0, 0.5, 0), none: of(0, 0, 0),
+            more: of(1, 1, 0), two: balanceLufs(two, { vocals: 1, instrumental: 0.5 }),
+          };
+        }"""
+    )
+    assert found["all"] == pytest.approx(-14)
+    assert found["vocals"] == pytest.approx(-18)
+    assert found["halved"] == pytest.approx(-20 - 20 * np.log10(2))
+    assert found["none"] is None
+    assert -18 < found["more"] < -14
+    mixture, vocals, rest = (10 ** (level / 10) for level in (-10, -13, -16))
+    power = vocals + rest / 4 + (mixture - vocals - rest) / 2
+    assert found["two"] == pytest.approx(10 * np.log10(power))
 
 
 def test_at_the_end_it_stops_and_begins_anew(player: Page) -> None:

@@ -2,7 +2,6 @@
 
 import { api } from "./api.js";
 import { el } from "./dom.js";
-import { STEMS } from "./pieces.js";
 import { nameOf } from "./tracks.js";
 
 const FORMATS = ["wav", "flac", "mp3"];
@@ -19,7 +18,7 @@ export class Downloads {
     this.job = job;
     const offered = FORMATS.filter((format) => !formats?.length || formats.includes(format));
     const row = (what, cells) => el("li", {}, el("span", { class: "what" }, what), cells);
-    const stems = STEMS.filter((stem) => stem !== "mixture").map((stem) => row(nameOf(stem),
+    const stems = [...new Set([...job.stems, "instrumental"])].map((stem) => row(nameOf(stem),
       offered.map((format) => this.link(nameOf(stem).toLowerCase(), format, api.downloadPath(job.id, stem, format)))));
     this.mixes = offered.map((format) => this.link("your balance", format, "#"));
     this.element = el("section", { class: "downloads", "aria-label": "Downloads" },

@@ -1,10 +1,9 @@
-// The pictures of the three tracks, in step: waveform, spectrogram, confidence, the region that
+// The pictures of all tracks, in step: waveform, spectrogram, confidence, the region that
 // is repeated, one playhead. All of it is for the pointer; the same is there for the keyboard in
 // the player's fields and sliders.
 
 import { api } from "./api.js";
 import { el } from "./dom.js";
-import { STEMS } from "./pieces.js";
 
 const POINTS = 1600;
 const PICTURE = [960, 96]; // in pixels
@@ -103,7 +102,7 @@ export class Lanes extends EventTarget {
     super();
     this.job = job;
     this.duration = job.n_samples / job.rate_hz;
-    this.lanes = Object.fromEntries(STEMS.map((stem) => [stem, new Lane(stem)]));
+    this.lanes = Object.fromEntries(["mixture", ...job.stems].map((stem) => [stem, new Lane(stem)]));
     this.showsDoubt = false;
     this.loop = null;
     this.sizes = new ResizeObserver(() => this.draw());
@@ -139,8 +138,8 @@ export class Lanes extends EventTarget {
     this.showsDoubt = shown;
     if (shown && !this.lanes.vocals.doubt) {
       const answer = await api.confidence(this.job.id);
-      for (const stem of ["vocals", "instrumental"]) {
-        this.lanes[stem].doubt = { hop_s: answer.hop_s, values: answer[stem] };
+      for (const stem of this.job.stems) {
+        if (answer[stem]) this.lanes[stem].doubt = { hop_s: answer.hop_s, values: answer[stem] };
       }
     }
     this.draw();

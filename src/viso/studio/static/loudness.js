@@ -1,7 +1,5 @@
 // How loud things are by ITU-R BS.1770: for an A/B switch at equal loudness.
 
-import { STEMS } from "./pieces.js";
-
 const BLOCK_S = 0.4;
 const MOST_PIECES = 15;
 
@@ -68,25 +66,35 @@ export function integrated(powers) {
 // Loudness of every stem of a song; of one that is long, from pieces all over it.
 export async function measure(pieces) {
   const step = Math.max(1, pieces.count / MOST_PIECES);
-  const powers = Object.fromEntries(STEMS.map((stem) => [stem, []]));
+  const powers = Object.fromEntries(pieces.stems.map((stem) => [stem, []]));
   for (let at = 0; at < pieces.count; at += step) {
     const piece = await pieces.load(Math.floor(at));
-    for (const stem of STEMS) {
+    for (const stem of pieces.stems) {
       const buffer = piece[stem];
       const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
       powers[stem].push(...blockPowers(channels, buffer.sampleRate));
     }
   }
-  return Object.fromEntries(STEMS.map((stem) => [stem, integrated(powers[stem])]));
+  return Object.fromEntries(pieces.stems.map((stem) => [stem, integrated(powers[stem])]));
 }
 
-// Loudness of a balance. The power of a sum has a cross term; the mixture, which is the sum of
-// both stems, tells it. Exact for the mixture and for each stem alone.
-export function balanceLufs(loudness, { vocals, instrumental }) {
+// Loudness of a balance, `gains`: stem -> factor. The power of a sum has a cross term for each pair
+// of stems. The mixture, which is the sum of all, tells what they are together; each pair gets its
+// share. Exact for the mixture, for each stem alone, and for any balance of two stems.
+export function balanceLufs(loudness, gains) {
   const power = (value) => (value === null ? 0 : 10 ** (value / 10));
-  const [pv, pi, pm] = [loudness.vocals, loudness.instrumental, loudness.mixture].map(power);
-  const cross = Math.max(-Math.sqrt(pv * pi), Math.min(Math.sqrt(pv * pi), (pm - pv - pi) / 2));
-  const sum = vocals ** 2 * pv + instrumental ** 2 * pi + 2 * vocals * instrumental * cross;
+  const stems = Object.keys(gains);
+  const powers = stems.map((stem) => power(loudness[stem]));
+  const roots = powers.map(Math.sqrt);
+  const total = (values) => values.reduce((sum, value) => sum + value, 0);
+  // What the pairs have in common if all were alike: twice the sum of the roots' products.
+  const pairs = (values) => total(values) ** 2 - total(values.map((value) => value ** 2));
+  const alike = pairs(roots);
+  const common = alike > 0 ? (power(loudness.mixture) - total(powers)) / alike : 0;
+  const likeness = Math.max(-1, Math.min(1, common));
+  const factors = stems.map((stem) => gains[stem]);
+  const sum = total(powers.map((one, i) => factors[i] ** 2 * one))
+    + likeness * pairs(roots.map((root, i) => factors[i] * root));
   return sum > 1e-9 ? 10 * Math.log10(sum) : null;
 }
 

@@ -1,7 +1,6 @@
 // Exact pieces of the WAV files of all stems, fetched as they are needed: an hour never lies in
 // memory as a whole.
 
-export const STEMS = ["mixture", "vocals", "instrumental"];
 export const PIECE_S = 4;
 const MEMORY = 64e6;
 const TRIES = 4;
@@ -56,24 +55,25 @@ export class Pieces {
   // `urls`: stem -> address of its WAV.
   constructor(urls) {
     this.urls = urls;
+    this.stems = Object.keys(urls);
     this.loaded = new Map(); // index -> {stem: AudioBuffer}, the latest used last
     this.loading = new Map(); // index -> promise
     this.stopper = new AbortController();
   }
 
   async open() {
-    const headers = await Promise.all(STEMS.map(async (stem) => (
+    const headers = await Promise.all(this.stems.map(async (stem) => (
       readHeader(await fetchRange(this.urls[stem], 0, 4096, this.stopper.signal)))));
     const [first] = headers;
     if (headers.some((one) => one.rate !== first.rate || one.nFrames !== first.nFrames)) {
       throw new Unusable("The stems are not equally long.");
     }
-    this.headers = Object.fromEntries(STEMS.map((stem, i) => [stem, headers[i]]));
+    this.headers = Object.fromEntries(this.stems.map((stem, i) => [stem, headers[i]]));
     this.rate = first.rate;
     this.nFrames = first.nFrames;
     this.length = Math.round(PIECE_S * this.rate);
     this.count = Math.ceil(this.nFrames / this.length);
-    const size = STEMS.length * this.length * first.nChannels * 4;
+    const size = this.stems.length * this.length * first.nChannels * 4;
     this.most = Math.max(5, Math.floor(MEMORY / size));
     return this;
   }
@@ -108,8 +108,8 @@ export class Pieces {
   }
 
   async fetchPiece(index) {
-    const buffers = await Promise.all(STEMS.map((stem) => this.fetchStem(stem, index)));
-    const piece = Object.fromEntries(STEMS.map((stem, i) => [stem, buffers[i]]));
+    const buffers = await Promise.all(this.stems.map((stem) => this.fetchStem(stem, index)));
+    const piece = Object.fromEntries(this.stems.map((stem, i) => [stem, buffers[i]]));
     this.loaded.set(index, piece);
     for (const old of this.loaded.keys()) {
       if (this.loaded.size <= this.most) break;

@@ -1,8 +1,6 @@
 // Plays the stems of a song in step, to the sample: every piece of every stem is told beforehand
 // at which sample of the sound card's clock it begins. Switching moves gains, never the place.
 
-import { STEMS } from "./pieces.js";
-
 const RAMP_S = 0.006;
 const LEAD_S = 0.05; // between asking for a sound and its start
 const AHEAD_S = 6; // told beforehand: a page in the background wakes once a second
@@ -49,11 +47,8 @@ export class Player extends EventTarget {
     this.master = gain(this.context.destination);
     // The two sides of the A/B switch.
     this.sides = { stems: gain(this.master), original: gain(this.master) };
-    this.gains = {
-      mixture: gain(this.sides.original),
-      vocals: gain(this.sides.stems),
-      instrumental: gain(this.sides.stems),
-    };
+    this.gains = Object.fromEntries(this.pieces.stems.map((stem) => (
+      [stem, gain(stem === "mixture" ? this.sides.original : this.sides.stems)])));
     this.side = "stems";
     this.sides.original.gain.value = 0;
   }
@@ -178,7 +173,7 @@ export class Player extends EventTarget {
     const isInLoop = frame < loopTo && loopTo <= this.nFrames;
     const end = Math.min(this.nFrames, first + this.pieces.length, isInLoop ? loopTo : Infinity);
     const isTurn = isInLoop && end === loopTo;
-    const voices = STEMS.map((stem) => this.sound(stem, piece[stem], {
+    const voices = this.pieces.stems.map((stem) => this.sound(stem, piece[stem], {
       at, offset: frame - first, length: end - frame, isStart, isEnd: isTurn,
     }));
     this.plan.push({ at, from: frame, to: end, voices });

@@ -1,19 +1,18 @@
 // The player of one separation: transport, tracks, region, presets, downloads.
 
 import { api } from "./api.js";
-import { Balance, PRESETS } from "./balance.js";
+import { Balance, presetsFor } from "./balance.js";
 import { ICONS, clock, el, icon, say, spoken, write } from "./dom.js";
 import { Downloads } from "./downloads.js";
 import { Lanes } from "./lanes.js";
 import { LoopPanel } from "./loop_panel.js";
 import { matchingGain, measure } from "./loudness.js";
-import { Pieces, STEMS } from "./pieces.js";
+import { Pieces } from "./pieces.js";
 import { Player, contextFor } from "./player.js";
 import { PresetsPanel, viewsPanel } from "./side_panels.js";
 import { Tracks, nameOf } from "./tracks.js";
 
 const STEP_S = 5;
-const GUIDE = PRESETS[2];
 
 export class PlayerPanel {
   constructor(song, job, formats) {
@@ -22,13 +21,15 @@ export class PlayerPanel {
     this.nFrames = job.n_samples;
     this.duration = this.nFrames / this.rate;
     this.startS = job.start_s ?? 0; // times are those of the song, of a part as well
-    this.balance = new Balance();
+    this.stems = job.stems;
+    this.balance = new Balance(this.stems);
+    this.named = presetsFor(this.stems);
     this.loudness = job.loudness_lufs ?? null;
     this.isMatched = true;
     this.player = null;
     this.rest = 0; // the place, in frames, before there is a player
     this.lanes = new Lanes(job);
-    this.tracks = new Tracks(this.lanes, {
+    this.tracks = new Tracks(this.lanes, this.stems, {
       solo: (stem) => this.solo(stem),
       mute: (stem) => this.mute(stem),
       level: (stem, db) => { this.balance.levels[stem] = db; this.apply(); },
@@ -36,7 +37,7 @@ export class PlayerPanel {
       match: (isMatched) => { this.isMatched = isMatched; this.apply(); },
     });
     this.downloads = new Downloads(song, job, formats);
-    this.presets = new PresetsPanel((preset) => this.choose(preset));
+    this.presets = new PresetsPanel(this.named, (preset) => this.choose(preset));
     this.loop = new LoopPanel(this, () => this.now);
     this.loop.addEventListener("change", () => this.repeat());
     this.build();
@@ -102,7 +103,8 @@ export class PlayerPanel {
     const context = contextFor(this.rate);
     // Within the person's wish to play: later it may no longer count as one.
     context.resume().catch(() => {});
-    const urls = Object.fromEntries(STEMS.map((stem) => [stem, api.stemPath(this.job.id, stem, "wav")]));
+    const urls = Object.fromEntries(["mixture", ...this.stems].map((stem) => (
+      [stem, api.stemPath(this.job.id, stem, "wav")])));
     let pieces;
     try {
       pieces = await new Pieces(urls).open();
@@ -174,6 +176,14 @@ export class PlayerPanel {
     say(`${nameOf(stem)} ${isMuted ? "muted" : "on"}`);
   }
 
+  // Mute all but the vocals, or none of them.
+  muteBacking() {
+    const backing = this.stems.filter((stem) => stem !== "vocals");
+    const isMuted = this.balance.toggleAll(backing);
+    this.apply();
+    say(`${nameOf("instrumental")} ${isMuted ? "muted" : "on"}`);
+  }
+
   // Bring what is set to the ear and to the eye.
   apply() {
     const gains = this.balance.gains();
@@ -240,7 +250,7 @@ export class PlayerPanel {
 
   // True if the key means something here.
   key(event) {
-    const solo = { 2: "vocals", 3: "instrumental" }[event.key];
+    const solo = /^[2-9]$/.test(event.key) ? this.stems[event.key - 2] : null;
     const acts = {
       " ": () => this.toggle(),
       arrowleft: () => this.step(event.shiftKey ? -1 : -STEP_S),
@@ -252,8 +262,8 @@ export class PlayerPanel {
       a: () => this.hear("stems"),
       b: () => this.hear("original"),
       x: () => this.hear(this.isOriginal ? "stems" : "original"),
-      m: () => this.mute(event.shiftKey ? "instrumental" : "vocals"),
-      g: () => this.choose(GUIDE),
+      m: () => (event.shiftKey ? this.muteBacking() : this.mute("vocals")),
+      g: () => this.choose(this.named.find((preset) => preset.isGuide)),
       1: () => this.hear(this.isOriginal ? "stems" : "original"),
     };
     const act = solo ? () => this.solo(solo) : acts[event.key.toLowerCase()];

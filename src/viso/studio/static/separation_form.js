@@ -20,6 +20,9 @@ export class SeparationForm {
       this.library.models.map((model) => el("option", { value: model.name }, model.title ?? model.name)));
     this.model.value = this.library.defaultModel?.name;
     this.about = el("p", { class: "soft about" });
+    this.allStems = el("input", { type: "checkbox" });
+    this.stemsText = el("span", {});
+    this.stems = el("label", { class: "tick" }, this.allStems, this.stemsText);
     const kinds = [["whole", "Whole song"], ["preview", `Preview of ${PREVIEW_S} s`], ["part", "A part"]];
     this.radios = kinds.map(([value, text]) => {
       const radio = el("input", {
@@ -52,14 +55,15 @@ export class SeparationForm {
       submit: (event) => { event.preventDefault(); this.submit(); },
     },
     el("fieldset", {}, el("legend", {}, "What"), el("div", { class: "segments" }, this.radios), this.preview, this.part),
-    el("div", { class: "field" }, el("label", { for: "model" }, "Model"), this.model, this.about),
+    el("div", { class: "field" }, el("label", { for: "model" }, "Model"), this.model, this.about, this.stems),
     this.wrong, el("div", { class: "row" }, this.start));
   }
 
   // What is asked for, or a sentence on what is wrong.
   settings() {
     const model = this.model.value;
-    if (this.kind === "whole") return { model };
+    const wanted = this.stems.hidden || !this.allStems.checked ? { model } : { model, all_stems: true };
+    if (this.kind === "whole") return wanted;
     const isPreview = this.kind === "preview";
     const from = seconds((isPreview ? this.at : this.from).value);
     const to = isPreview && from !== null ? from + PREVIEW_S : seconds(this.to.value);
@@ -69,7 +73,7 @@ export class SeparationForm {
       return `The song ends at ${clock(this.length, 0)}.`;
     }
     const end = this.length === null ? to : Math.min(to, this.length);
-    return { model, start_s: from, duration_s: Math.round(1e6 * (end - from)) / 1e6 };
+    return { ...wanted, start_s: from, duration_s: Math.round(1e6 * (end - from)) / 1e6 };
   }
 
   update() {
@@ -78,6 +82,8 @@ export class SeparationForm {
     const model = this.library.models.find(({ name }) => name === this.model.value);
     const facts = [model?.description, model?.license && `Licence of its weights: ${model.license}`];
     write(this.about, facts.filter(Boolean).map((fact) => fact.replace(/\.?$/, ".")).join(" "));
+    this.stems.hidden = !(model?.stems?.length > 2);
+    write(this.stemsText, this.stems.hidden ? "" : `All stems: ${model.stems.join(", ")}`);
     const at = seconds(this.at.value);
     if (at !== null) this.slide.value = at;
     this.slide.setAttribute("aria-valuetext", clock(Number(this.slide.value), 0));

@@ -1,12 +1,12 @@
 // Below the tracks: balances by name, and what the pictures show.
 
-import { PRESETS } from "./balance.js";
 import { el } from "./dom.js";
 import { DOUBTFUL_DB } from "./lanes.js";
 
 export class PresetsPanel {
-  constructor(onchoose) {
-    this.buttons = PRESETS.map((preset) => el("button", {
+  constructor(presets, onchoose) {
+    this.presets = presets;
+    this.buttons = presets.map((preset) => el("button", {
       type: "button", class: "small", "aria-pressed": "false", click: () => onchoose(preset),
     }, preset.name));
     this.element = el("section", { class: "wide", "aria-label": "Balance" }, el("h3", {}, "Balance"),
@@ -15,7 +15,7 @@ export class PresetsPanel {
 
   update(balance) {
     this.buttons.forEach((button, i) => (
-      button.setAttribute("aria-pressed", String(balance.is(PRESETS[i])))));
+      button.setAttribute("aria-pressed", String(balance.is(this.presets[i])))));
   }
 }
 

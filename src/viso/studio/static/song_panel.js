@@ -11,6 +11,9 @@ export function nameOfTake(song, job) {
   return isWhole ? "Whole song" : `${clock(start, 0)} – ${clock(start + duration, 0)}`;
 }
 
+const madeBy = (job) => (
+  job.stems.length > 2 ? `${job.model}, ${job.stems.length} stems` : job.model);
+
 function when(value) {
   const date = new Date(typeof value === "number" ? value * 1000 : value);
   if (Number.isNaN(date.getTime())) return null;
@@ -109,7 +112,7 @@ export class SongPanel {
       this.takesKey = key;
       this.takes.replaceChildren(...jobs.map((job) => el("button", {
         type: "button", class: "small", "data-job": job.id, click: () => this.choose(job.id),
-      }, nameOfTake(this.song, job), el("small", {}, ` ${job.state === "done" ? job.model : told(job).split(":")[0]}`))));
+      }, nameOfTake(this.song, job), el("small", {}, ` ${job.state === "done" ? madeBy(job) : told(job).split(":")[0]}`))));
     }
     for (const button of this.takes.children) {
       button.setAttribute("aria-pressed", String(button.dataset.job === this.jobId));
@@ -125,8 +128,8 @@ export class SongPanel {
     if (job.state === "done") {
       this.player = new PlayerPanel(this.song, job, this.library.limits.formats);
       if (this.announced) say(`${this.song.name}: separated`);
-      const turned = job.gain_db < 0 ? `; both stems ${job.gain_db.toFixed(1).replace("-", "−")} dB, so that none clips` : "";
-      const facts = `${nameOfTake(this.song, job)}, separated by ${job.model}${turned}`;
+      const turned = job.gain_db < 0 ? `; all stems ${job.gain_db.toFixed(1).replace("-", "−")} dB, so that none clips` : "";
+      const facts = `${nameOfTake(this.song, job)}, separated by ${madeBy(job)}${turned}`;
       return [this.player.element, el("p", { class: "row end soft" }, el("span", {}, facts), remove)];
     }
     const text = job.state === "failed" ? `It failed: ${job.error ?? "no reason was given"}` : "This separation was cancelled.";
@@ -139,8 +142,9 @@ export class SongPanel {
   async again(job) {
     const { model, start_s, duration_s } = job;
     const isWhole = lengthOf(this.song, job).isWhole;
+    const wanted = job.stems.length > 2 ? { model, all_stems: true } : { model };
     try {
-      await this.start(isWhole ? { model } : { model, start_s, duration_s });
+      await this.start(isWhole ? wanted : { ...wanted, start_s, duration_s });
     } catch (error) {
       this.library.tell("trouble", error.message);
     }
@@ -174,7 +178,7 @@ export class SongPanel {
       },
     }, "Cancel");
     return [el("section", { class: "working", "aria-label": "Progress" },
-      el("p", { class: "soft" }, `${nameOfTake(this.song, job)}, by ${job.model}`),
+      el("p", { class: "soft" }, `${nameOfTake(this.song, job)}, by ${madeBy(job)}`),
       this.progress.bar, el("div", { class: "row between" }, this.progressText, cancel))];
   }
 

@@ -1,13 +1,11 @@
 // The rows of the player: what is said and set beside each waveform.
 
-import { MIXED } from "./balance.js";
 import { SILENT_DB, decibels, el, write } from "./dom.js";
 
-const NAMES = { mixture: "Original", vocals: "Vocals", instrumental: "Instrumental" };
-const KEYS = { mixture: "1", vocals: "2", instrumental: "3" };
 const LOUDEST_DB = 6;
 
-export const nameOf = (stem) => NAMES[stem];
+export const nameOf = (stem) => (
+  stem === "mixture" ? "Original" : stem.charAt(0).toUpperCase() + stem.slice(1).replaceAll("_", " "));
 
 function toggle(text, label, onclick) {
   return el("button", {
@@ -17,9 +15,9 @@ function toggle(text, label, onclick) {
 
 // Controls of one stem. `act` has mute(stem), solo(stem), level(stem, db).
 class Strip {
-  constructor(stem, act) {
+  constructor(stem, key, act) {
     this.stem = stem;
-    const name = NAMES[stem];
+    const name = nameOf(stem);
     this.solo = toggle("Solo", `Solo ${name.toLowerCase()}`, () => act.solo(stem));
     this.mute = toggle("Mute", `Mute ${name.toLowerCase()}`, () => act.mute(stem));
     this.slider = el("input", {
@@ -29,7 +27,7 @@ class Strip {
     });
     this.told = el("output", {});
     this.element = el("div", { class: "strip", role: "group", "aria-label": name },
-      el("h3", {}, name, el("kbd", { "aria-hidden": "true" }, KEYS[stem])),
+      el("h3", {}, name, el("kbd", { "aria-hidden": "true" }, key)),
       el("div", { class: "buttons" }, this.solo, this.mute),
       el("div", { class: "level" }, this.slider, this.told));
   }
@@ -48,18 +46,18 @@ class Strip {
 function originalStrip(act) {
   const hear = toggle("Listen", "Listen to the original", () => act.original());
   const match = el("input", { type: "checkbox", checked: true, change: () => act.match(match.checked) });
-  const element = el("div", { class: "strip", role: "group", "aria-label": NAMES.mixture },
-    el("h3", {}, NAMES.mixture, el("kbd", { "aria-hidden": "true" }, KEYS.mixture)),
+  const element = el("div", { class: "strip", role: "group", "aria-label": nameOf("mixture") },
+    el("h3", {}, nameOf("mixture"), el("kbd", { "aria-hidden": "true" }, "1")),
     el("div", { class: "buttons" }, hear),
     el("label", { class: "tick" }, match, "Equally loud"));
   return { element, update: (isOriginal) => hear.setAttribute("aria-pressed", String(isOriginal)) };
 }
 
 export class Tracks {
-  constructor(lanes, act) {
+  constructor(lanes, stems, act) {
     this.lanes = lanes;
     this.original = originalStrip(act);
-    this.strips = MIXED.map((stem) => new Strip(stem, act));
+    this.strips = stems.map((stem, i) => new Strip(stem, String(i + 2), act));
     const row = (strip, stem) => el("div", { class: "track", "data-stem": stem },
       strip.element, lanes.lanes[stem].element);
     this.rows = { mixture: row(this.original, "mixture") };
