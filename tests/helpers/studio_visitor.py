@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from playwright.sync_api import Browser, Page
 
 from helpers.small_models import song
@@ -137,6 +138,23 @@ def until(page: Page, expression: str, *, limit_s: float = 90) -> None:
     while not page.evaluate(_PANEL + f"return Boolean(panel && ({expression})); }}"):
         assert time.monotonic() < end_s, f"never came true: {expression}"
         page.wait_for_timeout(100)
+
+
+def violations(page: Page) -> list[Any]:
+    """What axe-core finds, in words."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    core = next(Path(axe.__file__).parent.rglob("axe.min.js")).read_text(encoding="utf-8")
+    page.evaluate(core)
+    return list(
+        page.evaluate(
+            """async () => {
+              const runOnly = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa",
+                "best-practice"];
+              return (await axe.run({ runOnly })).violations.flatMap(({ id, nodes }) => nodes.map(
+                (node) => `${id}: ${node.html.slice(0, 120)} ${node.failureSummary}`));
+            }"""
+        )
+    )
 
 
 _PANEL = """async () => {

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page
 
 from helpers.chromium import chromium
+from helpers.small_models import segment_network
 from helpers.studio_visitor import Visit, separate, song_file
 
 
@@ -26,13 +28,12 @@ def browser() -> Iterator[Browser]:
     yield from chromium()
 
 
-@pytest.fixture(scope="session")
-def studio_url(mask_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running studio."""
-    folder = tmp_path_factory.mktemp("studio")
+@contextmanager
+def served(folder: Path, model: Path) -> Iterator[str]:
+    """Serve a studio with a model in a process of its own; yield its address."""
     command = [
         *(sys.executable, "-c", "from viso.cli import main; main()", "serve", "--port", "0"),
-        *("--data", str(folder / "data"), "--model", str(mask_model), "--threads", "1"),
+        *("--data", str(folder / "data"), "--model", str(model), "--threads", "1"),
         *("--max-upload", "30MB", "--min-free", "1MB"),
     ]
     with (folder / "errors.txt").open("w+") as errors:
@@ -52,6 +53,22 @@ def studio_url(mask_model: Path, tmp_path_factory: pytest.TempPathFactory) -> It
             server.terminate()
             server.wait(60)
             server.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def studio_url(mask_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running studio."""
+    with served(tmp_path_factory.mktemp("studio"), mask_model) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def band_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a studio whose model makes vocals, drums, bass and other."""
+    folder = tmp_path_factory.mktemp("band")
+    model = segment_network(folder / "band.onnx", of_samples=0.3)
+    with served(folder, model) as url:
+        yield url
 
 
 @pytest.fixture

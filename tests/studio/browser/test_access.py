@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from helpers.studio_visitor import RATE_HZ, Visit, enter, send, separate, state, until
+from helpers.studio_visitor import (
+    RATE_HZ,
+    Visit,
+    enter,
+    send,
+    separate,
+    state,
+    until,
+    violations,
+)
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 LEAST_PX = 44
@@ -147,23 +155,6 @@ def test_it_fits_a_phone(visit: Visit, song_path: Path) -> None:
     page.get_by_text("Spectrogram").tap()
     page.get_by_text("Separate again").tap()
     check_size(page)
-
-
-def violations(page: Page) -> list[Any]:
-    """What axe-core finds, in words."""
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
-    core = next(Path(axe.__file__).parent.rglob("axe.min.js")).read_text(encoding="utf-8")
-    page.evaluate(core)
-    return list(
-        page.evaluate(
-            """async () => {
-              const runOnly = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa",
-                "best-practice"];
-              return (await axe.run({ runOnly })).violations.flatMap(({ id, nodes }) => nodes.map(
-                (node) => `${id}: ${node.html.slice(0, 120)} ${node.failureSummary}`));
-            }"""
-        )
-    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
