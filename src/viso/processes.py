@@ -1,4 +1,4 @@
-"""Which machine and process made a hidden file, and whether that process still runs."""
+"""Processes: which made a hidden file, whether it still runs, how much memory this one took."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import re
 import secrets
 import socket
+import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-__all__ = ["hidden_name", "is_left_over", "runs", "this_host"]
+__all__ = ["hidden_name", "is_left_over", "peak_bytes", "runs", "this_host"]
 
 # .viso-PROCESS-MACHINE-NUMBER.suffix
 _HIDDEN = re.compile(r"\.viso-(\d{1,10})-([0-9a-f]{8})-[0-9a-f]{8}(\.[^/]*)?")
@@ -55,3 +56,13 @@ def runs(pid: int) -> bool:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     return True
+
+
+def peak_bytes() -> int | None:
+    """Return the most memory that this process had at once; None where the system has no figure."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

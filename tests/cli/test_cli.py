@@ -19,6 +19,7 @@ from helpers.held_songs import Hold, held_viso
 from helpers.small_models import segment_network, song
 from viso.audio import read, write
 from viso.cli import app
+from viso.cli import separate as separating
 from viso.models import registry
 
 VISO = [sys.executable, "-c", "from viso.cli import main; main()"]
@@ -98,6 +99,21 @@ def test_all_stems_of_a_model(folder: Path, tmp_path: Path) -> None:
     assert result.returncode == 2
     said = " ".join(result.stderr.replace("│", "").split())
     assert "the model offers vocals, drums, bass, other, instrumental" in said
+
+
+def test_a_long_separation_says_so_when_it_begins(
+    folder: Path, mask_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    write(folder / "longer.wav", song(2, 200_000), rate_hz=44_100)
+    words = ["separate", "longer.wav", "--model", str(mask_model)]
+    assert "to go" not in CliRunner().invoke(app, [*words, "-o", "short"]).stderr
+    monkeypatch.setattr(separating, "_LONG_S", 0.0)
+    told = CliRunner().invoke(app, [*words, "-o", "long"]).stderr
+    assert re.fullmatch(
+        r"longer\.wav: about \d+ s to go at \S+x real time, in \S+ [MG]B of memory\n", told
+    )
+    assert CliRunner().invoke(app, [*words, "-o", "quiet", "--quiet"]).stderr == ""
 
 
 def test_blends_and_the_wiener_filter(folder: Path, mask_model: Path) -> None:

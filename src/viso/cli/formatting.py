@@ -21,6 +21,7 @@ __all__ = [
     "common_reason",
     "described",
     "failure_record",
+    "forecast",
     "format_batch",
     "format_plan",
 ]
@@ -118,6 +119,23 @@ def _typical(seconds: Sequence[Second]) -> str:
     }
     text = ", ".join(f"{stem} {value:.1f} dB" for stem, value in figures.items())
     return f"estimated SDR: {text or 'nothing to hear'}"
+
+
+def forecast(done_s: float, total_s: float, took_s: float, peak_bytes: float | None) -> str:
+    """Return how long a separation still takes, as a text for its beginning.
+
+    Parameters
+    ----------
+    done_s, total_s : float
+        Seconds of sound.
+    took_s : float
+        Seconds that they took.
+    peak_bytes : float or None
+        Most memory in use so far.
+    """
+    speed = done_s / max(1e-9, took_s)
+    text = f"about {_span((total_s - done_s) / max(1e-9, speed))} to go at {speed:.2g}x real time"
+    return text if peak_bytes is None else f"{text}, in {_bytes(peak_bytes)} of memory"
 
 
 def format_plan(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from viso.cli.console import (
     EXIT_FAILED,
@@ -21,13 +22,15 @@ from viso.cli.console import (
     format_error,
     out,
     print_json,
+    shown,
     trace,
 )
-from viso.cli.formatting import as_record, common_reason, described, failure_record
+from viso.cli.formatting import as_record, common_reason, described, failure_record, forecast
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.models import registry
 from viso.models.blend import estimated_by
 from viso.models.session import Device
+from viso.processes import peak_bytes
 from viso.separator import STEMS, Report, Separator
 from viso.separator.naming import Names, best_files, possible_files
 from viso.separator.stem_family import offered_stems, requested_stems
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["separate"]
 
+_LONG_S = 120.0  # a separation of which its length is said beforehand
 FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "m4a")
 
 
@@ -157,8 +161,10 @@ def _run_one(
     table: Path | None,
     wish: _Wish,
     progress: Bar,
+    *,
+    quiet: bool,
 ) -> Report:
-    """Separate one song and show its progress bar."""
+    """Separate one song and show its progress bar; say so at once if it takes long."""
     task = progress.add_task(song.name, total=None, speed="")
     began = time.monotonic()
     try:
@@ -172,8 +178,15 @@ def _run_one(
             confidence=table,
             overwrite=wish.overwrite,
         ) as separation:
+            is_told = quiet
             for step in separation:
-                speed = step.done_s / max(1e-9, time.monotonic() - began)
+                took_s = time.monotonic() - began
+                speed = step.done_s / max(1e-9, took_s)
+                if step.done_s and step.total_s and not is_told:
+                    is_told = True
+                    if (step.total_s - step.done_s) / speed > _LONG_S:
+                        text = forecast(step.done_s, step.total_s, took_s, peak_bytes())
+                        progress.console.print(Text(shown(f"{song.name}: {text}")))
                 progress.update(
                     task, completed=step.done_s, total=step.total_s, speed=f"{speed:.0f}x"
                 )
@@ -219,7 +232,9 @@ def _run_all(
             targets, table = _named(song, names, wish, separator.name)
             # Each song has its own bar, which is removed before anything is printed.
             with bar(quiet=quiet or as_json) as progress:
-                report = _run_one(separator, song, targets, table, wish, progress)
+                report = _run_one(
+                    separator, song, targets, table, wish, progress, quiet=quiet or as_json
+                )
         except Exception as error:  # one bad song must not stop the others
             reason = (
                 format_error(error)
