@@ -192,6 +192,10 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     options.use_deterministic_compute = True
     # Spinning threads would take cores that the rest of the program needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # By default a buffer waits, unused, for a later array of its shape: 1.5 GB from the first
+    # layers of HTDemucs to its last. An arena gives freed buffers to arrays of any shape.
+    options.enable_mem_reuse = False
+    options.enable_mem_pattern = False
     # The file was checked as ONNX, so ONNX Runtime must not read it as another format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if path.resolve().parent != registry.PACKAGED:
