@@ -21,10 +21,14 @@ from viso.audio import write
 from viso.dsp.stft import istft, stft
 from viso.errors import ConfigError, ModelError
 from viso.models import registry
+from viso.models import session as sessions
 from viso.models.blend import load, load_blend
 from viso.models.card import ModelCard
 from viso.models.masknet import apply_graph
 from viso.models.onnx import OnnxModel
+from viso.models.session import Device
+
+ORT = sessions._runtime()
 
 MDX_CARD = """
 name = "my-mdx"
@@ -252,10 +256,51 @@ def test_a_model_of_integers(tmp_path: Path) -> None:
     refused(path, "not float32")
 
 
-def test_cuda_is_never_silently_something_else(mask_model: Path) -> None:
-    import onnxruntime
+class OtherRuntime:
+    """ONNX Runtime as a package with another device has it; `starts` says whether it does."""
 
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    def __init__(self, provider: str, *, starts: bool = True) -> None:
+        self._provider, self._starts = provider, starts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ORT, name)
+
+    def get_available_providers(self) -> list[str]:
+        return [self._provider, "CPUExecutionProvider"]
+
+    def InferenceSession(self, data: bytes, options: Any, providers: list[str]) -> Any:  # noqa: N802
+        session = ORT.InferenceSession(data, options, ["CPUExecutionProvider"])
+        started = providers if self._starts else ["CPUExecutionProvider"]
+        session.get_providers = lambda: started
+        return session
+
+
+@pytest.mark.parametrize(
+    ("device", "provider"),
+    [
+        ("cuda", "CUDAExecutionProvider"),
+        ("coreml", "CoreMLExecutionProvider"),
+        ("directml", "DmlExecutionProvider"),
+        ("migraphx", "MIGraphXExecutionProvider"),
+    ],
+)
+def test_a_device_is_the_one_that_was_asked_for(
+    mask_model: Path, monkeypatch: pytest.MonkeyPatch, device: Device, provider: str
+) -> None:
+    monkeypatch.setattr(sessions, "_runtime", lambda: OtherRuntime(provider))
+    assert load(mask_model, device=device).device == device
+    assert load(mask_model, device="cpu").device == "cpu"
+    # The others were never measured, so only CUDA is taken unasked.
+    assert load(mask_model).device == ("cuda" if device == "cuda" else "cpu")
+    monkeypatch.setattr(sessions, "_runtime", lambda: OtherRuntime(provider, starts=False))
+    refused(mask_model, "did not start", device=device)
+    monkeypatch.undo()
+    if provider not in ORT.get_available_providers():
+        refused(mask_model, f"device {device} asked for", device=device)
+
+
+def test_cuda_is_never_silently_something_else(mask_model: Path) -> None:
+    if "CUDAExecutionProvider" in ORT.get_available_providers():
         assert load(mask_model, device="cuda").device == "cuda"
     else:
         refused(mask_model, "cuda", device="cuda")

@@ -47,7 +47,7 @@ class SeparationConfig:
         A region of every song, in seconds; to the end by default.
     confidence : bool
         Also write a table of where each separation is doubtful.
-    device : {"auto", "cpu", "cuda", "openvino"}
+    device : {"auto", "cpu", "cuda", "coreml", "directml", "migraphx", "openvino"}
 
     Raises
     ------

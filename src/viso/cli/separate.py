@@ -29,7 +29,7 @@ from viso.cli.formatting import as_record, common_reason, described, failure_rec
 from viso.errors import AudioError, ConfigError, VisoError
 from viso.models import registry
 from viso.models.blend import estimated_by
-from viso.models.session import Device
+from viso.models.session import DEVICES, Device
 from viso.processes import peak_bytes
 from viso.separator import STEMS, Report, Separator
 from viso.separator.naming import Names, best_files, possible_files
@@ -302,7 +302,7 @@ def separate(
     duration: Annotated[
         float | None, typer.Option(min=0, help="How much to separate, in seconds.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or openvino.")] = "auto",
+    device: Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.")] = "auto",
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Also a table of where it is doubtful (csv).")
     ] = False,
@@ -352,7 +352,7 @@ def separate(
         confidence=confidence,
         overwrite=overwrite,
     )
-    wanted: Device = one_of(device, ("auto", "cpu", "cuda", "openvino"), "--device")  # type: ignore[assignment]
+    wanted: Device = one_of(device, DEVICES, "--device")  # type: ignore[assignment]
     where = checked_address(engine, address)
     is_many = recursive or dry_run or jobs is not None or where is not None
     files = [place for place in places if isinstance(place, Path) and not place.is_dir()]

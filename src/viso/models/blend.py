@@ -79,7 +79,7 @@ class Blend:
 
     @property
     def device(self) -> str:
-        """The devices that the models really run on: "cpu", "cuda", or both.
+        """The devices that the models really run on: such as "cpu"; "+" joins several.
 
         This reads each model's attribute `device`; a model without it counts as "unknown".
         """
@@ -128,7 +128,7 @@ def load_blend(
         A single string may name a blend, such as "viso+viso-cnn", or the card of a blend.
     weights : sequence of float, optional
         One for each model; equal by default. Only their ratios count.
-    device : {"auto", "cpu", "cuda", "openvino"}
+    device : {"auto", "cpu", "cuda", "coreml", "directml", "migraphx", "openvino"}
     threads : int
         CPU threads of each network; 0 takes all cores.
 

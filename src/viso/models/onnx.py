@@ -65,8 +65,8 @@ class OnnxModel:
     ----------
     path : Path
         The ONNX file.
-    device : {"auto", "cpu", "cuda", "openvino"}
-        "auto" uses CUDA if ONNX Runtime offers it, else the CPU; "cuda" raises without CUDA.
+    device : str
+        See `open_session`.
     threads : int
         CPU threads of the session; 0 lets ONNX Runtime take all cores.
     session : Session, optional
@@ -76,7 +76,7 @@ class OnnxModel:
     ----------
     card : ModelCard
     device : str
-        "cpu" or "cuda": the device that it really runs on.
+        The device that it really runs on.
     sha256 : str
         Hash of the file, in hexadecimal.
 

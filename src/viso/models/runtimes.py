@@ -16,7 +16,8 @@ def open_session(path: Path, *, device: Device = "auto", threads: int = 0) -> Se
     Parameters
     ----------
     path : Path
-    device : {"auto", "cpu", "cuda", "openvino"}
+    device : str
+        One of `viso.models.session.DEVICES`.
         "auto" uses CUDA if ONNX Runtime offers it, else the CPU. Any other device raises if it is
         not available.
     threads : int

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from viso.models.card import ModelCard, SegmentCard, card_from
 
 __all__ = [
     "CARD_KEY",
+    "DEVICES",
     "MEMORY_BYTES",
     "Device",
     "OnnxSession",
@@ -35,7 +36,17 @@ CARD_KEY = "viso.card"
 MEMORY_BYTES = 4 << 30
 """CPU memory for all models together that are not in the package."""
 
-Device = Literal["auto", "cpu", "cuda", "openvino"]
+Device = Literal["auto", "cpu", "cuda", "coreml", "directml", "migraphx", "openvino"]
+DEVICES: tuple[Device, ...] = get_args(Device)
+
+_PROVIDERS = {
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime for macOS"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml"),
+    "migraphx": ("MIGraphXExecutionProvider", "onnxruntime-migraphx"),
+}
+"""ONNX Runtime's name of each device, and the package that has it."""
+
 Floats = npt.NDArray[np.float32]
 
 _AS_REQUESTED = 1  # memory grows by what is needed; by default it doubles
@@ -101,8 +112,9 @@ class OnnxSession:
     ----------
     path : Path
         The ONNX file.
-    device : {"auto", "cpu", "cuda"}
-        "auto" uses CUDA if ONNX Runtime offers it, else the CPU; "cuda" raises without CUDA.
+    device : {"auto", "cpu", "cuda", "coreml", "directml", "migraphx"}
+        "auto" uses CUDA if ONNX Runtime offers it, else the CPU. Any other raises if ONNX Runtime
+        does not offer it.
     threads : int
         CPU threads of the session; 0 lets ONNX Runtime take all cores.
 
@@ -112,7 +124,7 @@ class OnnxSession:
     options : (str, int)
         The device and threads that were requested.
     device : str
-        "cpu" or "cuda": the device that the session runs on.
+        The device that the session runs on: "cpu", or another that was requested or found.
     sha256 : str
         Hash of the file, in hexadecimal.
     inputs, outputs : list of Side
@@ -130,8 +142,9 @@ class OnnxSession:
         self.options: tuple[Device, int] = (device, threads)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._session = _session(data, path, device=device, threads=threads)
-        on_cuda = self._session.get_providers()[0] == "CUDAExecutionProvider"
-        self.device = "cuda" if on_cuda else "cpu"
+        first = self._session.get_providers()[0]
+        names = {provider: name for name, (provider, _) in _PROVIDERS.items()}
+        self.device = names.get(first, "cpu")
         self.inputs = [Side(s.name, s.shape, s.type) for s in self._session.get_inputs()]
         self.outputs = [Side(s.name, s.shape, s.type) for s in self._session.get_outputs()]
 
@@ -179,13 +192,14 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
     ort = _runtime()
     available = ort.get_available_providers()
     wanted = ["CPUExecutionProvider"]
-    if device == "cuda" and "CUDAExecutionProvider" not in available:
+    provider, package = _PROVIDERS.get("cuda" if device == "auto" else device, ("", ""))
+    if provider in available:
+        wanted.insert(0, provider)
+    elif device not in ("auto", "cpu"):
         raise ModelError(
-            f"{path}: device cuda asked for, but this ONNX Runtime has none; "
-            "use --device cpu, or put onnxruntime-gpu in its place (docs/use/models.md says how)"
+            f"{path}: device {device} asked for, but this ONNX Runtime has none; "
+            f"use --device cpu, or put {package} in its place (docs/use/models.md says how)"
         )
-    if device != "cpu" and "CUDAExecutionProvider" in available:
-        wanted.insert(0, "CUDAExecutionProvider")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -208,8 +222,10 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
         raise ModelError(
             f"{path}: not a model that ONNX Runtime can run ({_reason(error)})"
         ) from error
-    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
-        raise ModelError(f"{path}: device cuda asked for, but it did not start; use --device cpu")
+    if device not in ("auto", "cpu") and session.get_providers()[0] != provider:
+        raise ModelError(
+            f"{path}: device {device} asked for, but it did not start; use --device cpu"
+        )
     return session
 
 

@@ -84,7 +84,7 @@ class Separator:
         default is the number in the card of a named blend, else 0.
     wiener_window_s : float
         Seconds over which that filter learns the spatial covariance of both stems.
-    device : {"auto", "cpu", "cuda", "openvino"}
+    device : {"auto", "cpu", "cuda", "coreml", "directml", "migraphx", "openvino"}
     threads : int
         CPU threads of a network; 0 takes all cores.
     isolated : bool
