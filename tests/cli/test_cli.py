@@ -580,7 +580,7 @@ def test_models_are_a_line_each_and_a_card_by_name() -> None:
     lines = [line.split() for line in listed.output.splitlines()]
     for name in registry.packaged():
         (line,) = (line for line in lines if line[:1] == [name])
-        assert re.fullmatch(r"-?\d+\.\d", line[1]) and line[2] == "dB" and line[4] == "MB"
+        assert re.fullmatch(r"2 -?\d+\.\d dB \d+\.\d MB", " ".join(line[1:6]))
     assert "trained on" not in listed.output
     assert "trained on" in CliRunner().invoke(app, ["models", "viso"]).output
     cards = CliRunner().invoke(app, ["models", "--json"]).output.splitlines()

@@ -25,6 +25,7 @@ from viso.models.htdemucs import import_htdemucs, is_htdemucs
 from viso.models.onnx import OnnxModel
 from viso.models.segments import OnnxSegmentModel
 from viso.models.session import card_of
+from viso.separator.stem_family import ALL, offered_stems, requested_stems
 
 __all__ = ["models"]
 
@@ -105,16 +106,20 @@ def _blend_lines(blend: Blend, path: Path) -> Table:
 def _of_frames(card: ModelCard) -> dict[str, str]:
     spectral = card.spectral
     return {
-        "target": f"{card.target}, {'stereo' if card.channels == 2 else 'mono'}",
+        "target": "" if card.stems else f"{card.target}, {_sides(card.channels)}",
+        "stems": ", ".join(card.stems),
         "transform": f"{spectral.rate_hz} Hz, FFT {spectral.n_fft}, hop {spectral.hop}, chunks of "
         f"{card.chunk_frames} frames with {card.context_frames} of context on either side",
         "sees": _reach(card),
     }
 
 
+def _sides(n_channels: int) -> str:
+    return "stereo" if n_channels == 2 else "mono"
+
+
 def _of_segments(card: SegmentCard) -> dict[str, str]:
     return {
-        "target": "vocals, stereo",
         "stems": ", ".join(card.stems),
         "segments": f"{card.segment_samples / card.rate_hz:.1f} s at {card.rate_hz} Hz, each "
         f"overlaps the next by {100 * card.overlap:.0f} %; FFT {card.n_fft}, hop {card.hop}",
@@ -188,13 +193,13 @@ def _show(wanted: _Wanted, path: Path, *, as_json: bool) -> None:
 
 _PLAIN = {
     "viso": "fast; the default",
-    "viso-hq": "best; takes 2.4 times as long as viso",
-    "viso-tfc-tdf": "the larger network of viso-hq",
-    "viso-cnn": "our first network, after Lin 2018",
-    "lin2018": "from the papers: Lin et al. 2018",
-    "uhlich2017-fnn": "from the papers: Uhlich 2017, dense",
-    "uhlich2017-blstm": "from the papers: Uhlich 2017, BLSTM",
-    "uhlich2017-blend": "from the papers: Uhlich 2017, both",
+    "viso-hq": "best; 2.4 times slower",
+    "viso-tfc-tdf": "the larger one of viso-hq",
+    "viso-cnn": "our first network",
+    "lin2018": "of the papers: Lin",
+    "uhlich2017-fnn": "of the papers: Uhlich, dense",
+    "uhlich2017-blstm": "of the papers: Uhlich, BLSTM",
+    "uhlich2017-blend": "of the papers: Uhlich, both",
 }
 """What the project's own models are, in plain words."""
 
@@ -202,30 +207,34 @@ _PLAIN = {
 def _overview() -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("model", no_wrap=True)
+    table.add_column("stems", justify="right", no_wrap=True)
     table.add_column("vocals", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("what", overflow="fold")
     return table
 
 
-def _overview_row(name: str, path: Path) -> tuple[str, str, str, str]:
+def _overview_row(name: str, path: Path) -> tuple[str, str, str, str, str]:
     """Return the row of a model in the overview, without opening a session."""
     if path.suffix.lower() == ".toml":
         blend = load_blend(path, device="cpu", threads=1)
         assert blend.card is not None
         scores, description, licence = blend.card.scores, blend.card.description, _licence(blend)
+        estimated = [one.estimated for one in blend.cards]
         files = [getattr(model, "path", None) for model in blend.models]
         n_bytes = sum(file.stat().st_size for file in files if isinstance(file, Path))
     else:
         data = read_model(path)
         card = card_of(metadata_of(data), path)
         scores, description, licence = card.scores, card.description, card.licence
+        estimated = [card.estimated]
         n_bytes = len(data)
     medians = [score for key, score in scores.items() if key.startswith("vocals uSDR")]
     # A model of the user's may have any name and any terms.
     what = _PLAIN[name] if name in _PLAIN and not _is_users(path) else f"{description}; {licence}"
     vocals = f"{medians[0]:.1f} dB" if medians else ""
-    return shown(name), vocals, f"{n_bytes / 1e6:.1f} MB", shown(what)
+    n_stems = len(requested_stems([ALL], offered_stems(estimated)))
+    return shown(name), str(n_stems), vocals, f"{n_bytes / 1e6:.1f} MB", shown(what)
 
 
 def _is_users(path: Path) -> bool:
