@@ -116,6 +116,36 @@ def test_what_a_trial_holds(built: tuple[Path, ListeningTest]) -> None:
     assert len(test.pages) == 7
 
 
+def test_another_stem_is_heard(songs: list[SongMaterial], tmp_path: Path) -> None:
+    settings = BuildSettings(duration_s=1.2, seed=7, stem="drums")
+    with pytest.raises(DataError, match="alpha has no drums"):
+        build_test(songs, tmp_path / "none", settings=settings)
+    with pytest.raises(DataError, match="has no true guitar; its stems are vocals, instrumental"):
+        settings_of_guitar = BuildSettings(duration_s=1.2, stem="guitar")
+        build_test(songs, tmp_path / "guitar", settings=settings_of_guitar)
+    with_drums = []
+    for song in songs:
+        estimates = {}
+        (drums,) = (path for path in song.stems if path.stem == "drums")
+        audio, rate_hz = read(drums)
+        for number, (system, files) in enumerate(song.estimates.items()):
+            place = tmp_path / system / f"{song.name}.wav"
+            place.parent.mkdir(exist_ok=True)
+            noise = band(audio.shape[1], seed=number) * np.float32(0.1 * (1 + number))
+            write(place, audio + noise, rate_hz=rate_hz)
+            estimates[system] = {**files, "drums": place}
+        with_drums.append(SongMaterial(song.name, song.stems, estimates))
+    test = build_test(with_drums, tmp_path / "drums", settings=settings)
+    assert test.stem == "drums"
+    sdr_db = {
+        stimulus.condition: stimulus.sdr_db
+        for trial in test.trials
+        for stimulus in trial.stimuli
+        if stimulus.role == "system"
+    }
+    assert sdr_db["alpha"] == pytest.approx(sdr_db["beta"] + 6, abs=1.5)
+
+
 def test_a_short_training_is_one_passage(songs: list[SongMaterial], tmp_path: Path) -> None:
     settings = BuildSettings(duration_s=1.2, seed=7, anchors=False, short_training=True)
     test = build_test(songs, tmp_path / "short", settings=settings)

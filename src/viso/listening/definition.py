@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 Kind = Literal["mushra", "abx", "preference"]
-Stem = Literal["vocals", "instrumental"]
+Stem = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+"""What is heard: vocals, instrumental, or another true stem, such as drums."""
 
 FORMAT: Literal[1] = 1  # of test.toml and of the results
 REFERENCE = "reference"

@@ -61,7 +61,7 @@ def _read(path: Path, excerpt: Excerpt) -> tuple[Floats, int]:
 
 
 def truth_at(passage: Passage) -> tuple[dict[str, Floats], int]:
-    """Read the true vocals and instrumental of a passage.
+    """Read the true vocals and instrumental of a passage, and every other true stem.
 
     Returns
     -------
@@ -91,6 +91,7 @@ def truth_at(passage: Passage) -> tuple[dict[str, Floats], int]:
         other = _like(path, passage.excerpt, vocals, audio, rate_hz)
         so_far = truth.get("instrumental")
         truth["instrumental"] = other if so_far is None else so_far + other
+        truth.setdefault(path.stem, other)
     return truth, rate_hz
 
 
@@ -129,7 +130,7 @@ def estimate_at(
     Raises
     ------
     DataError
-        If the rate or shape differs from the song's.
+        If there is no such stem, or the rate or shape differs from the song's.
     AudioError
         If the file cannot be decoded, or ends before the excerpt.
     """
@@ -137,5 +138,7 @@ def estimate_at(
     model = passage.song.vocals
     if stem in files:
         return _like(files[stem], passage.excerpt, model, truth["vocals"], rate_hz)
+    if stem != "instrumental":
+        raise DataError(f"{passage.name}: {system} has no {stem}; leave it out, or the song")
     voice = _like(files["vocals"], passage.excerpt, model, truth["vocals"], rate_hz)
     return truth["vocals"] + truth["instrumental"] - voice

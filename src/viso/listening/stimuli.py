@@ -40,7 +40,7 @@ class Workshop:
     seed : int
         Seed of the stimuli's ids and of the holes in the distorted anchor.
     stem : str
-        ``vocals`` or ``instrumental``.
+        ``vocals``, ``instrumental`` or another true stem.
     systems : sequence of str
     """
 
@@ -70,6 +70,9 @@ class Workshop:
         """
         truth, rate_hz = truth_at(passage)
         made = {}
+        if self._stem not in truth:
+            others = ", ".join(truth)
+            raise DataError(f"{passage.name}: has no true {self._stem}; its stems are {others}")
         reference = truth[self._stem]
         for condition, role, audio in self._sounds(passage, truth, rate_hz, anchors=anchors):
             faded = _faded(audio, rate_hz=rate_hz)
@@ -98,7 +101,8 @@ class Workshop:
         self, passage: Passage, truth: dict[str, Floats], rate_hz: int, *, anchors: bool
     ) -> Iterator[tuple[str, Role, Floats]]:
         reference = truth[self._stem]
-        others = truth["instrumental" if self._stem == "vocals" else "vocals"]
+        rest = {"vocals": "instrumental", "instrumental": "vocals"}.get(self._stem)
+        others = truth[rest] if rest else truth["vocals"] + truth["instrumental"] - reference
         yield "shown", "reference", reference
         yield REFERENCE, "reference", reference
         for system in self._systems:
