@@ -26,9 +26,7 @@ def build(
     data: Annotated[Path, typer.Option(help="Folder with a folder of true stems for each song.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
     kind: Annotated[str, typer.Option(help="mushra, abx or preference.")] = "mushra",
-    stem: Annotated[
-        str, typer.Option(help="vocals, instrumental, or such as drums.")
-    ] = "vocals",
+    stem: Annotated[str, typer.Option(help="vocals, instrumental, or such as drums.")] = "vocals",
     title: Annotated[str, typer.Option(help="What listeners read first.")] = "Listening test",
     excerpts: Annotated[
         Path | None,
