@@ -34,7 +34,7 @@ SMALL = {
     "depth": 2,
     "dconv_mode": 3,
     "bottom_channels": 32,
-    "t_layers": 3,
+    "t_layers": 2,
     "t_heads": 4,
     "segment": Fraction(1, 5),
     "t_dropout": 0.02,
