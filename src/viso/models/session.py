@@ -226,6 +226,9 @@ def _session(data: bytes, path: Path, *, device: Device, threads: int) -> Any:
         raise ModelError(
             f"{path}: device {device} asked for, but it did not start; use --device cpu"
         )
+    # It keeps the file's bytes, to build itself anew on another device where one fails.
+    session.disable_fallback()
+    vars(session).update(_model_bytes=None)
     return session
 
 

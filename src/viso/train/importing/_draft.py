@@ -10,7 +10,7 @@ from typing import Literal
 
 from viso.config import Settings
 from viso.errors import ModelError
-from viso.models.card import ModelCard
+from viso.models.card import ModelCard, SegmentCard
 
 __all__ = ["Draft", "Wishes", "called", "licence_of", "name_from"]
 
@@ -45,13 +45,13 @@ class Draft:
 
     Attributes
     ----------
-    card : ModelCard
+    card : ModelCard or SegmentCard
     write : callable
         Writes the model to a path, completely or not at all. Returns the largest difference of
         its output from the original's (0 if the graph is the original's own).
     """
 
-    card: ModelCard
+    card: ModelCard | SegmentCard
     write: Callable[[Path], float]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import _codecs
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,12 +17,44 @@ from torch import Tensor, nn
 
 from viso.errors import ModelError
 
-__all__ = ["LARGEST_STATE", "State", "check_archive", "fill", "read_state"]
+__all__ = [
+    "LARGEST_STATE",
+    "State",
+    "check_archive",
+    "fill",
+    "read_package",
+    "read_state",
+]
 
 LARGEST_STATE = 1 << 30
 """Largest size, in bytes, of an unpacked file of weights, and of its tensors."""
 
 State = Mapping[str, Tensor]
+
+# Packages whose objects stand beside the weights of a package; none of them is imported.
+_HARMLESS = {"collections", "demucs", "dora", "fractions", "hydra", "numpy", "omegaconf", "pathlib"}
+_FRACTION = re.compile(r"\d{1,9}(/\d{1,9})?")
+
+
+class _Inert:
+    """Stands for a class or a function that a file names; it keeps and does nothing."""
+
+    def __new__(cls, *_: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _fraction(*parts: Any) -> Fraction:
+    """Build a fraction, as its pickle asks for, of short numbers alone."""
+    text = "/".join(str(part) for part in parts)
+    if _FRACTION.fullmatch(text) is None:
+        raise ValueError("no fraction of two whole numbers")
+    return Fraction(text)
 
 
 @contextmanager
@@ -82,6 +116,59 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
     # A tensor may repeat a few bytes any number of times.
     _check_size(sum(value.numel() * value.element_size() for value in state.values()), origin)
     return state
+
+
+def read_package(path: Path, *, origin: str) -> dict[str, Any]:
+    """Return what ``torch.save`` wrote from a dictionary of weights and of how they are built.
+
+    Nothing that the file names is imported or called, but for tensors and fractions. Any other
+    object becomes an instance of an empty class. A class that is itself an entry becomes its name.
+
+    Parameters
+    ----------
+    path : Path
+        In torch's present format, a zip archive.
+    origin : str
+        Name of the file in errors.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, holds no dictionary, names objects of packages that weights
+        have no need of, or has more than `LARGEST_STATE` bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, origin=origin)
+        named = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        foreign = [name for name in named if name.partition(".")[0] not in _HARMLESS]
+        if foreign:
+            raise ModelError(
+                f"{origin}: names {foreign[0]:.60}, which weights have no need of; nothing of it "
+                "was run; give the file as its makers published it"
+            )
+        stand_ins: dict[str, Any] = {name: type(name, (_Inert,), {}) for name in named}
+        if "fractions.Fraction" in stand_ins:
+            stand_ins["fractions.Fraction"] = _fraction
+        allowed: list[Any] = [(stand_in, name) for name, stand_in in stand_ins.items()]
+        with torch.serialization.safe_globals(allowed):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{origin}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # a damaged file can fail anywhere
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ModelError(
+            f"{origin}: no weights that torch can read safely ({reason:.100}); "
+            "give the file as its makers published it"
+        ) from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{origin}: holds no dictionary, but {type(found).__name__}; see --kind")
+    return {
+        str(key): value.__name__ if isinstance(value, type) else value
+        for key, value in found.items()
+    }
 
 
 def check_archive(archive: zipfile.ZipFile, *, origin: str, name: str | None = None) -> None:
