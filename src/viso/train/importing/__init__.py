@@ -12,12 +12,15 @@ from typing import Literal, NamedTuple, assert_never
 from viso.errors import ModelError
 from viso.models import registry
 from viso.models.card import ModelCard
-from viso.train.importing import mdx, open_unmix, spleeter
+from viso.train.importing import mdx, mdx23c, open_unmix, roformer, scnet, spleeter
 from viso.train.importing._draft import Draft, Wishes
+from viso.train.importing.toolkit import ToolkitConfig, read_config
 
 __all__ = ["Imported", "Kind", "Wishes", "import_model", "kind_of"]
 
-Kind = Literal["spleeter", "open-unmix", "mdx"]
+Kind = Literal[
+    "spleeter", "open-unmix", "mdx", "bs-roformer", "mel-band-roformer", "scnet", "mdx23c"
+]
 
 _SUFFIXES: dict[str, Kind] = {
     ".whl": "spleeter",
@@ -26,12 +29,15 @@ _SUFFIXES: dict[str, Kind] = {
     ".chkpnt": "open-unmix",
     ".onnx": "mdx",
 }
+# Their weights come with a YAML file, which names the kind.
+_OF_TOOLKITS: tuple[Kind, ...] = ("bs-roformer", "mel-band-roformer", "scnet", "mdx23c")
 # The wishes that a user may give for each kind; the other facts are known.
 _USUAL = {"name", "licence", "origin"}
 _SAYABLE: dict[Kind, set[str]] = {
     "spleeter": {*_USUAL, "above"},
     "open-unmix": {*_USUAL, "target", "chunk_frames", "context_frames", "hop"},
     "mdx": set(Wishes.model_fields) - {"above"},
+    **dict.fromkeys(_OF_TOOLKITS, {*_USUAL, "target", "chunk_frames", "context_frames"}),
 }
 
 
@@ -56,6 +62,7 @@ def import_model(
     wishes: Wishes | None = None,
     *,
     kind: Kind | None = None,
+    config: Path | None = None,
     folder: Path | None = None,
     overwrite: bool = False,
 ) -> Imported:
@@ -68,8 +75,10 @@ def import_model(
         Open-Unmix, or the ``.onnx`` of an MDX-Net.
     wishes : Wishes, optional
         The user's facts about the model.
-    kind : {"spleeter", "open-unmix", "mdx"}, optional
-        Needed if the file's name does not show it.
+    kind : str, optional
+        One of `Kind`; needed if neither the file's name nor `config` shows it.
+    config : Path, optional
+        The YAML file of a RoFormer, an SCNet or an MDX23C, whose weights come with one.
     folder : Path, optional
         Folder of the user's models, by default `viso.models.registry.user_folder`.
     overwrite : bool
@@ -83,11 +92,16 @@ def import_model(
         If a wish does not fit.
     """
     wishes = wishes or Wishes()
-    kind = kind or kind_of(source)
+    settings = None if config is None else read_config(config)
+    kind = kind or (kind_of(source) if settings is None else settings.family)
+    if settings is None and kind in _OF_TOOLKITS:
+        raise ModelError(f"{source}: {kind} needs the YAML file beside its weights; say --config")
+    if settings is not None and kind not in _OF_TOOLKITS:
+        raise ModelError(f"{source}: --config is not of this kind, {kind}; leave it out")
     vain = sorted(wishes.given() - _SAYABLE[kind])
     if vain:
         raise ModelError(f"{source}: {vain[0]} is not to choose of this kind, {kind}; leave it out")
-    found = _drafted(source, wishes, kind=kind)
+    found = _drafted(source, wishes, kind=kind, config=settings)
     path = registry.new_path(found.card.name, folder, overwrite=overwrite)
     return Imported(path, found.card, found.write(path))
 
@@ -113,7 +127,17 @@ def kind_of(source: Path) -> Kind:
     return kind
 
 
-def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
+def _drafted(source: Path, wishes: Wishes, *, kind: Kind, config: ToolkitConfig | None) -> Draft:
+    if config is not None:
+        match config.family:
+            case "bs-roformer" | "mel-band-roformer":
+                return roformer.draft(source, wishes, config)
+            case "scnet":
+                return scnet.draft(source, wishes, config)
+            case "mdx23c":
+                return mdx23c.draft(source, wishes, config)
+            case never_of_toolkits:
+                assert_never(never_of_toolkits)
     match kind:
         case "spleeter":
             return spleeter.draft(source, wishes)
@@ -121,5 +145,5 @@ def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
             return open_unmix.draft(source, wishes)
         case "mdx":
             return mdx.draft(source, wishes)
-        case never:
-            assert_never(never)
+        case _:
+            raise AssertionError(kind)
