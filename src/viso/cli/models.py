@@ -349,10 +349,7 @@ Gain = Annotated[
 @models.command("import")
 def import_(
     source: Source,
-    kind: ConfigOption = Annotated[
-    Path | None, typer.Option(help="RoFormer, SCNet, MDX23C: the YAML file beside the weights.")
-]
-KindOption = None,
+    kind: KindOption = None,
     name: Name = None,
     licence: Licence = None,
     origin: Origin = None,

@@ -14,7 +14,7 @@ from viso.models import registry
 from viso.models.card import ModelCard
 from viso.train.importing import mdx, mdx23c, open_unmix, roformer, scnet, spleeter
 from viso.train.importing._draft import Draft, Wishes
-from viso.train.importing.toolkit import ToolkitConfig, read_config
+from viso.train.importing.toolkit import Family, ToolkitConfig, read_config
 
 __all__ = ["Imported", "Kind", "Wishes", "import_model", "kind_of"]
 
@@ -37,7 +37,7 @@ _SAYABLE: dict[Kind, set[str]] = {
     "spleeter": {*_USUAL, "above"},
     "open-unmix": {*_USUAL, "target", "chunk_frames", "context_frames", "hop"},
     "mdx": set(Wishes.model_fields) - {"above"},
-    **dict.fromkeys(_OF_TOOLKITS, {*_USUAL, "target", "chunk_frames", "context_frames"}),
+    **{kind: {*_USUAL, "target", "chunk_frames", "context_frames"} for kind in _OF_TOOLKITS},
 }
 
 

@@ -96,9 +96,7 @@ def read_config(path: Path) -> ToolkitConfig:
     """
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
-            raise ModelError(
-                f"{path}: more than {_LARGEST_CONFIG} bytes; no configuration is so long"
-            )
+            raise ModelError(f"{path}: more than {_LARGEST_CONFIG} bytes; none is so long")
         found = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
