@@ -349,6 +349,7 @@ Gain = Annotated[
 @models.command("import")
 def import_(
     source: Source,
+    config: ConfigOption = None,
     kind: KindOption = None,
     name: Name = None,
     licence: Licence = None,

@@ -18,9 +18,7 @@ from viso.train.importing.toolkit import Family, ToolkitConfig, read_config
 
 __all__ = ["Imported", "Kind", "Wishes", "import_model", "kind_of"]
 
-Kind = Literal[
-    "spleeter", "open-unmix", "mdx", "bs-roformer", "mel-band-roformer", "scnet", "mdx23c"
-]
+Kind = Literal["spleeter", "open-unmix", "mdx", Family]
 
 _SUFFIXES: dict[str, Kind] = {
     ".whl": "spleeter",

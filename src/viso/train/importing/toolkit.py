@@ -23,7 +23,7 @@ _LARGEST_CONFIG = 1 << 20
 _TUPLE = "tag:yaml.org,2002:python/tuple"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Builds plain values only; of Python's tags it knows the tuple."""
 
 
