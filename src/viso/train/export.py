@@ -34,7 +34,10 @@ from viso.train.weight_storage import Storage, round_weights, store
 __all__ = ["LARGEST_DIFFERENCE", "export", "export_run", "with_card"]
 
 LARGEST_DIFFERENCE = 1e-4
-"""Largest difference allowed between a mask of the exported file and torch's."""
+"""Largest difference allowed between an output of the exported file and torch's.
+
+It is absolute for masks. For spectra it is relative to the largest value, if that is above 1.
+"""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -68,7 +71,8 @@ def export(
     Returns
     -------
     float
-        Largest absolute difference between the two outputs, outside the silence.
+        Largest difference between the two outputs, outside the silence; for spectra it is divided
+        by their largest value, if that is above 1.
 
     Raises
     ------
@@ -106,6 +110,8 @@ def export(
         differences = np.abs(found - expected)
         n_compared = max(1, n_sounding - card.context_frames)
         difference = float(_frames(differences, card)[..., :n_compared].max())
+        if card.output == "complex":
+            difference /= max(1.0, float(np.abs(expected).max()))
         if not difference < LARGEST_DIFFERENCE:
             raise ModelError(f"{path}: export differs from torch by {difference:.2e}")
         unfinished.replace(path)
