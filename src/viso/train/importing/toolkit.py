@@ -7,7 +7,7 @@ A checkpoint of theirs is a file of weights (``.ckpt``, ``.th``) and a YAML file
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +37,7 @@ class ToolkitConfig:
     Attributes
     ----------
     path : Path
-    audio, model, training : mapping
+    audio, model, training, inference : mapping
         The sections of the file; empty where it has none.
     """
 
@@ -45,6 +45,7 @@ class ToolkitConfig:
     audio: Mapping[str, Any]
     model: Mapping[str, Any]
     training: Mapping[str, Any]
+    inference: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def family(self) -> Family:
@@ -107,7 +108,7 @@ def read_config(path: Path) -> ToolkitConfig:
         raise ModelError(f"{path}: is nested too deep; no configuration is so") from error
     if not isinstance(found, dict):
         raise ModelError(f"{path}: no configuration but {type(found).__name__}")
-    sections = {name: found.get(name) or {} for name in ("audio", "model", "training")}
+    sections = {name: found.get(name) or {} for name in ("audio", "model", "training", "inference")}
     for name, section in sections.items():
         if not isinstance(section, dict):
             raise ModelError(f"{path}: {name} is no section but {type(section).__name__}")
