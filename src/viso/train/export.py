@@ -36,7 +36,8 @@ __all__ = ["LARGEST_DIFFERENCE", "export", "export_run", "with_card"]
 LARGEST_DIFFERENCE = 1e-4
 """Largest difference allowed between an output of the exported file and torch's.
 
-It is absolute for masks. For spectra it is relative to the largest value, if that is above 1.
+It is absolute for masks. For spectra it is relative: the root of the difference's energy over that
+of torch's output.
 """
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
@@ -71,8 +72,7 @@ def export(
     Returns
     -------
     float
-        Largest difference between the two outputs, outside the silence; for spectra it is divided
-        by their largest value, if that is above 1.
+        Difference between the two outputs, outside the silence; see `LARGEST_DIFFERENCE`.
 
     Raises
     ------
@@ -107,17 +107,28 @@ def export(
         with torch.inference_mode():
             expected = network(torch.from_numpy(noise)).numpy()
         found = OnnxModel(unfinished, device="cpu").run(noise)
-        differences = np.abs(found - expected)
         n_compared = max(1, n_sounding - card.context_frames)
-        difference = float(_frames(differences, card)[..., :n_compared].max())
-        if card.output == "complex":
-            difference /= max(1.0, float(np.abs(expected).max()))
+        difference = _difference(
+            _frames(found, card)[..., :n_compared],
+            _frames(expected, card)[..., :n_compared],
+            is_relative=card.output == "complex",
+        )
         if not difference < LARGEST_DIFFERENCE:
             raise ModelError(f"{path}: export differs from torch by {difference:.2e}")
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return difference
+
+
+def _difference(
+    found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32], *, is_relative: bool
+) -> float:
+    difference = np.subtract(found, expected, dtype=np.float64)
+    if not is_relative:
+        return float(np.abs(difference).max())
+    energy = float(np.square(expected, dtype=np.float64).sum())
+    return float(np.sqrt(np.square(difference).sum() / max(energy, np.finfo(np.float64).tiny)))
 
 
 def _frames(values: npt.NDArray[np.float32], card: ModelCard) -> npt.NDArray[np.float32]:
