@@ -241,9 +241,31 @@ class _Resized(nn.Module):
         return result
 
 
+class _InstanceNorm(nn.Module):
+    """Normalises each channel by its mean and variance over all frames and bins.
+
+    The sums go over the bins first and then over the frames. ONNX Runtime's own operator sums all
+    at once in float32; over 262,144 values its error is 12 times as large.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - _mean(x)
+        factor = self.weight.reshape(1, -1, 1, 1) * torch.rsqrt(_mean(centred * centred) + 1e-5)
+        return centred * factor + self.bias.reshape(1, -1, 1, 1)
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean(3, keepdim=True).mean(2, keepdim=True)
+
+
 def _norm_of(name: str) -> Callable[[int], nn.Module]:
     if name == "InstanceNorm":
-        return partial(nn.InstanceNorm2d, affine=True)
+        return _InstanceNorm
     if name == "BatchNorm":
         return nn.BatchNorm2d
     return partial(nn.GroupNorm, int(name.removeprefix("GroupNorm")))
