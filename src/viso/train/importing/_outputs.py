@@ -259,6 +259,8 @@ def fill_exactly(network: nn.Module, state: State, *, origin: str | Path) -> Non
     state = {name.removeprefix("module."): value for name, value in state.items()}
     mine = network.state_dict()
     fill(network, state, called=str, origin=str(origin))
+    # Otherwise the exporter's tracing would keep every intermediate value in memory.
+    network.requires_grad_(False)
     others = [name for name in state if name not in mine and not name.startswith("stft.")]
     if others:
         raise ModelError(
