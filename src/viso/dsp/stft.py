@@ -1,8 +1,8 @@
 """The short-time Fourier transform and its exact inverse, whole or as a stream, in numpy.
 
-Frame t covers samples ``t hop - n_fft/2 ... t hop + n_fft/2``, times a periodic Hann window w
-with zeros around it if it is shorter. Outside the signal there is silence. The inverse adds
-the frames y_t and divides by the sum of the squared windows::
+Frame t covers samples ``t hop - n_fft/2 ... t hop + n_fft/2``, times a window w (periodic Hann or
+rectangular) with zeros around it if it is shorter. Outside the signal there is silence. The
+inverse adds the frames y_t and divides by the sum of the squared windows::
 
     x^(n) = sum_t w(n - t hop) y_t(n) / sum_t w(n - t hop)^2
 
@@ -14,7 +14,7 @@ pad_mode="constant")``.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,17 +32,19 @@ _FRAMES_AT_ONCE = 16
 
 
 class SpectralConfig(Settings):
-    """Settings of a model's short-time Fourier transform (periodic Hann window).
+    """Settings of a model's short-time Fourier transform.
 
     `n_fft` is the transform's length in samples, `hop` the number of samples between frames, and
     `rate_hz` the sampling rate for both. `window` is the window's length, by default `n_fft`;
-    a shorter window has zeros around it.
+    a shorter window has zeros around it. `window_type` is its shape: periodic Hann, or
+    rectangular, which is 1 over its whole length.
     """
 
     rate_hz: int = Field(44_100, ge=1_000, le=768_000)
     n_fft: int = Field(4096, ge=16, le=65_536)
     hop: int = Field(1024, ge=1)
     window: int | None = Field(None, ge=16)
+    window_type: Literal["hann", "rectangular"] = "hann"
 
     @model_validator(mode="after")
     def _overlaps(self) -> Self:
@@ -77,8 +79,9 @@ def hann(n_fft: int) -> Floats:
 
 def padded_window(config: SpectralConfig) -> Floats:
     """Return the transform's window with the zeros around it [shape=(n_fft,)]."""
-    around = (config.n_fft - config.window_length) // 2
-    return np.pad(hann(config.window_length), around)
+    length = config.window_length
+    window = hann(length) if config.window_type == "hann" else np.ones(length, np.float32)
+    return np.pad(window, (config.n_fft - length) // 2)
 
 
 def frames_for(n_samples: int, *, hop: int) -> int:

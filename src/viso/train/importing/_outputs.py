@@ -1,0 +1,269 @@
+"""Shared by SCNet and MDX23C: numbers of a configuration, the target, the graph around a network.
+
+Both take the complex spectrum of all channels and give that of each stem. `StemGraph` is what is
+exported: the network with its scale, its level and the channels of one stem.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from viso.dsp.stft import SpectralConfig, padded_window
+from viso.errors import ModelError
+from viso.train.importing._draft import Wishes
+from viso.train.importing._states import State, fill
+from viso.train.importing.toolkit import ToolkitConfig
+
+__all__ = [
+    "Output",
+    "StemGraph",
+    "check_options",
+    "context_for",
+    "fill_exactly",
+    "is_normalised",
+    "output_of",
+    "size",
+    "sizes",
+]
+
+_QUIETEST = 1e-5  # level below which a chunk is not amplified further
+_VOCALS = ("vocals", "vocal")
+_INSTRUMENTAL = ("instrumental", "instrum", "accompaniment", "other")
+
+
+class Output(NamedTuple):
+    """Which of a network's stems is imported.
+
+    Attributes
+    ----------
+    stem : int
+        Its place among the stems.
+    target : {"vocals", "instrumental"}
+    """
+
+    stem: int
+    target: Literal["vocals", "instrumental"]
+
+
+class StemGraph(nn.Module):
+    """A network of several stems with one of them as its output.
+
+    The network itself gives all stems, so further graphs can export others.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps spectra (1, 2 channels, ...) to the spectra of all stems (1, stems 2 channels, ...).
+    spectral : SpectralConfig
+    n_channels : int
+    stem : int
+    scale : float
+        The network sees the spectrum times this; its output is divided by it.
+    normalise : bool
+        Whether the network sees a chunk divided by its level. The level is the standard deviation
+        of the mean of the channels, from the spectrum's energy above its lowest bin.
+    frequency_axis : {2, 3}
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        spectral: SpectralConfig,
+        n_channels: int,
+        stem: int,
+        scale: float = 1.0,
+        normalise: bool = False,
+        frequency_axis: Literal[2, 3] = 2,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.n_channels, self.stem = n_channels, stem
+        self.scale, self.normalise, self.frequency_axis = scale, normalise, frequency_axis
+        energy = float((padded_window(spectral).astype("float64") ** 2).sum())
+        # Parseval: a frame's energy is that of its bins over n_fft; negative frequencies count too.
+        self.power_scale = 2 / (spectral.n_fft * energy)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        """Return the stem's spectrum, in the layout of the mixture's.
+
+        Parameters
+        ----------
+        spectrum : Tensor [shape=(1, 2 channels, bins, frames) or (1, 2 channels, frames, bins)]
+            Real and imaginary part of each channel alternate.
+        """
+        seen = spectrum * self.scale
+        level = self._level(spectrum) if self.normalise else None
+        if level is not None:
+            seen = seen / level
+        first = 2 * self.n_channels * self.stem
+        stem: Tensor = self.network(seen)[:, first : first + 2 * self.n_channels] * (1 / self.scale)
+        return stem if level is None else stem * level
+
+    def _level(self, spectrum: Tensor) -> Tensor:
+        """Return the level of a chunk's samples [shape=(1, 1, 1, 1)]."""
+        axis = self.frequency_axis
+        above = spectrum.narrow(axis, 1, int(spectrum.shape[axis]) - 1)
+        mono = above.reshape(1, self.n_channels, 2, *map(int, above.shape[2:])).mean(dim=1)
+        # The mean first and then the sum: a sum of so many squares loses digits in float32.
+        power = mono.square().mean(dim=(1, 2, 3), keepdim=True)
+        variance = power * (2 * int(above.shape[axis]) * self.power_scale)
+        return torch.sqrt(variance).clamp_min(_QUIETEST)
+
+
+def output_of(config: ToolkitConfig, wishes: Wishes, *, n_stems: int) -> Output:
+    """Return the stem that a network gives as vocals or as instrumental.
+
+    The names are those of ``training.target_instrument``, or else of ``training.instruments``. The
+    vocals are taken, unless the user wants the instrumental.
+
+    Raises
+    ------
+    ModelError
+        If the names are not as many as the network's stems, or none of them is the target.
+    """
+    names = _names(config)
+    listed = ", ".join(names)[:80]
+    if len(names) != n_stems:
+        raise ModelError(
+            f"{config.path}: names {len(names)} stems ({listed}), but its network gives {n_stems}"
+        )
+    lower = [name.lower() for name in names]
+    if n_stems == 1:
+        if wishes.target is not None:
+            return Output(0, wishes.target)
+        if lower[0] in _VOCALS:
+            return Output(0, "vocals")
+        if lower[0] in _INSTRUMENTAL:
+            return Output(0, "instrumental")
+        raise ModelError(
+            f"{config.path}: its only stem is {listed}, neither vocals nor instrumental; "
+            "say --target if it is one of them"
+        )
+    target = wishes.target or "vocals"
+    # Among more stems, "other" is not the whole instrumental.
+    known = _VOCALS if target == "vocals" else _INSTRUMENTAL[: 4 if n_stems == 2 else 3]
+    for stem, name in enumerate(lower):
+        if name in known:
+            return Output(stem, target)
+    raise ModelError(f"{config.path}: no {target} among its stems {listed}")
+
+
+def _names(config: ToolkitConfig) -> list[str]:
+    only = config.training.get("target_instrument")
+    names: Any = config.training.get("instruments", []) if only is None else [only]
+    if (
+        not isinstance(names, list | tuple)
+        or not names
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise ModelError(
+            f"{config.path}: training.instruments is {names!r:.40}, no list of the stems' names"
+        )
+    return list(names)
+
+
+def is_normalised(config: ToolkitConfig) -> bool:
+    """Return whether the network sees sound divided by its level.
+
+    Raises
+    ------
+    ModelError
+        If the configuration says neither yes nor no.
+    """
+    training = config.training.get("normalize", False)
+    found = config.inference.get("normalize", training)
+    if not isinstance(found, bool):
+        raise ModelError(
+            f"{config.path}: inference.normalize is {found!r:.40}, neither true nor false"
+        )
+    return found
+
+
+def check_options(config: ToolkitConfig, known: set[str]) -> None:
+    """Raise if the section ``model`` has an option that is not known.
+
+    Raises
+    ------
+    ModelError
+        It names the option.
+    """
+    others = sorted(str(key) for key in config.model if key not in known)
+    if others:
+        raise ModelError(
+            f"{config.path}: model.{others[0]:.60} is not known of this network; "
+            "viso would ignore it, so it does not import the model"
+        )
+
+
+def size(
+    config: ToolkitConfig,
+    section: Literal["audio", "model"],
+    key: str,
+    default: int | None,
+    *,
+    most: int,
+) -> int:
+    """Return a number of a section, which must be from 1 to `most`.
+
+    Raises
+    ------
+    ModelError
+        Also if it is missing and `default` is None.
+    """
+    found = config.value(section, key, int, default)
+    return _within(config, f"{section}.{key}", found, most=most)
+
+
+def sizes(
+    config: ToolkitConfig, key: str, default: list[int], *, most: int, n: int | None = None
+) -> list[int]:
+    """Return `n` numbers of the section ``model``, each from 1 to `most`.
+
+    Raises
+    ------
+    ModelError
+    """
+    found = config.model.get(key, default)
+    if not isinstance(found, list | tuple) or not found or (n is not None and len(found) != n):
+        wanted = "numbers" if n is None else f"{n} numbers"
+        raise ModelError(f"{config.path}: model.{key} is {found!r:.40}, no list of {wanted}")
+    return [_within(config, f"model.{key}", number, most=most) for number in found]
+
+
+def _within(config: ToolkitConfig, name: str, number: Any, *, most: int) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
+        raise ModelError(f"{config.path}: {name} is {number!r:.40}; it must be from 1 to {most}")
+    return number
+
+
+def context_for(wishes: Wishes, chunk_frames: int) -> int:
+    """Return the frames of context at either end, by default an eighth of the chunk."""
+    return chunk_frames // 8 if wishes.context_frames is None else wishes.context_frames
+
+
+def fill_exactly(network: nn.Module, state: State, *, origin: str | Path) -> None:
+    """Load weights as `fill` does, and refuse weights that the network does not have.
+
+    They would belong to a variant of the network, which computes something else. A prefix
+    ``module.``, which training on several devices leaves, is dropped.
+
+    Raises
+    ------
+    ModelError
+    """
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    mine = network.state_dict()
+    fill(network, state, called=str, origin=str(origin))
+    # Otherwise the exporter's tracing would keep every intermediate value in memory.
+    network.requires_grad_(False)
+    others = [name for name in state if name not in mine and not name.startswith("stft.")]
+    if others:
+        raise ModelError(
+            f"{origin}: has {others[0]:.80}, which its configuration does not describe; "
+            "give the YAML file that belongs to it"
+        )
