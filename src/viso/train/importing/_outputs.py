@@ -1,11 +1,12 @@
-"""Shared by SCNet and MDX23C: numbers of a configuration, the target, the graph around a network.
+"""Shared by RoFormers, SCNet and MDX23C: a configuration's numbers, its stems, the exported graph.
 
-Both take the complex spectrum of all channels and give that of each stem. `StemGraph` is what is
-exported: the network with its scale, its level and the channels of one stem.
+All take the complex spectrum of all channels and give that of each stem. `StemGraph` is what is
+exported: the network with its scale, its level and the channels of one stem, or of all.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -36,23 +37,24 @@ _INSTRUMENTAL = ("instrumental", "instrum", "accompaniment", "other")
 
 
 class Output(NamedTuple):
-    """Which of a network's stems is imported.
+    """What of a network's output is imported.
 
     Attributes
     ----------
-    stem : int
-        Its place among the stems.
+    stem : int or None
+        The place of the one stem; None if all are imported.
     target : {"vocals", "instrumental"}
+    stems : tuple of str
+        The names of all, for the card; empty if one is imported.
     """
 
-    stem: int
+    stem: int | None
     target: Literal["vocals", "instrumental"]
+    stems: tuple[str, ...] = ()
 
 
 class StemGraph(nn.Module):
-    """A network of several stems with one of them as its output.
-
-    The network itself gives all stems, so further graphs can export others.
+    """A network of several stems with one of them, or all, as its output.
 
     Parameters
     ----------
@@ -60,7 +62,8 @@ class StemGraph(nn.Module):
         Maps spectra (1, 2 channels, ...) to the spectra of all stems (1, stems 2 channels, ...).
     spectral : SpectralConfig
     n_channels : int
-    stem : int
+    stem : int or None
+        The place of the one stem; None for all.
     scale : float
         The network sees the spectrum times this; its output is divided by it.
     normalise : bool
@@ -75,7 +78,7 @@ class StemGraph(nn.Module):
         *,
         spectral: SpectralConfig,
         n_channels: int,
-        stem: int,
+        stem: int | None,
         scale: float = 1.0,
         normalise: bool = False,
         frequency_axis: Literal[2, 3] = 2,
@@ -89,7 +92,7 @@ class StemGraph(nn.Module):
         self.power_scale = 2 / (spectral.n_fft * energy)
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        """Return the stem's spectrum, in the layout of the mixture's.
+        """Return the spectra of the stems, one after the other, in the layout of the mixture's.
 
         Parameters
         ----------
@@ -100,9 +103,12 @@ class StemGraph(nn.Module):
         level = self._level(spectrum) if self.normalise else None
         if level is not None:
             seen = seen / level
-        first = 2 * self.n_channels * self.stem
-        stem: Tensor = self.network(seen)[:, first : first + 2 * self.n_channels] * (1 / self.scale)
-        return stem if level is None else stem * level
+        stems: Tensor = self.network(seen)
+        if self.stem is not None:
+            first = 2 * self.n_channels * self.stem
+            stems = stems[:, first : first + 2 * self.n_channels]
+        stems = stems * (1 / self.scale)
+        return stems if level is None else stems * level
 
     def _level(self, spectrum: Tensor) -> Tensor:
         """Return the level of a chunk's samples [shape=(1, 1, 1, 1)]."""
@@ -116,10 +122,11 @@ class StemGraph(nn.Module):
 
 
 def output_of(config: ToolkitConfig, wishes: Wishes, *, n_stems: int) -> Output:
-    """Return the stem that a network gives as vocals or as instrumental.
+    """Return which stems of a network are imported.
 
-    The names are those of ``training.target_instrument``, or else of ``training.instruments``. The
-    vocals are taken, unless the user wants the instrumental.
+    The names are those of ``training.target_instrument``, or else of ``training.instruments``.
+    Vocals beside such as drums and bass are imported together, vocals beside an instrumental alone,
+    as the instrumental is what they leave of the song. A user may want one target.
 
     Raises
     ------
@@ -144,6 +151,10 @@ def output_of(config: ToolkitConfig, wishes: Wishes, *, n_stems: int) -> Output:
             f"{config.path}: its only stem is {listed}, neither vocals nor instrumental; "
             "say --target if it is one of them"
         )
+    is_band = n_stems > 2 or not set(lower) & set(_INSTRUMENTAL)
+    if wishes.target is None and is_band and set(lower) & set(_VOCALS):
+        stems = tuple("vocals" if name in _VOCALS else _stem_name(name) for name in lower)
+        return Output(None, "vocals", stems)
     target = wishes.target or "vocals"
     # Among more stems, "other" is not the whole instrumental.
     known = _VOCALS if target == "vocals" else _INSTRUMENTAL[: 4 if n_stems == 2 else 3]
@@ -151,6 +162,11 @@ def output_of(config: ToolkitConfig, wishes: Wishes, *, n_stems: int) -> Output:
         if name in known:
             return Output(stem, target)
     raise ModelError(f"{config.path}: no {target} among its stems {listed}")
+
+
+def _stem_name(name: str) -> str:
+    """Return a stem's name as a card takes it."""
+    return re.sub(r"[^a-z0-9_-]+", "-", name).strip("-")
 
 
 def _names(config: ToolkitConfig) -> list[str]:

@@ -443,6 +443,7 @@ def draft(source: Path, wishes: Wishes, config: ToolkitConfig) -> Draft:
             "output": "complex",
             "axes": "frames-bins",
             "target": output.target,
+            "stems": output.stems,
             "chunk_frames": chunk_frames,
             "context_frames": context_for(wishes, chunk_frames),
             "licence": licence,

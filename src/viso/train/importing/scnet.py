@@ -346,6 +346,7 @@ def draft(source: Path, wishes: Wishes, config: ToolkitConfig) -> Draft:
         "input": "complex",
         "output": "complex",
         "target": output.target,
+        "stems": output.stems,
         "chunk_frames": chunk_frames,
         "context_frames": context_for(wishes, chunk_frames),
         "licence": licence_of(source, wishes),
