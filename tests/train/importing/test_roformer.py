@@ -114,7 +114,8 @@ def test_the_network_and_its_file_are_the_original(tmp_path, monkeypatch, varian
     n_stems = model.get("num_stems", 1)
     only = "vocals" if n_stems == 1 else None
     config = configuration(tmp_path, model, training={"target_instrument": only})
-    source = saved(tmp_path, {"state_dict": original.state_dict()})
+    nested = {"best_state": original.state_dict(), "state": {}, "epoch": 7}
+    source = saved(tmp_path, nested)
     done = import_model(source, SAID, config=config, folder=tmp_path / "models")
     assert done.difference < 1e-5
     found = OnnxModel(done.path).run(transformed(audio).numpy())

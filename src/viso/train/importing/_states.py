@@ -33,6 +33,8 @@ State = Mapping[str, Tensor]
 
 # Packages whose objects stand beside the weights of a package; none of them is imported.
 _HARMLESS = {"collections", "demucs", "dora", "fractions", "hydra", "numpy", "omegaconf", "pathlib"}
+# Where programs put the weights beside other things, the best of several first.
+_NESTED = ("best_state", "state_dict", "model_state_dict", "state")
 _FRACTION = re.compile(r"\d{1,9}(/\d{1,9})?")
 
 
@@ -74,8 +76,8 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
     Parameters
     ----------
     file : Path or binary stream
-        The dictionary holds tensors or numpy arrays; if it has a dictionary ``state_dict``, that
-        one is used instead. Other entries are left out.
+        The dictionary holds tensors or numpy arrays; if it has a dictionary such as
+        ``state_dict``, that one is used instead. Other entries are left out.
     origin : str
         Name of the file in errors.
 
@@ -93,8 +95,8 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
             file.seek(0)
         with _arrays_allowed():
             found = torch.load(file, map_location="cpu", weights_only=True)
-        if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-            found = found["state_dict"]
+        if isinstance(found, dict):
+            found = next((found[key] for key in _NESTED if isinstance(found.get(key), dict)), found)
         items = found.items() if isinstance(found, dict) else ()
         state = {
             str(key): torch.as_tensor(value)
