@@ -40,9 +40,12 @@ FRAMES = 32
 SAID = Wishes(licence="MIT", name="roformer", context_frames=0)
 
 
-def sections(model, *, training=None):
+AUDIO = {"audio": {"chunk_size": 128 * (FRAMES - 1), "sample_rate": 44_100}}
+
+
+def sections(model, *, training=None, length=AUDIO):
     return {
-        "audio": {"chunk_size": 128 * (FRAMES - 1), "sample_rate": 44_100},
+        **length,
         "model": {**MODEL, **model},
         "training": {"instruments": ["vocals", "other"], "target_instrument": "vocals"}
         | (training or {}),
@@ -65,7 +68,7 @@ VARIANTS = {
     "bs, two stems, skips": (
         {**BANDS, "num_stems": 2, "skip_connection": True, "time_transformer_depth": 2}, {}
     ),
-    "bs, the lowest bin kept": ({**BANDS, "zero_dc": False}, {}),
+    "bs, without the lowest bin": ({**BANDS, "zero_dc": True}, {}),
     "mel": (MEL, {"mlp_hidden_layers": 2}),
     "mel, normalised": ({**MEL, "stft_normalized": True}, {}),
 }  # fmt: skip
@@ -76,8 +79,9 @@ def reference(model, extra):
     package = pytest.importorskip("pymss_core.modules.bs_roformer", reason="needs pymss-core")
     kind = package.BSRoformer if "freqs_per_bands" in model else package.MelBandRoformer
     torch.manual_seed(0)
-    # Its mel networks keep the length only if told so, and its other ones the lowest bin.
-    known = {"zero_dc": True} if "freqs_per_bands" in model else {"match_input_audio_length": True}
+    known = {"zero_dc": False}
+    if kind is package.MelBandRoformer:
+        known["match_input_audio_length"] = True
     network = kind(**{**MODEL, **known, **model, **extra}).eval()
     for name, value in network.named_parameters():
         if name.endswith("gamma"):
@@ -136,6 +140,30 @@ def test_an_imported_model_separates(tmp_path):
     assert (done.card.chunk_frames, done.card.context_frames) == (FRAMES, 4)
 
 
+@pytest.mark.parametrize(
+    ("length", "frames"),
+    [
+        ({"inference": {"chunk_size": 128 * 39}}, 40),
+        ({"inference": {"dim_t": 24}}, 24),
+        ({"inference": {"chunk_size": 128 * 9}, **AUDIO}, FRAMES),
+        ({}, None),
+    ],
+)
+def test_where_the_length_of_a_chunk_stands(tmp_path, length, frames):
+    source = saved(tmp_path, state_of(BANDS))
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"audio": {}, **sections(BANDS, length=length)}))
+    if frames is None:
+        with pytest.raises(VisoError, match="dim_t is None"):
+            import_model(source, SAID, config=path, folder=tmp_path)
+        said = SAID.model_copy(update={"chunk_frames": 16})
+        frames = 16
+    else:
+        said = SAID
+    done = import_model(source, said, config=path, folder=tmp_path)
+    assert done.card.chunk_frames == frames
+
+
 def test_the_bands_are_those_of_the_mel_scale():
     bands = mel_bands(44_100, n_fft=2048, n_bands=60)
     assert len(bands.edges) == 60 and min(bands.counts) == 1 and max(bands.counts) == 2
@@ -150,7 +178,7 @@ def test_the_bands_are_those_of_the_mel_scale():
 def state_of(model):
     """Weights of a network of ours."""
     parts = sections(model)
-    config = ToolkitConfig(Path("config.yaml"), parts["audio"], parts["model"], parts["training"])
+    config = ToolkitConfig(Path("config.yaml"), {}, parts["model"], parts["training"])
     # What is read from the weights: two dense layers of a mask, a norm at the end.
     names = [f"mask_estimators.0.to_freqs.0.0.{number}.weight" for number in (0, 2)]
     known = dict.fromkeys([*names, "final_norm.gamma"])

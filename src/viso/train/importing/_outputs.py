@@ -218,7 +218,7 @@ def check_options(config: ToolkitConfig, known: set[str]) -> None:
 
 def size(
     config: ToolkitConfig,
-    section: Literal["audio", "model"],
+    section: Literal["audio", "model", "inference"],
     key: str,
     default: int | None,
     *,

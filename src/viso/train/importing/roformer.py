@@ -141,7 +141,7 @@ class RoFormerSettings:
     has_skips: bool = False
     has_inner_norms: bool = False
     has_last_norm: bool = True
-    zero_dc: bool = True
+    zero_dc: bool = False
 
 
 class RoFormer(nn.Module):
@@ -426,8 +426,7 @@ def draft(source: Path, wishes: Wishes, config: ToolkitConfig) -> Draft:
         normalise=is_normalised(config),
         frequency_axis=3,
     )
-    default = size(config, "audio", "chunk_size", None, most=1 << 24) // spectral.hop + 1
-    chunk_frames = wishes.chunk_frames or default
+    chunk_frames = wishes.chunk_frames or _chunk_frames(config, spectral)
     # The angles are no weights: they are the same everywhere, and not trained.
     weights = {n: p for n, p in network.named_parameters() if not n.endswith("rotary_embed.freqs")}
     parameters = sum(weight.numel() for weight in weights.values())
@@ -454,6 +453,15 @@ def draft(source: Path, wishes: Wishes, config: ToolkitConfig) -> Draft:
     )
     is_small = 4 * parameters < LARGEST_BYTES - _ROOM
     return Draft(card, partial(export, graph, card, weights="float32" if is_small else "float16"))
+
+
+def _chunk_frames(config: ToolkitConfig, spectral: SpectralConfig) -> int:
+    """Return the frames of a chunk; the first published files have no section ``audio``."""
+    for section in ("audio", "inference"):
+        if "chunk_size" in getattr(config, section):
+            n_samples = size(config, section, "chunk_size", None, most=1 << 24)
+            return n_samples // spectral.hop + 1
+    return size(config, "inference", "dim_t", None, most=1 << 14)
 
 
 def _spectral(config: ToolkitConfig) -> SpectralConfig:
@@ -496,7 +504,8 @@ def _settings(config: ToolkitConfig, state: State, spectral: SpectralConfig) -> 
         has_skips=config.value("model", "skip_connection", bool, False),
         has_inner_norms="layers.0.0.norm.gamma" in state,
         has_last_norm="final_norm.gamma" in state,
-        zero_dc=config.value("model", "zero_dc", bool, True),
+        # The programs that trained the published networks keep the lowest bin.
+        zero_dc=config.value("model", "zero_dc", bool, False),
     )
 
 

@@ -69,7 +69,9 @@ class ToolkitConfig:
             "Mel-Band RoFormer, SCNet and MDX23C"
         )
 
-    def value(self, section: Literal["audio", "model"], key: str, kind: type, default: Any) -> Any:
+    def value(
+        self, section: Literal["audio", "model", "inference"], key: str, kind: type, default: Any
+    ) -> Any:
         """Return a value of a section, or the default.
 
         Raises
