@@ -21,6 +21,7 @@ __all__ = [
     "DEEPEST",
     "LARGEST_TOML",
     "NAME_PATTERN",
+    "STEM_PATTERN",
     "Settings",
     "load_toml",
     "parse_json",
@@ -30,6 +31,9 @@ __all__ = [
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 """The regular expression for names of models."""
+
+STEM_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
+"""The regular expression for names of stems."""
 
 DEEPEST = 64
 """How deep lists and tables may be nested; nothing that viso reads has a tenth of it."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from viso.dsp.stft import SpectralConfig
@@ -147,3 +148,12 @@ def segment_network(
         helper.set_model_props(model, {CARD_KEY: card.model_dump_json()})
     onnx.save(model, path)
     return path
+
+
+def cut(
+    data: st.DataObject, mixture: npt.NDArray[np.float32], *, most: int = 6
+) -> list[npt.NDArray[np.float32]]:
+    """Cut a song [shape=(channels, n)] into blocks at places that hypothesis draws."""
+    n_samples = mixture.shape[1]
+    places = sorted(data.draw(st.lists(st.integers(0, n_samples), max_size=most)))
+    return [mixture[:, a:b] for a, b in zip([0, *places], [*places, n_samples], strict=True)]

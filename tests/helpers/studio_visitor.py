@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,16 @@ class Visit:
         """End it."""
         for context in self._contexts:
             context.close()
+
+
+@contextmanager
+def visiting(browser: Browser, url: str) -> Iterator[Visit]:
+    """A visit in which no script fails, nothing is refused, and nobody else is asked."""
+    one = Visit(browser, url)
+    yield one
+    one.close()
+    assert one.troubles == []
+    assert one.foreign == []
 
 
 def song_file(

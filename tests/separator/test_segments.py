@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.small_models import segment_card, segment_network, song
+from helpers.small_models import cut, segment_card, segment_network, song
 from viso import Separator
 from viso.errors import ConfigError, ModelError
 from viso.models.blend import load
@@ -98,9 +98,7 @@ def test_blocks_of_any_size_give_the_same_bits(
     separator = Separator(network, threads=1)
     mixture = song(2, n_samples, seed=6)
     whole = separator.separate(mixture, rate_hz=RATE_HZ)
-    cuts = sorted(data.draw(st.lists(st.integers(0, n_samples), max_size=6)))
-    blocks = [mixture[:, a:b] for a, b in zip([0, *cuts], [*cuts, n_samples], strict=True)]
-    pairs = list(separator.stream(blocks, rate_hz=RATE_HZ, n_channels=2))
+    pairs = list(separator.stream(cut(data, mixture), rate_hz=RATE_HZ, n_channels=2))
     np.testing.assert_array_equal(np.concatenate([v for v, _ in pairs], axis=1), whole.vocals)
 
 

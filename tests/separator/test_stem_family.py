@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from helpers.small_models import SMALL, build_onnx, segment_network, song
+from helpers.small_models import SMALL, build_onnx, cut, segment_network, song
 from viso import ConfigError, Separator
 from viso.models.blend import estimated_by
 from viso.models.card import ModelCard
@@ -141,9 +141,9 @@ def test_blocks_of_any_size_give_the_same_bits(
     separator = Separator(network, threads=1)
     mixture = song(2, n_samples, seed=6)
     whole = separator.separate(mixture, rate_hz=RATE_HZ, stems=["all"])
-    cuts = sorted(data.draw(st.lists(st.integers(0, n_samples), max_size=6)))
-    blocks = [mixture[:, a:b] for a, b in zip([0, *cuts], [*cuts, n_samples], strict=True)]
-    parts = separator.stream(blocks, rate_hz=RATE_HZ, n_channels=2, stems=["drums", "other"])
+    parts = separator.stream(
+        cut(data, mixture), rate_hz=RATE_HZ, n_channels=2, stems=["drums", "other"]
+    )
     drums, other = (np.concatenate(stem, axis=1) for stem in zip(*parts, strict=True))
     np.testing.assert_array_equal(drums, whole["drums"])
     np.testing.assert_array_equal(other, whole["other"])

@@ -193,7 +193,7 @@ def _show(wanted: _Wanted, path: Path, *, as_json: bool) -> None:
 
 _PLAIN = {
     "viso": "fast; the default",
-    "viso-hq": "best; 2.4 times slower",
+    "viso-hq": "best; 2.3 times slower",
     "viso-tfc-tdf": "the larger one of viso-hq",
     "viso-cnn": "our first network",
     "lin2018": "of the papers: Lin",

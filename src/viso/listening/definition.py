@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from viso.config import Settings
+from viso.config import STEM_PATTERN, Settings
 from viso.errors import ConfigError
 from viso.listening.sounds import read_stimulus
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Kind = Literal["mushra", "abx", "preference"]
-Stem = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Stem = Annotated[str, Field(pattern=STEM_PATTERN)]
 """What is heard: vocals, instrumental, or another true stem, such as drums."""
 
 FORMAT: Literal[1] = 1  # of test.toml and of the results

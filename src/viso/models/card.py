@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from viso.config import NAME_PATTERN, Settings
+from viso.config import NAME_PATTERN, STEM_PATTERN, Settings
 from viso.dsp.stft import SpectralConfig
 
 __all__ = ["BlendCard", "ModelCard", "SegmentCard", "card_from"]
@@ -16,7 +16,6 @@ __all__ = ["BlendCard", "ModelCard", "SegmentCard", "card_from"]
 _LARGEST_CHUNK = 1 << 24  # frames times bins: 256 MB of two channels
 _LARGEST_OVERLAP = 64
 _MOST_STEMS = 16
-_STEM_PATTERN = r"[a-z][a-z0-9_-]{0,31}"
 _LARGEST_SEGMENT = 1 << 22  # 95 s at 44.1 kHz
 
 
@@ -189,7 +188,7 @@ class SegmentCard(_Card):
 def _check_stems(stems: tuple[str, ...]) -> None:
     if "vocals" not in stems or len(set(stems)) < len(stems):
         raise ValueError(f"stems {', '.join(stems)}: need vocals among them, and each once")
-    if not all(re.fullmatch(_STEM_PATTERN, stem) for stem in stems):
+    if not all(re.fullmatch(STEM_PATTERN, stem) for stem in stems):
         raise ValueError(f"stems {', '.join(stems)}: need names of small letters, - and _")
 
 

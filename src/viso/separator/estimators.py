@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from viso.audio import Resampler
 from viso.dsp.stft import Analysis, SpectralConfig, Synthesis
-from viso.errors import ConfigError, ModelError
+from viso.errors import ModelError
 from viso.models.blend import Blend
 from viso.models.card import ModelCard
 from viso.models.onnx import Model
@@ -85,20 +85,12 @@ def build_estimator(
     rate_hz : int
     n_channels : int
     wiener : WienerFilter, optional
-        The filter after the models.
+        The filter after the models, of the vocals alone.
     stems : tuple of str
         What it estimates, in this order; every model must estimate them.
-
-    Raises
-    ------
-    ConfigError
-        If the filter is to follow other stems than the vocals.
     """
     if wiener is not None and stems != ("vocals",):
-        raise ConfigError(
-            "the Wiener filter knows vocals and instrumental only; "
-            "leave it out (--wiener 0), or the other stems"
-        )
+        raise AssertionError("Separator.requested refuses a filter of other stems")
     groups: dict[SpectralConfig, list[tuple[Model, float]]] = {}
     of_segments: list[tuple[SegmentModel, float]] = []
     for model, share in zip(blend.models, blend.shares, strict=True):

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from viso.config import STEM_PATTERN
+
 __all__ = [
     "Confidence",
     "Health",
@@ -24,7 +26,7 @@ __all__ = [
 ]
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Stem = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Stem = Annotated[str, StringConstraints(pattern=STEM_PATTERN)]
 """The mixture, the instrumental, or one of a job's stems."""
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="128 random bits, as told.")]
 

@@ -16,6 +16,7 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, StreamingResponse
 
+from viso.config import STEM_PATTERN
 from viso.errors import AudioError
 from viso.studio import peaks as waveforms
 from viso.studio.dependencies import JobDependency, StemsDependency, StudioDependency, problems
@@ -110,7 +111,7 @@ _DECIBELS = Query(
     description="Decibels from -99.999 to 99.999, or -inf.",
     examples=["-12"],
 )
-_Level = Annotated[str, StringConstraints(pattern=f"^[a-z][a-z0-9_-]{{0,31}}:{_NUMBER}$")]
+_Level = Annotated[str, StringConstraints(pattern=f"{STEM_PATTERN[:-1]}:{_NUMBER}$")]
 _LEVELS = Query(
     max_length=16,
     description="A stem and its decibels, such as drums:-6. It counts before the other parameters.",

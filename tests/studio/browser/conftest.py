@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page
 
 from helpers.chromium import chromium
 from helpers.small_models import segment_network
-from helpers.studio_visitor import Visit, separate, song_file
+from helpers.studio_visitor import Visit, separate, song_file, visiting
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,9 @@ def band_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def visit(browser: Browser, studio_url: str) -> Iterator[Visit]:
-    """A visit in which no script fails, nothing is refused, and nobody else is asked."""
-    one = Visit(browser, studio_url)
-    yield one
-    one.close()
-    assert one.troubles == []
-    assert one.foreign == []
+    """A visit of the studio with the tiny model."""
+    with visiting(browser, studio_url) as one:
+        yield one
 
 
 @pytest.fixture

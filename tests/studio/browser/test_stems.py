@@ -12,18 +12,15 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Page, expect
 
-from helpers.studio_visitor import Visit, send, separate, state, until, violations
+from helpers.studio_visitor import Visit, send, separate, state, until, violations, visiting
 
 STEMS = ["vocals", "drums", "bass", "other"]
 
 
 @pytest.fixture
 def visit(browser: Browser, band_url: str) -> Iterator[Visit]:
-    one = Visit(browser, band_url)
-    yield one
-    one.close()
-    assert one.troubles == []
-    assert one.foreign == []
+    with visiting(browser, band_url) as one:
+        yield one
 
 
 @pytest.fixture

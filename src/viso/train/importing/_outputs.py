@@ -1,4 +1,4 @@
-"""Shared by RoFormers, SCNet and MDX23C: a configuration's numbers, its stems, the exported graph.
+"""Shared by RoFormers, SCNet and MDX23C: a configuration's numbers, its stems, the draft.
 
 All take the complex spectrum of all channels and give that of each stem. `StemGraph` is what is
 exported: the network with its scale, its level and the channels of one stem, or of all.
@@ -6,7 +6,11 @@ exported: the network with its scale, its level and the channels of one stem, or
 
 from __future__ import annotations
 
+import hashlib
 import re
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,15 +19,19 @@ from torch import Tensor, nn
 
 from viso.dsp.stft import SpectralConfig, padded_window
 from viso.errors import ModelError
-from viso.train.importing._draft import Wishes
-from viso.train.importing._states import State, fill
+from viso.models._onnx_check import LARGEST_BYTES
+from viso.models.card import ModelCard
+from viso.train.export import export
+from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
+from viso.train.importing._states import State, fill, read_state
 from viso.train.importing.toolkit import ToolkitConfig
+from viso.train.weight_storage import Storage
 
 __all__ = [
     "Output",
     "StemGraph",
     "check_options",
-    "context_for",
+    "draft_of",
     "fill_exactly",
     "is_normalised",
     "output_of",
@@ -31,6 +39,7 @@ __all__ = [
     "sizes",
 ]
 
+_ROOM = 32 << 20  # bytes of a file beside its weights
 _QUIETEST = 1e-5  # level below which a chunk is not amplified further
 _VOCALS = ("vocals", "vocal")
 _INSTRUMENTAL = ("instrumental", "instrum", "accompaniment", "other")
@@ -257,9 +266,99 @@ def _within(config: ToolkitConfig, name: str, number: Any, *, most: int) -> int:
     return number
 
 
-def context_for(wishes: Wishes, chunk_frames: int) -> int:
-    """Return the frames of context at either end, by default an eighth of the chunk."""
-    return chunk_frames // 8 if wishes.context_frames is None else wishes.context_frames
+def draft_of(
+    source: Path,
+    wishes: Wishes,
+    config: ToolkitConfig,
+    network_of: Callable[[], nn.Module],
+    *,
+    n_stems: int,
+    chunk_frames: int,
+    paper: str,
+    facts: dict[str, Any],
+    state: State | None = None,
+    scale: float = 1.0,
+    weights: Storage | None = None,
+) -> Draft:
+    """Fill a network with the weights of a checkpoint, and describe the model that it becomes.
+
+    Parameters
+    ----------
+    source : Path
+        The checkpoint.
+    wishes : Wishes
+        The context is an eighth of the chunk at either end, unless they say otherwise.
+    config : ToolkitConfig
+    network_of : callable
+        Returns the network, on the device "meta".
+    n_stems, chunk_frames : int
+    paper : str
+        For the card's origin.
+    facts : dict
+        Further fields of the card: `description`, `spectral`, `channels`, ...
+    state : mapping of str to Tensor, optional
+        The checkpoint's weights, if they are read already.
+    scale : float
+        See `StemGraph`.
+    weights : {"float32", "float16"}, optional
+        How they are stored; by default float32, if such a file can be read.
+
+    Raises
+    ------
+    ModelError
+        If the card is impossible, the weights do not fit the network, there is no such stem, or no
+        licence is given.
+    """
+    output = output_of(config, wishes, n_stems=n_stems)
+    values = {
+        "name": wishes.name or name_from(source.stem, source=source),
+        "input": "complex",
+        "output": "complex",
+        "target": output.target,
+        "stems": output.stems,
+        "chunk_frames": chunk_frames,
+        "context_frames": chunk_frames // 8
+        if wishes.context_frames is None
+        else wishes.context_frames,
+        "licence": licence_of(source, wishes),
+        **facts,
+    }
+    # An impossible card costs no time of a network.
+    ModelCard.from_mapping(values, origin=str(config.path))
+    state = read_state(source, origin=str(source)) if state is None else state
+    with torch.device("meta"):
+        network = network_of()
+    fill_exactly(network, state, origin=source)
+    # Angles of rotary embeddings are no weights: they are the same everywhere, and not trained.
+    parameters = sum(
+        parameter.numel()
+        for name, parameter in network.named_parameters()
+        if not name.endswith("rotary_embed.freqs")
+    )
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    origin = wishes.origin or f"{paper}; {called(source)}, sha256 {digest}"
+    card = ModelCard.from_mapping(
+        {**values, "parameters": parameters, "origin": origin}, origin=str(config.path)
+    )
+    graph = StemGraph(
+        network,
+        spectral=card.spectral,
+        n_channels=card.channels,
+        stem=output.stem,
+        scale=scale,
+        normalise=is_normalised(config),
+        frequency_axis=3 if card.axes == "frames-bins" else 2,
+    )
+    if weights is None:
+        weights = "float32" if 4 * parameters < LARGEST_BYTES - _ROOM else "float16"
+    return Draft(card, partial(_write, graph, card, weights))
+
+
+def _write(graph: StemGraph, card: ModelCard, weights: Storage, path: Path) -> float:
+    with warnings.catch_warnings():
+        # In tracing, an LSTM compares sizes; they are those of every chunk.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python", Warning)
+        return export(graph, card, path, weights=weights)
 
 
 def fill_exactly(network: nn.Module, state: State, *, origin: str | Path) -> None:

@@ -70,6 +70,23 @@ def _arrays_allowed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _errors_of_one_line(origin: str) -> Iterator[None]:
+    """Turn whatever reading a file raises into a `ModelError`; a damaged file can fail anywhere."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{origin}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ModelError(
+            f"{origin}: no weights that torch can read safely ({reason:.100}); "
+            "give the file as its makers published it"
+        ) from error
+
+
 def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
     """Return the tensors in a file that ``torch.save`` wrote from a dictionary.
 
@@ -87,7 +104,7 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
         If the file cannot be read, holds objects whose code would have to run, has no tensors, or
         has more than `LARGEST_STATE` bytes.
     """
-    try:
+    with _errors_of_one_line(origin):
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 check_archive(archive, origin=origin)
@@ -103,16 +120,6 @@ def read_state(file: Path | IO[bytes], *, origin: str) -> dict[str, Tensor]:
             for key, value in items
             if isinstance(value, Tensor | np.ndarray)
         }
-    except ModelError:
-        raise
-    except OSError as error:
-        raise ModelError(f"{origin}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # a damaged file can fail anywhere
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ModelError(
-            f"{origin}: no weights that torch can read safely ({reason:.100}); "
-            "give the file as its makers published it"
-        ) from error
     if not state:
         raise ModelError(f"{origin}: holds no weights, but {type(found).__name__}; see --kind")
     # A tensor may repeat a few bytes any number of times.
@@ -139,7 +146,7 @@ def read_package(path: Path, *, origin: str) -> dict[str, Any]:
         If the file cannot be read, holds no dictionary, names objects of packages that weights
         have no need of, or has more than `LARGEST_STATE` bytes.
     """
-    try:
+    with _errors_of_one_line(origin):
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, origin=origin)
         named = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
@@ -155,16 +162,6 @@ def read_package(path: Path, *, origin: str) -> dict[str, Any]:
         allowed: list[Any] = [(stand_in, name) for name, stand_in in stand_ins.items()]
         with torch.serialization.safe_globals(allowed):
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except ModelError:
-        raise
-    except OSError as error:
-        raise ModelError(f"{origin}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # a damaged file can fail anywhere
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ModelError(
-            f"{origin}: no weights that torch can read safely ({reason:.100}); "
-            "give the file as its makers published it"
-        ) from error
     if not isinstance(found, dict):
         raise ModelError(f"{origin}: holds no dictionary, but {type(found).__name__}; see --kind")
     return {

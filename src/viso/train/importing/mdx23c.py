@@ -24,35 +24,20 @@ weights. Here the frames at either end of a chunk are context and are dropped.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from viso.dsp.stft import SpectralConfig
 from viso.errors import ModelError
-from viso.models._onnx_check import LARGEST_BYTES
-from viso.models.card import ModelCard
-from viso.train.export import export
-from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
-from viso.train.importing._outputs import (
-    StemGraph,
-    check_options,
-    context_for,
-    fill_exactly,
-    is_normalised,
-    output_of,
-    size,
-    sizes,
-)
-from viso.train.importing._states import read_state
+from viso.train.importing._draft import Draft, Wishes
+from viso.train.importing._outputs import check_options, draft_of, size, sizes
 from viso.train.importing.toolkit import ToolkitConfig
 
 __all__ = ["TfcTdf3", "TfcTdf3Settings", "draft"]
@@ -62,7 +47,6 @@ _OPTIONS = {
     "num_scales", "num_subbands", "scale",
 }  # fmt: skip
 _MOST_CHANNELS = 2048
-_ROOM = 16 << 20  # bytes of a file beside its weights
 _MOST_BINS = 1 << 15
 
 
@@ -297,54 +281,28 @@ def draft(source: Path, wishes: Wishes, config: ToolkitConfig) -> Draft:
         not fit it, if it has no such stem, or if no licence is given.
     """
     settings = _settings(config)
-    output = output_of(config, wishes, n_stems=settings.n_stems)
     n_fft = size(config, "audio", "n_fft", None, most=65_536)
     hop = size(config, "audio", "hop_length", None, most=65_536)
-    chunk_frames = _chunk_frames(config, wishes, settings, hop=hop)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source.is_file() else ""
-    card_values: dict[str, Any] = {
-        "name": wishes.name or name_from(source.stem, source=source),
-        "description": "MDX23C: the complex spectrum by a U-Net, the third TFC-TDF",
-        "spectral": SpectralConfig.from_mapping(
-            {
-                "rate_hz": size(config, "audio", "sample_rate", 44_100, most=768_000),
-                "n_fft": n_fft,
-                "hop": hop,
-            },
-            origin=str(config.path),
-        ),
-        "channels": settings.n_channels,
-        "input": "complex",
-        "output": "complex",
-        "axes": "frames-bins",
-        "target": output.target,
-        "stems": output.stems,
-        "n_bins": settings.n_bins,
-        "chunk_frames": chunk_frames,
-        "context_frames": context_for(wishes, chunk_frames),
-        "licence": licence_of(source, wishes),
-        "origin": wishes.origin
-        or f"Kim et al. 2023, arXiv 2306.09382; {called(source)}, sha256 {digest}",
-    }
-    ModelCard.from_mapping(card_values, origin=str(config.path))
-    with torch.device("meta"):
-        network = TfcTdf3(settings)
-    fill_exactly(network, read_state(source, origin=str(source)), origin=source)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    card = ModelCard.from_mapping(
-        {**card_values, "parameters": parameters}, origin=str(config.path)
-    )
-    graph = StemGraph(
-        network,
-        spectral=card.spectral,
-        n_channels=card.channels,
-        stem=output.stem,
-        normalise=is_normalised(config),
-        frequency_axis=3,
-    )
+    rate_hz = size(config, "audio", "sample_rate", 44_100, most=768_000)
     # Rounded to float16, random weights of the published size differ by -58 dB.
-    is_small = 4 * parameters < LARGEST_BYTES - _ROOM
-    return Draft(card, partial(export, graph, card, weights="float32" if is_small else "float16"))
+    return draft_of(
+        source,
+        wishes,
+        config,
+        partial(TfcTdf3, settings),
+        n_stems=settings.n_stems,
+        chunk_frames=_chunk_frames(config, wishes, settings, hop=hop),
+        paper="Kim et al. 2023, arXiv 2306.09382",
+        facts={
+            "description": "MDX23C: the complex spectrum by a U-Net, the third TFC-TDF",
+            "spectral": SpectralConfig.from_mapping(
+                {"rate_hz": rate_hz, "n_fft": n_fft, "hop": hop}, origin=str(config.path)
+            ),
+            "channels": settings.n_channels,
+            "axes": "frames-bins",
+            "n_bins": settings.n_bins,
+        },
+    )
 
 
 def _settings(config: ToolkitConfig) -> TfcTdf3Settings:

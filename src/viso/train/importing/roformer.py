@@ -21,7 +21,6 @@ chunk are context and are dropped.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,20 +34,8 @@ from torch import Tensor, nn
 
 from viso.dsp.stft import SpectralConfig
 from viso.errors import ModelError
-from viso.models._onnx_check import LARGEST_BYTES
-from viso.models.card import ModelCard
-from viso.train.export import export
-from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
-from viso.train.importing._outputs import (
-    StemGraph,
-    check_options,
-    context_for,
-    fill_exactly,
-    is_normalised,
-    output_of,
-    size,
-    sizes,
-)
+from viso.train.importing._draft import Draft, Wishes
+from viso.train.importing._outputs import check_options, draft_of, size, sizes
 from viso.train.importing._states import State, read_state
 from viso.train.importing.toolkit import ToolkitConfig
 
@@ -64,7 +51,10 @@ _OPTIONS = {
     "stft_win_length", "time_transformer_depth", "use_torch_checkpoint", "zero_dc",
 }  # fmt: skip
 _MOST_FEATURES, _MOST_LAYERS, _MOST_BANDS, _MOST_STEMS = 4096, 64, 1024, 16
-_ROOM = 32 << 20  # bytes of a file beside its weights
+_PAPERS = {
+    "bs-roformer": "Lu et al. 2023, arXiv 2309.02612",
+    "mel-band-roformer": "Wang et al. 2023, arXiv 2310.01809",
+}
 _MOST_SCORES = 1 << 25  # of attention at once: 134 MB
 _TINY = 1e-12
 
@@ -405,54 +395,31 @@ def draft(source: Path, wishes: Wishes, config: ToolkitConfig) -> Draft:
         known; if no licence is given.
     """
     check_options(config, _OPTIONS)
-    licence = licence_of(source, wishes)
     spectral = _spectral(config)
     state = {
         name.removeprefix("module."): value
         for name, value in read_state(source, origin=str(source)).items()
     }
     settings = _settings(config, state, spectral)
-    output = output_of(config, wishes, n_stems=settings.n_stems)
-    with torch.device("meta"):
-        network = RoFormer(settings)
-    fill_exactly(network, state, origin=source)
-    normalised = config.value("model", "stft_normalized", bool, False)
-    graph = StemGraph(
-        network,
-        spectral=spectral,
-        n_channels=settings.n_channels,
-        stem=output.stem,
-        scale=spectral.n_fft**-0.5 if normalised else 1.0,
-        normalise=is_normalised(config),
-        frequency_axis=3,
-    )
-    chunk_frames = wishes.chunk_frames or _chunk_frames(config, spectral)
-    # The angles are no weights: they are the same everywhere, and not trained.
-    weights = {n: p for n, p in network.named_parameters() if not n.endswith("rotary_embed.freqs")}
-    parameters = sum(weight.numel() for weight in weights.values())
     kind = {"bs-roformer": "BS-RoFormer", "mel-band-roformer": "Mel-Band RoFormer"}[config.family]
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    card = ModelCard.from_mapping(
-        {
-            "name": wishes.name or name_from(source.stem, source=source),
+    is_scaled = config.value("model", "stft_normalized", bool, False)
+    return draft_of(
+        source,
+        wishes,
+        config,
+        partial(RoFormer, settings),
+        n_stems=settings.n_stems,
+        chunk_frames=wishes.chunk_frames or _chunk_frames(config, spectral),
+        paper=_PAPERS[config.family],
+        facts={
             "description": f"{kind}: transformers over frames and bands",
             "spectral": spectral,
             "channels": settings.n_channels,
-            "input": "complex",
-            "output": "complex",
             "axes": "frames-bins",
-            "target": output.target,
-            "stems": output.stems,
-            "chunk_frames": chunk_frames,
-            "context_frames": context_for(wishes, chunk_frames),
-            "licence": licence,
-            "origin": wishes.origin or f"{kind}; {called(source)}, sha256 {digest}",
-            "parameters": parameters,
         },
-        origin=str(source),
+        state=state,
+        scale=spectral.n_fft**-0.5 if is_scaled else 1.0,
     )
-    is_small = 4 * parameters < LARGEST_BYTES - _ROOM
-    return Draft(card, partial(export, graph, card, weights="float32" if is_small else "float16"))
 
 
 def _chunk_frames(config: ToolkitConfig, spectral: SpectralConfig) -> int:
@@ -479,9 +446,8 @@ def _spectral(config: ToolkitConfig) -> SpectralConfig:
 
 def _settings(config: ToolkitConfig, state: State, spectral: SpectralConfig) -> RoFormerSettings:
     """Return the sizes of the configuration; what it leaves open is read from the weights."""
-    for name in ("linear_transformer_depth",):
-        if config.value("model", name, int, 0):
-            raise ModelError(f"{config.path}: model.{name} above 0 is not known")
+    if config.value("model", "linear_transformer_depth", int, 0):
+        raise ModelError(f"{config.path}: model.linear_transformer_depth above 0 is not known")
     width = size(config, "model", "dim", None, most=_MOST_FEATURES)
     mask_width = width * size(config, "model", "mlp_expansion_factor", 4, most=16)
     first = "mask_estimators.0.to_freqs.0.0."

@@ -23,9 +23,7 @@ dropped.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,20 +36,8 @@ from torch.nn import functional
 
 from viso.dsp.stft import SpectralConfig
 from viso.errors import ModelError
-from viso.models.card import ModelCard
-from viso.train.export import export
-from viso.train.importing._draft import Draft, Wishes, called, licence_of, name_from
-from viso.train.importing._outputs import (
-    StemGraph,
-    check_options,
-    context_for,
-    fill_exactly,
-    is_normalised,
-    output_of,
-    size,
-    sizes,
-)
-from viso.train.importing._states import read_state
+from viso.train.importing._draft import Draft, Wishes
+from viso.train.importing._outputs import check_options, draft_of, size, sizes
 from viso.train.importing.toolkit import ToolkitConfig
 
 __all__ = ["ScNet", "ScNetSettings", "draft"]
@@ -334,51 +320,25 @@ def draft(source: Path, wishes: Wishes, config: ToolkitConfig) -> Draft:
         not fit it, if it has no such stem, or if no licence is given.
     """
     settings = _settings(config)
-    output = output_of(config, wishes, n_stems=settings.n_stems)
     spectral = _spectral(config)
-    chunk_frames = _chunk_frames(config, wishes, hop=spectral.hop)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source.is_file() else ""
-    card_values: dict[str, Any] = {
-        "name": wishes.name or name_from(source.stem, source=source),
-        "description": "SCNet: the complex spectrum by a network over compressed bands",
-        "spectral": spectral,
-        "channels": settings.widths[0] // 2,
-        "input": "complex",
-        "output": "complex",
-        "target": output.target,
-        "stems": output.stems,
-        "chunk_frames": chunk_frames,
-        "context_frames": context_for(wishes, chunk_frames),
-        "licence": licence_of(source, wishes),
-        "origin": wishes.origin
-        or f"Tong et al. 2024, arXiv 2401.13276; {called(source)}, sha256 {digest}",
-    }
-    ModelCard.from_mapping(card_values, origin=str(config.path))
     _check_bins(config, settings, spectral.n_bins)
-    with torch.device("meta"):
-        network = ScNet(settings)
-    fill_exactly(network, read_state(source, origin=str(source)), origin=source)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    card = ModelCard.from_mapping(
-        {**card_values, "parameters": parameters}, origin=str(config.path)
-    )
     is_scaled = config.value("model", "normalized", bool, True)
-    graph = StemGraph(
-        network,
-        spectral=spectral,
-        n_channels=card.channels,
-        stem=output.stem,
-        scale=1 / math.sqrt(spectral.n_fft) if is_scaled else 1.0,
-        normalise=is_normalised(config),
+    return draft_of(
+        source,
+        wishes,
+        config,
+        partial(ScNet, settings),
+        n_stems=settings.n_stems,
+        chunk_frames=_chunk_frames(config, wishes, hop=spectral.hop),
+        paper="Tong et al. 2024, arXiv 2401.13276",
+        facts={
+            "description": "SCNet: the complex spectrum by a network over compressed bands",
+            "spectral": spectral,
+            "channels": settings.widths[0] // 2,
+        },
+        scale=spectral.n_fft**-0.5 if is_scaled else 1.0,
+        weights="float16",
     )
-    return Draft(card, partial(_write, graph, card))
-
-
-def _write(graph: StemGraph, card: ModelCard, path: Path) -> float:
-    with warnings.catch_warnings():
-        # In tracing, an LSTM compares sizes; they are those of every chunk.
-        warnings.filterwarnings("ignore", "Converting a tensor to a Python", Warning)
-        return export(graph, card, path)
 
 
 def _settings(config: ToolkitConfig) -> ScNetSettings:
